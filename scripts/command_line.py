@@ -1,0 +1,55 @@
+"""What the programs in this folder share: the `--spec` flag, and errors that are sentences."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from rlhf.errors import UserError
+from rlhf.settings import Settings
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def program_parser(description: str | None, spec: type[Settings]) -> argparse.ArgumentParser:
+    """A parser with `--spec`, whose help lists the keys of `spec`."""
+    keys = "\n".join(f"  {name}: {field.description or ''}" for name, field in spec.model_fields.items())
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=f"keys of --spec:\n{keys}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--spec", required=True, help="the settings: inline JSON, or a file with JSON")
+    return parser
+
+
+def add_hardware_flags(parser: argparse.ArgumentParser) -> None:
+    """`--gpus` and `--threads`: hardware never changes a result beyond rounding."""
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that this run must have; 0: the CPU (default)")
+    parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
+
+
+def read_spec(text: str, spec: type[AnySettings]) -> AnySettings:
+    """Parse `--spec`: inline JSON where it starts with a brace, else the file of that name."""
+    try:
+        return spec.model_validate_json(text if text.lstrip().startswith("{") else Path(text).read_text())
+    except OSError as error:
+        raise UserError(f"--spec {text}: {error.strerror}. Give JSON in braces, or a file that holds it.") from error
+    except ValidationError as error:
+        raise UserError(f"--spec: {error}") from error
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program: log lines to standard error, no network reports, user errors without a traceback (exit 1)."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
