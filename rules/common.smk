@@ -1,0 +1,119 @@
+# Paths, specs and input functions that the rules share. There is no rule in this file.
+#
+# A rule has two parameters: `spec`, canonical JSON of exactly the settings that its program reads, and `code`, a digest
+# of its program and the modules behind it. So an edit reruns what it concerns, and nothing else.
+import os
+import sys
+
+SCRIPTS = os.path.join(workflow.basedir, "scripts")
+sys.path.insert(0, SCRIPTS)
+
+from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
+from rlhf.errors import UserError
+from rlhf.evaluation import EvaluateSpec
+from rlhf.logprobs import LogprobSpec
+from rlhf.models import ModelSource
+from rlhf.pairs import PairSpec
+from rlhf.parts import part_rows
+from rlhf.prompts import CollectSpec, check_split_sizes
+from rlhf.report.settings import ReportSpec
+from rlhf.responses import GenerateSpec, ImportSpec
+from rlhf.rewards import ArmoSettings, FunctionSettings, ScoreSpec
+from rlhf.settings import canonical_json
+from rlhf.source_digest import source_digest
+from rlhf.sources import check_environments, local_fingerprint, model_source
+from rlhf.training import TrainSpec
+
+
+def stop(error):
+    """End the run with the sentence that helps, and no traceback."""
+    sys.exit(f"error: {error}")
+
+
+try:
+    EXPERIMENT = load_experiment(config, ", ".join(map(str, workflow.configfiles)) or "--config")
+    check_environments(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+except UserError as error:
+    stop(error)
+
+RESULTS = f"results/{EXPERIMENT.experiment}"
+LOGS = f"logs/{EXPERIMENT.experiment}"
+BENCHMARKS = f"benchmarks/{EXPERIMENT.experiment}"
+HARDWARE = EXPERIMENT.hardware
+
+# The programs of an embedded run come from the environment that Snakemake runs in.
+if EXPERIMENT.environments == "embedded":
+    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+
+
+wildcard_constraints:
+    policy="|".join(EXPERIMENT.policies()),
+    part=r"(train|test)-\d+",
+
+
+def spec_json(spec):
+    return canonical_json(spec.model_dump(mode="json"))
+
+
+def code(program, modules=()):
+    """The digest of a program and of the modules behind it; `modules` are those that the settings name."""
+    try:
+        return source_digest(Path(SCRIPTS) / f"{program}.py", modules, (Path(SCRIPTS), Path.cwd()))
+    except FileNotFoundError as error:
+        stop(error)
+
+
+def made_by_rule(name):
+    """The path of `{results}/...`, or nothing for what the workflow does not make."""
+    return [name.replace(MADE_BY_RULES, f"{RESULTS}/")] if name.startswith(MADE_BY_RULES) else []
+
+
+def source(name, revision=None):
+    """A model as a setting: a hub name with its revision, or a folder with its fingerprint; null for a rule's model."""
+    try:
+        return None if made_by_rule(name) else model_source(name, revision)
+    except UserError as error:
+        stop(error)
+
+
+def policy_source(policy):
+    return source(EXPERIMENT.base_model.name, EXPERIMENT.base_model.revision) if policy == "base" else None
+
+
+def policy_folder(wildcards):
+    """The folder of a policy that a rule makes; nothing for a base model from elsewhere."""
+    if wildcards.policy == "base":
+        return made_by_rule(EXPERIMENT.base_model.name)
+    return f"{RESULTS}/{wildcards.policy}/checkpoint"
+
+
+def rows(part):
+    split = part.rsplit("-", 1)[0]
+    return part_rows(part, getattr(EXPERIMENT.prompts, split), EXPERIMENT.prompts.part_size)
+
+
+def scorer_folder(scorer):
+    return made_by_rule(scorer.model) if isinstance(scorer, ArmoSettings) else []
+
+
+def scorer_modules(scorer):
+    return [scorer.function.split(":")[0]] if isinstance(scorer, FunctionSettings) else []
+
+
+def score_spec(part, scorer):
+    model = source(scorer.model, scorer.revision) if isinstance(scorer, ArmoSettings) else None
+    return spec_json(ScoreSpec(rows=rows(part), scorer=scorer, model=model))
+
+
+def parts_of(artifact, policy, parts):
+    return [f"{RESULTS}/{policy}/{artifact}/{part}.parquet" for part in parts]
+
+
+def test_parts_of(artifact):
+    """Input function: an artifact of the policy's test parts."""
+    return lambda wildcards: parts_of(artifact, wildcards.policy, EXPERIMENT.test_parts())
+
+
+def judgements(policy):
+    """The judgements of the policy's test parts; nothing where the evaluation has no judge."""
+    return parts_of("judgements", policy, EXPERIMENT.test_parts()) if EXPERIMENT.evaluation.judge else []

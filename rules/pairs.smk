@@ -1,0 +1,35 @@
+# pairs: the best and the worst response of each prompt.
+
+
+rule build_pairs:
+    """Choose a chosen and a rejected response per prompt; count what is dropped and why."""
+    input:
+        prompts=f"{RESULTS}/prompts.parquet",
+        responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
+        rewards=f"{RESULTS}/{{policy}}/rewards/{{part}}.parquet",
+    output:
+        f"{RESULTS}/{{policy}}/pairs/{{part}}.parquet",
+    log:
+        f"{LOGS}/build_pairs/{{policy}}/{{part}}.log",
+    benchmark:
+        f"{BENCHMARKS}/build_pairs/{{policy}}/{{part}}.tsv"
+    conda:
+        "../envs/rebel.yaml"
+    threads: HARDWARE.build_pairs.threads
+    resources:
+        mem_mb=HARDWARE.build_pairs.mem_mb,
+        runtime=HARDWARE.build_pairs.runtime,
+    params:
+        spec=lambda wildcards: spec_json(
+            PairSpec(
+                rows=rows(wildcards.part),
+                choose=EXPERIMENT.pairs.choose,
+                min_margin=EXPERIMENT.pairs.min_margin,
+            )
+        ),
+        code=code("build_pairs"),
+    shell:
+        """
+        python {SCRIPTS}/build_pairs.py --spec {params.spec:q} --prompts {input.prompts} \
+            --responses {input.responses} --rewards {input.rewards} --output {output} 2> {log}
+        """

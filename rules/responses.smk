@@ -1,0 +1,102 @@
+# responses: several draws per prompt, a part per job.
+
+
+def generate_spec(wildcards):
+    responses = EXPERIMENT.responses
+    return spec_json(
+        GenerateSpec(
+            seed=EXPERIMENT.seed,
+            policy=wildcards.policy,
+            model=policy_source(wildcards.policy),
+            rows=rows(wildcards.part),
+            engine=responses.engine,
+            draws=responses.draws,
+            temperature=responses.temperature,
+            top_p=responses.top_p,
+            max_tokens=responses.max_tokens,
+            precision=responses.precision,
+        )
+    )
+
+
+rule generate_responses:
+    """Sample the responses of a policy to the prompts of a part, with a seed per prompt and draw."""
+    input:
+        prompts=f"{RESULTS}/prompts.parquet",
+        policy=policy_folder,
+    output:
+        f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
+    log:
+        f"{LOGS}/generate_responses/{{policy}}/{{part}}.log",
+    benchmark:
+        f"{BENCHMARKS}/generate_responses/{{policy}}/{{part}}.tsv"
+    conda:
+        "../envs/vllm.yaml"
+    threads: HARDWARE.generate_responses.threads
+    resources:
+        gpu=HARDWARE.generate_responses.gpu,
+        gpu_request=HARDWARE.generate_responses.gpu,
+        compute_threads=HARDWARE.generate_responses.threads,
+        token_budget=HARDWARE.generate_responses.token_budget,
+        mem_mb=HARDWARE.generate_responses.mem_mb,
+        runtime=HARDWARE.generate_responses.runtime,
+    params:
+        spec=generate_spec,
+        code=code("generate_responses"),
+    shell:
+        """
+        python {SCRIPTS}/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+            --policy {input.policy} --gpus {resources.gpu_request} --threads {resources.compute_threads} \
+            --token-budget {resources.token_budget} --output {output} 2> {log}
+        """
+
+
+if EXPERIMENT.responses.imported:
+
+    def import_spec(wildcards):
+        dataset = EXPERIMENT.responses.imported.dataset
+        try:
+            fingerprint = local_fingerprint(dataset)
+        except UserError as error:
+            stop(error)
+        return spec_json(
+            ImportSpec(
+                dataset=dataset,
+                dataset_fingerprint=fingerprint,
+                model=policy_source("base"),
+                rows=rows(wildcards.part),
+                draws=EXPERIMENT.responses.draws,
+                max_tokens=EXPERIMENT.responses.max_tokens,
+            )
+        )
+
+    ruleorder: import_responses > generate_responses
+
+    rule import_responses:
+        """Take the responses of `base` to the train prompts from a dataset of the user."""
+        input:
+            prompts=f"{RESULTS}/prompts.parquet",
+            policy=made_by_rule(EXPERIMENT.base_model.name),
+        output:
+            f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
+        wildcard_constraints:
+            policy="base",
+            part=r"train-\d+",
+        log:
+            f"{LOGS}/import_responses/{{policy}}/{{part}}.log",
+        benchmark:
+            f"{BENCHMARKS}/import_responses/{{policy}}/{{part}}.tsv"
+        conda:
+            "../envs/rebel.yaml"
+        threads: HARDWARE.import_responses.threads
+        resources:
+            mem_mb=HARDWARE.import_responses.mem_mb,
+            runtime=HARDWARE.import_responses.runtime,
+        params:
+            spec=import_spec,
+            code=code("import_responses"),
+        shell:
+            """
+            python {SCRIPTS}/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+                --policy {input.policy} --output {output} 2> {log}
+            """

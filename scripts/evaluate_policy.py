@@ -1,0 +1,114 @@
+"""Evaluate a policy against base on the test prompts, by the training reward and by an independent judge.
+
+One row per judge: mean reward, win rate with its bootstrap interval, win rate at equal length, tokens per response,
+share of responses cut at the length limit. Base against itself gets a win rate of exactly one half.
+"""
+
+import logging
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from command_line import program_parser, read_spec, run
+
+from rlhf.errors import UserError
+from rlhf.evaluation import EVALUATION, EvaluateSpec, read_scored_responses
+from rlhf.provenance import provenance
+from rlhf.win_rates import Side, bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
+
+LOGGER = logging.getLogger("evaluate_policy")
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    spec = read_spec(arguments.spec, EvaluateSpec)
+    rows, counts = [], {}
+    for judge, (policy, base) in read_judges(arguments).items():
+        row, counts[judge] = evaluate(spec, judge, policy, base)
+        rows.append(row)
+        LOGGER.info("%s", describe(row, counts[judge]))
+    inputs = {flag: getattr(arguments, flag) for flag in FILES if getattr(arguments, flag)}
+    EVALUATION.write(arguments.output, rows, provenance(__file__, spec, inputs, counts=counts))
+
+
+FILES = {
+    "responses": "the policy's responses to the test prompts, one file per part",
+    "rewards": "their rewards",
+    "judgements": "their scores by the independent judge, if there is one",
+    "base_responses": "the responses of base (of base itself: the same files)",
+    "base_rewards": "their rewards",
+    "base_judgements": "their scores by the independent judge",
+}
+
+
+def parser() -> ArgumentParser:
+    made = program_parser(__doc__, EvaluateSpec)
+    for flag, text in FILES.items():
+        optional = flag.endswith("judgements")
+        made.add_argument(
+            f"--{flag.replace('_', '-')}", type=Path, nargs="+", required=not optional, default=[], help=text
+        )
+    made.add_argument("--output", type=Path, required=True, help="the evaluation (Parquet)")
+    return made
+
+
+def read_judges(arguments: Namespace) -> dict[str, tuple[Side, Side]]:
+    """The scored responses of the policy and of base, by the name of who scored them.
+
+    Raises:
+        UserError: judgements of one side only.
+    """
+    if bool(arguments.judgements) != bool(arguments.base_judgements):
+        raise UserError("judgements of one side only: give both --judgements and --base-judgements, or neither")
+    scores = {"reward": (arguments.rewards, arguments.base_rewards)}
+    if arguments.judgements:
+        scores["judge"] = (arguments.judgements, arguments.base_judgements)
+    return {
+        judge: (
+            read_scored_responses(arguments.responses, policy),
+            read_scored_responses(arguments.base_responses, base),
+        )
+        for judge, (policy, base) in scores.items()
+    }
+
+
+def evaluate(spec: EvaluateSpec, judge: str, policy: Side, base: Side) -> tuple[dict[str, Any], dict[str, int]]:
+    """A row of the evaluation, and how many prompts and draws took part."""
+    found = duels(policy, base)
+    rates = prompt_win_rates(found)
+    low, high = bootstrap_interval(rates, spec.bootstrap_samples, spec.confidence, spec.seed)
+    draws = [draw for answers in policy.values() for draw in answers]
+    scores = [draw.score for draw in draws if draw.score is not None]
+    row = {
+        "policy": spec.policy,
+        "judge": judge,
+        "mean_reward": sum(scores) / len(scores),
+        "win_rate": float(rates.mean()),
+        "win_rate_low": low,
+        "win_rate_high": high,
+        "length_controlled_win_rate": length_controlled_win_rate(found),
+        "mean_tokens": sum(draw.tokens for draw in draws) / len(draws),
+        "truncated": sum(draw.finish_reason == "length" for draw in draws) / len(draws),
+    }
+    counts = {
+        "prompts": len(policy),
+        "prompts_without_valid_draws": len(policy) - len(found),
+        "draws": len(draws),
+        "draws_without_score": len(draws) - len(scores),
+        "duels": sum(len(duel.outcomes) for duel in found.values()),
+    }
+    return row, counts
+
+
+def describe(row: dict[str, Any], counts: dict[str, int]) -> str:
+    """A line for the log."""
+    return (
+        f"{row['policy']} by {row['judge']}: wins {row['win_rate']:.1%} [{row['win_rate_low']:.1%}, "
+        f"{row['win_rate_high']:.1%}] on {counts['prompts'] - counts['prompts_without_valid_draws']} of "
+        f"{counts['prompts']} prompts, mean {row['mean_reward']:.4g}; left out for want of a valid score: "
+        f"{counts['prompts_without_valid_draws']} prompts, {counts['draws_without_score']} of {counts['draws']} draws"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

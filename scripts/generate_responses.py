@@ -1,0 +1,60 @@
+"""Sample the responses of a policy to a part of the prompts."""
+
+from pathlib import Path
+
+from command_line import add_hardware_flags, program_parser, read_spec, run
+
+from rlhf.device import granted_device
+from rlhf.engines import Engine, Request, SamplingSettings
+from rlhf.models import load_tokenizer, model_location
+from rlhf.parts import read_part
+from rlhf.progress import Progress
+from rlhf.provenance import provenance
+from rlhf.responses import RESPONSES, GenerateSpec, draw_seed, response_rows
+
+
+def main() -> None:
+    parser = program_parser(__doc__, GenerateSpec)
+    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
+    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
+    parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
+    parser.add_argument("--token-budget", type=int, default=16384, help="tokens at once (engine transformers)")
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, GenerateSpec)
+    name, revision = model_location(arguments.policy, spec.model)
+
+    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    requests = [
+        Request(
+            prompt_id=row["prompt_id"],
+            prompt_token_ids=row["prompt_token_ids"],
+            seeds=[draw_seed(spec.seed, spec.policy, row["prompt_id"], draw) for draw in range(spec.draws)],
+        )
+        for row in prompts
+    ]
+    engine = start_engine(spec, name, revision, arguments.gpus, arguments.threads, arguments.token_budget)
+    sampling = SamplingSettings(spec.temperature, spec.top_p, spec.max_tokens)
+    with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
+        completions = engine.sample(requests, sampling, progress)
+    rows = response_rows(requests, completions, load_tokenizer(name, revision))
+    inputs = {"prompts": arguments.prompts, **({"policy": arguments.policy} if arguments.policy else {})}
+    RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs))
+
+
+def start_engine(
+    spec: GenerateSpec, name: str, revision: str | None, gpus: int, threads: int, token_budget: int
+) -> Engine:
+    """The engine that the spec names, with the model loaded."""
+    device = granted_device(gpus, threads)
+    if spec.engine == "vllm":
+        from rlhf.engine_vllm import VllmEngine
+
+        return VllmEngine(name, revision, spec.precision, gpus)
+    from rlhf.engine_transformers import TransformersEngine
+
+    return TransformersEngine(name, revision, spec.precision, device, token_budget)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,163 @@
+"""Sampling with transformers: batched by length, a random stream per draw, finished rows leave the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import DynamicCache
+
+from rlhf.engines import Completion, Request, SamplingSettings, check_context, stop_token_ids
+from rlhf.models import Precision, load_policy, load_tokenizer
+from rlhf.progress import Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FIRST_NUCLEUS_CANDIDATES = 64
+COMPACT_WHEN_FINISHED = 0.125
+"""Share of finished rows at which the key-value cache is copied without them."""
+
+
+class TransformersEngine:
+    """An `Engine` on one device. `token_budget` bounds prompts plus responses of a batch, in tokens."""
+
+    def __init__(
+        self, model: str, revision: str | None, precision: Precision, device: torch.device, token_budget: int
+    ) -> None:
+        self.model = load_policy(model, revision, precision, device)
+        self.stop_ids = stop_token_ids(self.model.generation_config, load_tokenizer(model, revision))
+        self.token_budget = token_budget
+
+    @torch.inference_mode()
+    def sample(
+        self, requests: Sequence[Request], sampling: SamplingSettings, progress: Progress
+    ) -> list[list[Completion]]:
+        """See `Engine.sample`.
+
+        Raises:
+            UserError: a prompt and `max_tokens` do not fit the model's context.
+        """
+        if not requests:
+            return []
+        check_context(requests, sampling.max_tokens, getattr(self.model.config, "max_position_embeddings", None))
+        completions: list[list[Completion]] = [[] for _ in requests]
+        tokens = 0
+        for indices in self._batches(requests, sampling.max_tokens):
+            batch = [requests[index] for index in indices]
+            rows = iter(sample_batch(self.model, batch, sampling, self.stop_ids))
+            for index, request in zip(indices, batch, strict=True):
+                completions[index] = [next(rows) for _ in request.seeds]
+                tokens += sum(len(completion.token_ids) for completion in completions[index])
+            progress.advance(sum(len(request.seeds) for request in batch), tokens=str(tokens))
+        return completions
+
+    def _batches(self, requests: Sequence[Request], max_tokens: int) -> Iterator[list[int]]:
+        """Indices of requests of similar length that fit the token budget together (a single one always does)."""
+        order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_token_ids), requests[i].prompt_id))
+        batch: list[int] = []
+        rows = 0
+        for index in order:
+            request = requests[index]
+            rows += len(request.seeds)
+            if batch and rows * (len(request.prompt_token_ids) + max_tokens) > self.token_budget:
+                yield batch
+                batch, rows = [], len(request.seeds)
+            batch.append(index)
+        if batch:
+            yield batch
+
+
+def sample_batch(
+    model: PreTrainedModel, batch: Sequence[Request], sampling: SamplingSettings, stop_ids: Sequence[int]
+) -> list[Completion]:
+    """All draws of a batch of requests, draw by draw within a request.
+
+    The prompt of a request is computed once; its key-value cache is repeated for the draws.
+    """
+    device = model.device
+    draws = torch.tensor([len(request.seeds) for request in batch], device=device)
+    streams = torch.stack([random_stream(seed, sampling.max_tokens) for r in batch for seed in r.seeds]).to(device)
+    ids, mask = pad_left([request.prompt_token_ids for request in batch], device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config)
+    logits = model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1).logits
+    of_request = torch.repeat_interleave(torch.arange(len(batch), device=device), draws)
+    cache.batch_select_indices(of_request)
+    logits, mask, position = logits[of_request, -1], mask[of_request], positions[of_request, -1:] + 1
+
+    stops = torch.tensor(stop_ids, device=device)
+    sampled: list[list[int]] = [[] for _ in streams]
+    row_of = torch.arange(len(streams), device=device)
+    active = torch.ones_like(row_of, dtype=torch.bool)
+    for step in range(sampling.max_tokens):
+        tokens = sample_tokens(logits, streams[row_of, step], sampling.temperature, sampling.top_p)
+        for row, token in zip(row_of[active].tolist(), tokens[active].tolist(), strict=True):
+            sampled[row].append(token)
+        active &= ~torch.isin(tokens, stops)
+        if step + 1 == sampling.max_tokens or not active.any():
+            break
+        if (~active).float().mean() >= COMPACT_WHEN_FINISHED:
+            keep = active.nonzero().squeeze(-1)
+            cache.batch_select_indices(keep)
+            tokens, mask, position, row_of, active = (x[keep] for x in (tokens, mask, position, row_of, active))
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
+        logits = model(tokens[:, None], attention_mask=mask, position_ids=position, past_key_values=cache).logits[:, -1]
+        position = position + 1
+    return [Completion(ids, "stop" if ids[-1] in stop_ids else "length") for ids in sampled]
+
+
+def random_stream(seed: int, length: int) -> torch.Tensor:
+    """The uniform numbers of one draw, float64 of shape (length,) in [0, 1): they depend on its seed alone."""
+    return torch.rand(length, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def pad_left(sequences: Sequence[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask, int64 of shape (sequences, longest)."""
+    length = max(len(sequence) for sequence in sequences)
+    ids = torch.tensor([[0] * (length - len(sequence)) + sequence for sequence in sequences])
+    mask = torch.tensor([[0] * (length - len(sequence)) + [1] * len(sequence) for sequence in sequences])
+    return ids.to(device), mask.to(device)
+
+
+def sample_tokens(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    """One token per row by inversion of the nucleus's distribution function.
+
+    Args:
+        logits: (rows, vocabulary), any floating type.
+        uniform: (rows,), float64 in [0, 1).
+
+    Returns:
+        int64 of shape (rows,). Tokens are summed up in the order of their ids, not of their probabilities: so rounding
+        that swaps two equally likely tokens does not change the draw.
+    """
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
+    kept = torch.where(probabilities >= nucleus_threshold(probabilities, top_p), probabilities, 0.0)
+    cumulative = kept.double().cumsum(-1)
+    target = uniform[:, None] * cumulative[:, -1:]
+    last = kept.shape[-1] - 1
+    return torch.searchsorted(cumulative, target, right=True).squeeze(-1).clamp(max=last)
+
+
+def nucleus_threshold(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Smallest probability in the nucleus: the fewest most likely tokens that reach `top_p` together.
+
+    Args:
+        probabilities: (rows, vocabulary), float32.
+
+    Returns:
+        (rows, 1). Tokens exactly as likely as the last one of the nucleus belong to it.
+    """
+    vocabulary = probabilities.shape[-1]
+    if top_p >= 1.0:
+        return probabilities.new_zeros(len(probabilities), 1)
+    candidates = min(FIRST_NUCLEUS_CANDIDATES, vocabulary)
+    while True:
+        top = probabilities.topk(candidates).values
+        cumulative = top.double().cumsum(-1)
+        if candidates == vocabulary or bool((cumulative[:, -1] >= top_p).all()):
+            break
+        candidates = min(4 * candidates, vocabulary)
+    last = (cumulative < top_p).sum(-1, keepdim=True).clamp(max=candidates - 1)
+    return top.gather(-1, last)

@@ -1,0 +1,61 @@
+"""What each rule may use of a machine. Hardware is no setting of a result: an edit here reruns nothing."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlhf.settings import Settings
+
+
+class JobHardware(Settings):
+    """What one job gets."""
+
+    gpu: int = Field(0, ge=0)
+    """GPUs of the job; 0 runs on the CPU."""
+    threads: int = Field(1, ge=1)
+    """CPU threads, for computing too: sums depend on their number in the last digits."""
+    mem_mb: int = Field(4000, ge=1)
+    """Memory in megabytes."""
+    runtime: int = Field(60, ge=1)
+    """Minutes until a scheduler may stop the job."""
+
+
+class BatchedHardware(JobHardware):
+    """What one job gets, and how much it computes at once."""
+
+    token_budget: int = Field(16384, ge=1)
+    """Tokens in one forward pass, padding included: bounds the memory."""
+
+
+class TrainingHardware(BatchedHardware):
+    """What a training job gets."""
+
+    strategy: Literal["single"] = "single"
+    """Processes and sharding: `single` is one process."""
+
+
+class HardwareSettings(Settings):
+    """A section per rule."""
+
+    collect_prompts: JobHardware = JobHardware()
+    """Tokenizes the prompts."""
+    import_responses: JobHardware = JobHardware()
+    """Tokenizes responses that you bring."""
+    generate_responses: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=720)
+    """Samples responses, one part per job."""
+    score_responses: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=360)
+    """Scores responses with the reward model."""
+    judge_responses: BatchedHardware = BatchedHardware()
+    """Scores the test responses with the evaluation's judge."""
+    build_pairs: JobHardware = JobHardware()
+    """Chooses pairs."""
+    compute_logprobs: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=240)
+    """Log-probabilities of the pairs under their reference."""
+    train_policy: TrainingHardware = TrainingHardware(gpu=1, threads=4, mem_mb=128000, runtime=1440)
+    """Trains a policy."""
+    evaluate_policy: JobHardware = JobHardware()
+    """Win rates and their intervals."""
+    report: JobHardware = JobHardware()
+    """The page."""
+    tiny: JobHardware = JobHardware()
+    """The rules that make the tiny world."""

@@ -1,0 +1,88 @@
+"""Which model (a name on the hub, or a folder), and loading its tokenizer or its policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from rlhf.errors import UserError
+from rlhf.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class ModelSettings(Settings):
+    """A model: a hub name, a local folder, or `{results}/...`, a folder that a rule of this experiment makes."""
+
+    name: str = Field(min_length=1)
+    """Hub name (`owner/model`), a local folder, or `{results}/...` for a model that a rule of the experiment makes."""
+    revision: str | None = None
+    """Commit of the hub's repository. Null takes the newest at the first run and records which one it was."""
+
+
+class ModelSource(Settings):
+    """A model as the programs get it: a flag with a folder, or, where there is none, this."""
+
+    name: str
+    revision: str | None = None
+    fingerprint: str | None = None
+    """Digest of a local folder's files, so that an exchanged model is noticed."""
+
+
+def model_location(folder: Path | None, source: ModelSource | None) -> tuple[str, str | None]:
+    """Name and revision to load: the folder of a flag, or the spec's own model.
+
+    Raises:
+        UserError: there is neither, or the folder holds no model.
+    """
+    if folder is not None:
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: no model in this folder (it has no config.json)")
+        return str(folder), None
+    if source is None:
+        raise UserError("no model: give its folder by the flag, or `model` in --spec")
+    return source.name, source.revision
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The model's own tokenizer, which must bring a chat template.
+
+    Raises:
+        UserError: there is no such tokenizer, or it has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no tokenizer can be loaded from {name!r}: {error}") from error
+    if not tokenizer.chat_template:
+        raise UserError(f"the tokenizer of {name!r} has no chat template; use an instruction-tuned model")
+    return tokenizer
+
+
+def load_policy(name: str, revision: str | None, dtype: Precision, device: torch.device) -> PreTrainedModel:
+    """The causal language model in evaluation mode, with weights of `dtype`, on `device`.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        raise UserError(f"no causal language model can be loaded from {name!r}: {error}") from error
+    return model.to(device).eval()
+
+
+def resolved_revision(model_or_config: Any) -> str | None:
+    """The commit that the hub resolved a model's revision to, or None for a folder."""
+    return getattr(getattr(model_or_config, "config", model_or_config), "_commit_hash", None)

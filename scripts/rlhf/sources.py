@@ -1,0 +1,70 @@
+"""What the workflow looks up before any job: is a name a hub's or a local file, and does the run match the experiment."""
+
+import re
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+
+from rlhf.errors import UserError
+from rlhf.models import ModelSource
+from rlhf.provenance import digest
+
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+LOCAL_SUFFIXES = (".parquet", ".jsonl", ".json")
+
+
+def model_source(name: str, revision: str | None) -> ModelSource:
+    """A local folder with its fingerprint, or a hub name with its revision.
+
+    Raises:
+        UserError: the folder holds no model, or the name can be neither.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"model {name!r}: no model in this folder (it has no config.json)")
+        if revision is not None:
+            raise UserError(f"model {name!r}: a local folder has no revision; remove `revision: {revision}`")
+        return ModelSource(name=name, fingerprint=_cached_digest(folder.resolve()))
+    _check_hub_name(name, "model")
+    return ModelSource(name=name, revision=revision)
+
+
+def local_fingerprint(dataset: str) -> str | None:
+    """Digest of a local dataset file, or None for a hub dataset.
+
+    Raises:
+        UserError: the name is a file's and there is none, or it can be neither.
+    """
+    path = Path(dataset)
+    if path.is_file():
+        if path.suffix not in LOCAL_SUFFIXES:
+            raise UserError(f"dataset {dataset!r}: a local dataset is a file with one of {', '.join(LOCAL_SUFFIXES)}")
+        return _cached_digest(path.resolve())
+    if path.suffix in LOCAL_SUFFIXES or path.is_dir():
+        raise UserError(f"dataset {dataset!r}: there is no such file")
+    _check_hub_name(dataset, "dataset")
+    return None
+
+
+def check_environments(environments: str, methods: Collection[object]) -> None:
+    """Stop a run whose `--sdm` is not what the experiment says: Snakemake would rerun everything.
+
+    Raises:
+        UserError: with the flag to use.
+    """
+    conda = any("conda" in str(method).lower() for method in methods)
+    if environments == "conda" and not conda:
+        raise UserError("this experiment runs in conda environments (`environments: conda`): add `--sdm conda`")
+    if environments == "embedded" and conda:
+        raise UserError("this experiment runs without conda (`environments: embedded`): leave out `--sdm conda`")
+
+
+def _check_hub_name(name: str, kind: str) -> None:
+    if not HUB_NAME.fullmatch(name) or name.startswith("."):
+        raise UserError(f"{kind} {name!r}: there is no such folder or file, and it is no hub name (owner/name)")
+
+
+@cache
+def _cached_digest(path: Path) -> str:
+    return digest(path)
