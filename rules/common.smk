@@ -58,7 +58,7 @@ def spec_json(spec):
 def code(program, modules=()):
     """The digest of a program and of the modules behind it; `modules` are those that the settings name."""
     try:
-        return source_digest(Path(SCRIPTS) / f"{program}.py", modules, (Path(SCRIPTS), Path.cwd()))
+        return source_digest(Path(SCRIPTS) / f"{program}.py", modules)
     except FileNotFoundError as error:
         stop(error)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from command_line import program_parser, read_spec, run
-
 from rlhf.errors import UserError
 from rlhf.evaluation import EVALUATION, EvaluateSpec, read_scored_responses
 from rlhf.provenance import provenance
@@ -46,7 +45,12 @@ def parser() -> ArgumentParser:
     for flag, text in FILES.items():
         optional = flag.endswith("judgements")
         made.add_argument(
-            f"--{flag.replace('_', '-')}", type=Path, nargs="+", required=not optional, default=[], help=text
+            f"--{flag.replace('_', '-')}",
+            type=Path,
+            nargs="*" if optional else "+",
+            required=not optional,
+            default=[],
+            help=text,
         )
     made.add_argument("--output", type=Path, required=True, help="the evaluation (Parquet)")
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -83,6 +83,13 @@ def load_policy(name: str, revision: str | None, dtype: Precision, device: torch
     return model.to(device).eval()
 
 
-def resolved_revision(model_or_config: Any) -> str | None:
-    """The commit that the hub resolved a model's revision to, or None for a folder."""
-    return getattr(getattr(model_or_config, "config", model_or_config), "_commit_hash", None)
+def resolved_revision(name: str, revision: str | None) -> str | None:
+    """The commit of the hub's repository that `name` was loaded from, or None for a folder.
+
+    It is read from where the file lies in the hub's cache: transformers 5 keeps it nowhere else.
+    """
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    if Path(name).is_dir():
+        return None
+    return extract_commit_hash(cached_file(name, "config.json", revision=revision), None)

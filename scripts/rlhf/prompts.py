@@ -1,11 +1,16 @@
-"""The prompts of an experiment: settings and schema of the first artifact."""
+"""The prompts of an experiment: settings, schema of the first artifact, and what makes two prompts the same."""
 
+import hashlib
+import re
+import unicodedata
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
-from rlhf.artifacts import Artifact
+from rlhf.artifacts import Artifact, count_rows, read_provenance
+from rlhf.errors import UserError
 from rlhf.models import ModelSource
 from rlhf.settings import Settings
 
@@ -69,3 +74,42 @@ PROMPTS = Artifact(
     ),
     key=("prompt_id",),
 )
+
+
+def normalise_prompt(text: str) -> str:
+    """Unicode NFC, line ends as LF, no outer white space. Normalising twice changes nothing."""
+    return unicodedata.normalize("NFC", re.sub(r"\r\n?", "\n", text)).strip()
+
+
+def prompt_id(prompt: str) -> str:
+    """The identity of a normalised prompt: the first 16 hexadecimal characters of the SHA-256 of its UTF-8 text."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
+
+
+def duplicate_key(prompt: str) -> str:
+    """What two duplicates share: the text without case, and with white space collapsed."""
+    return " ".join(prompt.casefold().split())
+
+
+def order_key(seed: int, identity: str) -> str:
+    """Where a prompt stands in the order: a hash, so that no other prompt and no machine has a say in it."""
+    return hashlib.sha256(f"{seed}\0{identity}".encode()).hexdigest()
+
+
+def require_split_sizes(prompts: int, train: int, test: int, where: str) -> None:
+    """Raise UserError where `train` and `test` would meet in so many prompts; `where` names them in the message."""
+    if prompts < train + test:
+        raise UserError(
+            f"{where}: there are {prompts} prompts, and `prompts.train` ({train}) and `prompts.test` ({test}) ask for "
+            f"{train + test}. Lower them, raise `prompts.max_tokens`, or give a larger dataset."
+        )
+
+
+def check_split_sizes(path: Path, train: int, test: int, spec: CollectSpec) -> None:
+    """Stop at the start of a run where the prompts that exist, and are made by `spec`, are too few.
+
+    Raises:
+        UserError: as `collect_prompts` would.
+    """
+    if path.exists() and read_provenance(path)["spec"] == spec.model_dump(mode="json"):
+        require_split_sizes(count_rows(path), train, test, str(path))

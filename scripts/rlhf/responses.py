@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class ImportedSettings(Settings):
-    """Responses that you bring: one row per prompt, the columns `response_0`, `response_1`, ..."""
+    """Responses that you bring: one row per prompt, the columns `response_0`, `response_1`, ...
+
+    Rows are matched to the prompts by their normalised text; rows of other prompts are passed over. They have no seed:
+    it is 0.
+    """
 
     dataset: str = Field(min_length=1)
     """Local Parquet or JSON lines file with the columns `prompt`, `response_0`, `response_1`, ..."""

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from rlhf.artifacts import Artifact
-from rlhf.models import ModelSource
+from rlhf.models import ModelSource, Precision
 from rlhf.parts import Rows
 from rlhf.settings import Settings
 
@@ -22,6 +22,8 @@ class ArmoSettings(Settings):
     """Commit of the hub's repository; null takes the newest and records which one it was."""
     max_tokens: int = Field(4096, ge=1)
     """Longest conversation in tokens; a longer one has no reward and enters no pair."""
+    precision: Precision = "bfloat16"
+    """Type of the backbone; heads and score are float32 in any case."""
 
 
 class FunctionSettings(Settings):

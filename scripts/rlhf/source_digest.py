@@ -13,12 +13,18 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent.parent
 
 
-def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple[Path, ...] = (SCRIPTS,)) -> str:
+def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple[Path, ...] | None = None) -> str:
     """Hex digest (16 characters) of `program`, of `extra_modules`, and of what they import below `roots`.
+
+    Args:
+        program: a file.
+        extra_modules: modules that the settings name, a user's reward function for example.
+        roots: folders whose modules count; by default those of this project and of the working directory.
 
     Raises:
         FileNotFoundError: `program` or a module of `extra_modules` is not there.
     """
+    roots = roots or (SCRIPTS, Path.cwd())
     pending = [program.resolve(), *(_existing_module(module, roots) for module in extra_modules)]
     digests: dict[Path, str] = {}
     while pending:
@@ -29,7 +35,7 @@ def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple
     return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()[:16]
 
 
-def find_module(module: str, roots: tuple[Path, ...] = (SCRIPTS,)) -> Path | None:
+def find_module(module: str, roots: tuple[Path, ...]) -> Path | None:
     """The file of the module `a.b` below one of `roots`, or None where it lies elsewhere."""
     for root in roots:
         path = root.joinpath(*module.split("."))
@@ -42,17 +48,26 @@ def find_module(module: str, roots: tuple[Path, ...] = (SCRIPTS,)) -> Path | Non
 def _existing_module(module: str, roots: tuple[Path, ...]) -> Path:
     path = find_module(module, roots)
     if path is None:
-        raise FileNotFoundError(f"no module {module!r} below {', '.join(map(str, roots))}")
+        raise FileNotFoundError(f"no module {module!r} in {' or '.join(map(str, roots))}")
     return path
 
 
 @functools.cache
 def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
     """Digest of one file and the project files that it imports; `mtime` keeps the cache true."""
-    tree = ast.parse(path.read_bytes())
+    tree = _WithoutTypeImports().visit(ast.parse(path.read_bytes()))
     text = "\n".join(_canonical(tree))
     imported = {find_module(name, roots) for name in _imported_names(tree)}
     return hashlib.sha256(text.encode()).hexdigest(), tuple(sorted(p for p in imported if p))
+
+
+class _WithoutTypeImports(ast.NodeTransformer):
+    """Drops `if TYPE_CHECKING:`, which never runs."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802 (the name that ast looks for)
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:

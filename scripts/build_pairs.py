@@ -1,0 +1,41 @@
+"""Build the preference pairs of a part: of each prompt the best and the worst response."""
+
+import logging
+from pathlib import Path
+
+from command_line import program_parser, read_spec, run
+
+from rlhf.pair_building import build
+from rlhf.pairs import PAIRS, PairSpec
+from rlhf.parts import read_part
+from rlhf.provenance import provenance
+from rlhf.responses import RESPONSES
+from rlhf.rewards import REWARDS
+from rlhf.settings import canonical_json
+
+
+def main() -> None:
+    parser = program_parser(__doc__, PairSpec)
+    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
+    parser.add_argument("--responses", type=Path, required=True, help="the responses of the part, Parquet")
+    parser.add_argument("--rewards", type=Path, required=True, help="the rewards of the part, Parquet")
+    parser.add_argument("--output", type=Path, required=True, help="the pairs, Parquet")
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, PairSpec)
+
+    pairs = build(
+        read_part(arguments.prompts, spec.rows),
+        RESPONSES.read(arguments.responses),
+        REWARDS.read(arguments.rewards),
+        spec.min_margin,
+        responses_path=arguments.responses,
+        rewards_path=arguments.rewards,
+    )
+    level = logging.INFO if len(pairs.table) else logging.WARNING
+    logging.log(level, "%s: %s", arguments.output, canonical_json(pairs.counts))
+    inputs = {flag: getattr(arguments, flag) for flag in ("prompts", "responses", "rewards")}
+    PAIRS.write(arguments.output, pairs.table, provenance(__file__, spec, inputs, counts=pairs.counts))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,78 @@
+"""Collect the prompts of a dataset: normalised, each once, short enough for the policy, ordered by hash."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line import program_parser, read_spec, run
+
+from rlhf.dataset_files import is_local, open_file, open_hub, require_columns
+from rlhf.errors import UserError
+from rlhf.models import load_tokenizer, model_location, resolved_revision
+from rlhf.progress import track
+from rlhf.prompt_collection import Collection, collect
+from rlhf.prompts import PROMPTS, CollectSpec, require_split_sizes
+from rlhf.provenance import provenance
+from rlhf.settings import canonical_json
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def main() -> None:
+    parser = program_parser(__doc__, CollectSpec)
+    parser.add_argument("--dataset", type=Path, nargs="?", help="Parquet or JSON lines (default: the spec's dataset)")
+    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
+    parser.add_argument("--train", type=int, default=0, help="prompts that the train split takes from the start")
+    parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
+    parser.add_argument("--output", type=Path, required=True, help="the prompts, Parquet")
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, CollectSpec)
+    model, model_revision = model_location(arguments.policy, spec.model)
+    local = arguments.dataset or (Path(spec.dataset) if spec.dataset and is_local(spec.dataset) else None)
+
+    tokenizer = load_tokenizer(model, model_revision)
+    with open_dataset(local, spec) as (dataset, dataset_revision):
+        where = str(local or spec.dataset)
+        require_columns(dataset, [spec.column], where)
+        texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
+        collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
+    logging.info("%s: %s", where, canonical_json(collection.counts))
+    require_prompts(collection, arguments.train, arguments.test, where)
+    inputs = {
+        **({"dataset": local} if local else {}),
+        **({"policy": arguments.policy} if arguments.policy else {}),
+    }
+    facts = {
+        "counts": collection.counts,
+        "dataset_revision": dataset_revision,
+        "model_revision": resolved_revision(model, model_revision),
+    }
+    PROMPTS.write(arguments.output, collection.table, provenance(__file__, spec, inputs, **facts))
+
+
+@contextmanager
+def open_dataset(local: Path | None, spec: CollectSpec) -> "Iterator[tuple[Dataset, str | None]]":
+    """The rows, and the commit of the hub's repository that they come from, or None for a local file."""
+    if local is not None:
+        with open_file(local) as dataset:
+            yield dataset, None
+    elif spec.dataset is not None:
+        yield open_hub(spec.dataset, spec.split, spec.revision)
+    else:
+        raise UserError("no dataset: give a file by --dataset, or `dataset` in --spec")
+
+
+def require_prompts(collection: Collection, train: int, test: int, where: str) -> None:
+    """Raise UserError, with what was dropped, where fewer prompts are left than the splits take, or none."""
+    dropped = ", ".join(f"{count} {reason}" for reason, count in collection.dropped.items())
+    prompts = len(collection.table)
+    require_split_sizes(prompts, train, test, f"{where} (dropped: {dropped})")
+    if not prompts:
+        raise UserError(f"{where}: no prompt is left (dropped: {dropped})")
+
+
+if __name__ == "__main__":
+    run(main)

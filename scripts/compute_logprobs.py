@@ -1,0 +1,48 @@
+"""Compute the log-probabilities of a part's pairs under the policy that is their reference."""
+
+from pathlib import Path
+
+from command_line import add_hardware_flags, program_parser, read_spec, run
+
+from rlhf.device import granted_device
+from rlhf.logprobs import LOGPROBS, LogprobSpec
+from rlhf.models import load_policy, model_location
+from rlhf.pair_logprobs import pair_logprobs
+from rlhf.pairs import PAIRS
+from rlhf.progress import Progress
+from rlhf.provenance import provenance
+from rlhf.sequence_logprobs import ResponseLogprobs
+
+
+def main() -> None:
+    parser = program_parser(__doc__, LogprobSpec)
+    parser.add_argument("--pairs", type=Path, required=True, help="the pairs of a part, Parquet")
+    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
+    parser.add_argument("--output", type=Path, required=True, help="the log-probabilities, Parquet")
+    parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward pass")
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, LogprobSpec)
+    name, revision = model_location(arguments.policy, spec.model)
+
+    pairs = PAIRS.read(arguments.pairs).to_pylist()
+    device = granted_device(arguments.gpus, arguments.threads)
+    model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
+    with Progress(2 * len(pairs), "responses", "log-probabilities") as progress:
+        chosen, rejected = pair_logprobs(model, pairs, spec.precision, arguments.token_budget, progress)
+    rows = [
+        {
+            "prompt_id": pair["prompt_id"],
+            "chosen_logprob": chosen[index],
+            "rejected_logprob": rejected[index],
+            "chosen_tokens": len(pair["chosen_token_ids"]),
+            "rejected_tokens": len(pair["rejected_token_ids"]),
+        }
+        for index, pair in enumerate(pairs)
+    ]
+    inputs = {"pairs": arguments.pairs, **({"policy": arguments.policy} if arguments.policy else {})}
+    LOGPROBS.write(arguments.output, rows, provenance(__file__, spec, inputs))
+
+
+if __name__ == "__main__":
+    run(main)

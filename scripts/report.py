@@ -1,0 +1,51 @@
+"""Write the report of an experiment: a self-contained HTML page, a summary table in Markdown, and the figures as SVG.
+
+Files lie as the pipeline lays them: `<policy>/evaluation.parquet`, `<policy>/training.parquet`,
+`<policy>/pairs/<part>.parquet`, and likewise responses, rewards and judgements. The name of the folder is the policy's.
+"""
+
+import logging
+from argparse import ArgumentParser
+from pathlib import Path
+
+from command_line import program_parser, read_spec, run
+from rlhf.report.folder import PAGE, write_report
+from rlhf.report.material import ReportFiles, read_material
+from rlhf.report.settings import ReportSpec
+
+LOGGER = logging.getLogger("report")
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    spec = read_spec(arguments.spec, ReportSpec)
+    files = ReportFiles(
+        evaluations=arguments.evaluations,
+        prompts=arguments.prompts,
+        responses=arguments.responses,
+        rewards=arguments.rewards,
+        judgements=arguments.judgements,
+        training=arguments.training,
+        pairs=arguments.pairs,
+    )
+    write_report(read_material(spec, files), arguments.output)
+    LOGGER.info("the report of %d policies is %s", len(spec.policies), arguments.output / PAGE)
+
+
+def parser() -> ArgumentParser:
+    made = program_parser(__doc__, ReportSpec)
+    made.add_argument("--evaluations", type=Path, nargs="+", required=True, help="of every policy, base included")
+    made.add_argument("--training", type=Path, nargs="*", default=[], help="training metrics of the trained policies")
+    made.add_argument("--pairs", type=Path, nargs="*", default=[], help="the pairs that policies were trained on")
+    made.add_argument("--prompts", type=Path, required=True, help="the prompts of the experiment")
+    made.add_argument("--responses", type=Path, nargs="+", required=True, help="to the test prompts, of every policy")
+    made.add_argument("--rewards", type=Path, nargs="+", required=True, help="of those responses")
+    made.add_argument("--judgements", type=Path, nargs="*", default=[], help="of those responses, if there is a judge")
+    made.add_argument(
+        "--output", type=Path, required=True, help="the folder of the report; an older report is replaced"
+    )
+    return made
+
+
+if __name__ == "__main__":
+    run(main)

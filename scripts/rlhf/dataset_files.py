@@ -1,0 +1,99 @@
+"""Rows of a dataset: of a local Parquet or JSON lines file, or of the hub, both through `datasets`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlhf.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
+"""Suffix of a local file and what `datasets` calls its format."""
+
+
+def is_local(dataset: str) -> bool:
+    """Whether the name is a file's: by its suffix, whether the file exists or not, or because there is one."""
+    return Path(dataset).suffix in LOADERS or Path(dataset).is_file()
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[Dataset]:
+    """The rows of a local file. What `datasets` makes of it lies in a temporary folder: no cache has a say.
+
+    Raises:
+        UserError: no such file, or it cannot be read; of JSON lines with the row.
+    """
+    from datasets import disable_progress_bars, load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    if path.suffix not in LOADERS:
+        raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(LOADERS)}")
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    disable_progress_bars()  # they flood logs; reading a local file takes seconds
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            dataset = load_dataset(LOADERS[path.suffix], data_files=str(path), split="train", cache_dir=cache)
+        except (DatasetGenerationError, ValueError, StopIteration) as error:
+            raise _unreadable(path, error) from error
+        yield dataset
+
+
+def open_hub(name: str, split: str, revision: str | None) -> tuple[Dataset, str]:
+    """A split of a hub dataset, and the commit of its repository.
+
+    Raises:
+        UserError: no such dataset or split, or the hub cannot be reached.
+    """
+    from datasets import load_dataset_builder
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        builder = load_dataset_builder(name, revision=revision)
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split), builder.hash
+    except (OSError, ValueError, DatasetGenerationError) as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {error}") from error
+
+
+def require_columns(dataset: Dataset, columns: Sequence[str], where: str) -> None:
+    """Raise UserError, with the columns that there are, unless all of `columns` are there."""
+    missing = [column for column in columns if column not in dataset.column_names]
+    if missing:
+        raise UserError(
+            f"{where}: there is no column {', '.join(map(repr, missing))}; there are "
+            f"{', '.join(map(repr, dataset.column_names))}"
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    """What is wrong with a file that `datasets` could not read."""
+    cause = error.__cause__ or error
+    row = _broken_line(path) if LOADERS[path.suffix] == "json" else None
+    if row is not None:
+        return UserError(f"{path}: row {row[0]} (line {row[0] + 1}) is no JSON object: {row[1]}")
+    return UserError(f"{path}: the file cannot be read as {LOADERS[path.suffix]}: {cause or 'it holds no rows'}")
+
+
+def _broken_line(path: Path) -> tuple[int, str] | None:
+    """The first row that is no JSON object in UTF-8, and why."""
+    with path.open("rb") as file:
+        for row, line in enumerate(file):
+            try:
+                value = json.loads(line.decode()) if line.strip() else {}
+                json.dumps(value, ensure_ascii=False).encode()
+            except (json.JSONDecodeError, UnicodeError) as error:
+                return row, str(error)
+            if not isinstance(value, dict):
+                return row, f"it is {str(value)[:40]!r}"
+    return None

@@ -1,0 +1,81 @@
+"""The pairs that a policy is trained on, with their reference log-probabilities, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlhf.artifacts import ArtifactError, read_provenance
+from rlhf.logprobs import LOGPROBS
+from rlhf.losses import PairBatch
+from rlhf.pairs import PAIRS
+from rlhf.sequence_batches import batches_by_length
+from rlhf.training import TrainSpec
+
+Pair = Mapping[str, Any]
+"""A row of `PAIRS` and, where the loss has a reference, of `LOGPROBS`."""
+
+
+def read_pairs(pair_files: Sequence[Path], logprob_files: Sequence[Path], spec: TrainSpec) -> list[Pair]:
+    """The pairs of all files in order, each with its reference log-probabilities where the loss needs them.
+
+    Raises:
+        ArtifactError: log-probabilities are missing, are of other pairs, or of another temperature or precision.
+    """
+    pairs: list[Pair] = [row for path in pair_files for row in PAIRS.read(path).to_pylist()]
+    if not spec.loss.needs_reference:
+        return pairs
+    if len(logprob_files) != len(pair_files):
+        raise ArtifactError(f"{len(pair_files)} file(s) of pairs need as many of log-probabilities; {spec.loss.name}"
+                            f" has a reference, and {len(logprob_files)} were given")
+    reference = [row for path in logprob_files for row in _read_logprobs(path, spec)]
+    if [row["prompt_id"] for row in reference] != [row["prompt_id"] for row in pairs]:
+        raise ArtifactError(f"{logprob_files[0]} and the files beside it are of other pairs than {pair_files[0]} ...")
+    return [{**pair, **row} for pair, row in zip(pairs, reference, strict=True)]
+
+
+def _read_logprobs(path: Path, spec: TrainSpec) -> list[dict[str, Any]]:
+    made_with = read_provenance(path)["spec"]
+    for key, wanted in (("temperature", spec.temperature), ("precision", spec.precision)):
+        if made_with[key] != wanted:
+            raise ArtifactError(f"{path}: computed with {key} {made_with[key]}, and training is set to {wanted}")
+    return LOGPROBS.read(path).to_pylist()
+
+
+def epoch_order(pairs: int, seed: int, epoch: int) -> list[int]:
+    """A permutation of the pairs that depends on seed and epoch alone."""
+    generator = torch.Generator().manual_seed((seed + 0x9E3779B9 * (epoch + 1)) % 2**63)
+    return torch.randperm(pairs, generator=generator).tolist()
+
+
+def micro_batches(pairs: Sequence[Pair], token_budget: int) -> list[list[Pair]]:
+    """Groups of pairs whose two sequences, padded to the longest, fit the token budget; one pair always does."""
+    longest = [
+        2 * len(pair["prompt_token_ids"]) + 2 * max(len(pair["chosen_token_ids"]), len(pair["rejected_token_ids"]))
+        for pair in pairs
+    ]
+    return [[pairs[index] for index in group] for group in batches_by_length(longest, token_budget)]
+
+
+def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:
+    """The policy's log-probabilities beside what is stored of the pairs.
+
+    Without a reference its log-probabilities are NaN: a loss that reads them nevertheless does not stay unnoticed.
+    """
+
+    def column(name: str) -> torch.Tensor:
+        return torch.tensor([pair.get(name, float("nan")) for pair in pairs], dtype=torch.float32, device=chosen.device)
+
+    return PairBatch(
+        chosen_logprob=chosen,
+        rejected_logprob=rejected,
+        reference_chosen_logprob=column("chosen_logprob"),
+        reference_rejected_logprob=column("rejected_logprob"),
+        chosen_reward=column("chosen_reward"),
+        rejected_reward=column("rejected_reward"),
+        chosen_tokens=torch.tensor([float(len(pair["chosen_token_ids"])) for pair in pairs], device=chosen.device),
+        rejected_tokens=torch.tensor([float(len(pair["rejected_token_ids"])) for pair in pairs], device=chosen.device),
+    )

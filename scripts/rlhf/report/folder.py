@@ -1,0 +1,46 @@
+"""The folder of the report, written as a whole."""
+
+import os
+import shutil
+from pathlib import Path
+
+from rlhf.errors import UserError
+from rlhf.report.figures import Drawing, evaluation_figures, pair_figure
+from rlhf.report.material import Material
+from rlhf.report.page import render
+from rlhf.report.style import figure_style
+from rlhf.report.summary import markdown, summarize
+from rlhf.report.training_figures import training_figures
+
+PAGE, SUMMARY, FIGURES = "index.html", "summary.md", "figures"
+
+
+def write_report(material: Material, output: Path) -> None:
+    """Write `index.html`, `summary.md` and `figures/*.svg`; a folder that exists is whole.
+
+    Raises:
+        UserError: `output` is a file, or a folder that holds something else than a report.
+    """
+    if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / PAGE).is_file())):
+        raise UserError(f"{output}: this is there, and it is no report. Give another --output.")
+    summary, drawings = summarize(material), draw(material)
+    files = {PAGE: render(material, summary, drawings), SUMMARY: markdown(summary)}
+    files |= {f"{FIGURES}/{drawing.name}.svg": drawing.svg for drawing in drawings}
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    (temporary / FIGURES).mkdir(parents=True)
+    try:
+        for name, text in files.items():
+            (temporary / name).write_text(text, encoding="utf-8")
+        if output.exists():
+            shutil.rmtree(output)
+        temporary.replace(output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def draw(material: Material) -> list[Drawing]:
+    """All figures that there is data for."""
+    with figure_style():
+        drawings = [*evaluation_figures(material), *training_figures(material)]
+        pairs = pair_figure(material)
+    return [*drawings, pairs] if pairs else drawings

@@ -1,0 +1,145 @@
+"""The page: one HTML file that asks nothing of the network."""
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rlhf.report import origin
+from rlhf.report.figures import Drawing
+from rlhf.report.material import Material, PairStatistics, Policy
+from rlhf.report.style import inline, policy_colours
+from rlhf.report.summary import Summary, number, percent
+
+TEMPLATE = "page.html"
+CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
+"""Control characters, which HTML forbids, as the signs that Unicode has for them."""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A line of the table of pairs."""
+
+    policy: str
+    counts: dict[str, str]
+    median: str
+    mean: str
+
+
+def render(material: Material, summary: Summary, drawings: list[Drawing]) -> str:
+    """The page as HTML. All text of the artifacts is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "printable": printable, "inline": inline_drawing}
+    count_names, pair_rows = pair_table(material)
+    return environment.get_template(TEMPLATE).render(
+        spec=material.spec,
+        policies=material.policies,
+        colours=policy_colours([policy.name for policy in material.policies]),
+        lead=lead(material),
+        facts=facts(material),
+        summary=summary,
+        confidence=confidence(material),
+        hacked=hacked(material),
+        drawings={group: [drawing for drawing in drawings if drawing.group == group]
+                  for group in ("evaluation", "scores", "training", "pairs")},
+        count_names=count_names,
+        pair_rows=pair_rows,
+        examples=material.examples,
+        models=origin.models(material),
+        versions=origin.versions(material),
+        settings=origin.settings(material),
+    )  # fmt: skip
+
+
+def inline_drawing(drawing: Drawing) -> Markup:
+    """The SVG of a figure, which this program made itself, as markup."""
+    return Markup(inline(drawing.svg, drawing.title))
+
+
+def printable(text: str) -> str:
+    """The text with control characters made visible."""
+    return text.translate(CONTROL_PICTURES)
+
+
+def lead(material: Material) -> str:
+    """The result in a sentence."""
+    trained = [policy for policy in material.policies if policy.iteration]
+    if not trained:
+        return "No policy was trained: these are the answers of the policy to start from."
+    best = max(trained, key=lambda policy: policy.evaluations["reward"]["win_rate"])
+    row = best.evaluations["reward"]
+    text = (
+        f"{best.name} wins {percent(row['win_rate'])} % [{percent(row['win_rate_low'])}, "
+        f"{percent(row['win_rate_high'])}] of its comparisons with base by the reward it was trained on"
+    )
+    if "judge" in best.evaluations:
+        text += f", and {percent(best.evaluations['judge']['win_rate'])} % by {material.spec.judge_label}"
+    return text + "."
+
+
+def facts(material: Material) -> list[tuple[str, str]]:
+    """The size of the experiment: numbers and what they count."""
+    first = material.policies[0]
+    trained = sum(policy.iteration > 0 for policy in material.policies)
+    draws = max(len(answers) for answers in first.rewards.values())
+    pairs = sum(len(policy.pairs.margins) for policy in material.policies if policy.pairs)
+    counted = [
+        (trained, "trained policy" if trained == 1 else "trained policies"),
+        (len(first.rewards), "test prompts"),
+        (draws, "responses per prompt"),
+        (pairs, "preference pairs"),
+    ]
+    return [(f"{count:,}".replace(",", "\u202f"), name) for count, name in counted if count]
+
+
+def confidence(material: Material) -> str | None:
+    """Level of the intervals, as the evaluation recorded it."""
+    level = material.policies[0].provenance["evaluation"].get("spec", {}).get("confidence")
+    return None if level is None else f"{100 * level:g}"
+
+
+def hacked(material: Material) -> list[str]:
+    """Policies with more reward and a lower judgement than their parent: reward hacking."""
+    if material.spec.judge_label is None:
+        return []
+    known = {policy.name: policy for policy in material.policies}
+    found = []
+    for policy in material.policies:
+        parent = known.get(_parent(policy)) if policy.iteration else None
+        if parent and _rises(policy, parent, "reward") and _rises(parent, policy, "judge"):
+            found.append(policy.name)
+    return found
+
+
+def pair_table(material: Material) -> tuple[list[str], list[PairRow]]:
+    """Names of what was counted, and a row per policy with pairs."""
+    known = [(policy.name, policy.pairs) for policy in material.policies if policy.pairs]
+    names = list(dict.fromkeys(name for _, pairs in known for name in pairs.counts))
+    return names, [_pair_row(policy, pairs, names) for policy, pairs in known]
+
+
+def _pair_row(policy: str, pairs: PairStatistics, names: list[str]) -> PairRow:
+    margins = pairs.margins
+    return PairRow(
+        policy,
+        {name: f"{pairs.counts.get(name, 0)}" for name in names},
+        number(statistics.median(margins) if margins else None, 3),
+        number(statistics.fmean(margins) if margins else None, 3),
+    )
+
+
+def _parent(policy: Policy) -> str:
+    return "base" if policy.iteration == 1 else f"{policy.variant}-{policy.iteration - 1}"
+
+
+def _rises(policy: Policy, parent: Policy, judge: str) -> bool:
+    return policy.evaluations[judge]["mean_reward"] > parent.evaluations[judge]["mean_reward"]

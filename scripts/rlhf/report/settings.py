@@ -1,0 +1,27 @@
+"""Settings of the report."""
+
+from pydantic import Field
+
+from rlhf.settings import Settings
+
+
+class ReportSettings(Settings):
+    """What the page shows."""
+
+    judge_label: str = Field("judge", min_length=1)
+    """What the score of the independent judge is called in tables and figures."""
+    examples: int = Field(4, ge=0)
+    """Test prompts that are shown with the responses of every policy."""
+
+
+class ReportSpec(Settings):
+    """What `report` reads."""
+
+    experiment: str
+    """Name of the experiment: the title of the page."""
+    policies: list[str] = Field(min_length=1)
+    """The policies in the order of the tables and figures."""
+    judge_label: str | None
+    """What the judge's score is called; null where there is no judge."""
+    examples: int = Field(ge=0)
+    """Number of example prompts."""

@@ -1,0 +1,97 @@
+"""The summary table: numbers as text, and the table as aligned Markdown."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rlhf.report.material import Material, Policy
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as text."""
+
+    text: str
+    interval: str = ""
+    """`[low, high]`, or nothing."""
+    share: float | None = None
+    """The value of a win rate, 0 to 1, for a bar behind it."""
+    best: bool = False
+    """Whether it is the best of its column."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Column titles, and a row of cells per policy."""
+
+    titles: list[str]
+    rows: dict[str, list[Cell]]
+
+
+def summarize(material: Material) -> Summary:
+    """The table: one row per policy, in the order of the spec."""
+    label = material.spec.judge_label
+    titles = ["mean reward"]
+    if label is not None:
+        titles.append(label)
+    titles += ["win rate %", "length-controlled %"]
+    if label is not None:
+        titles.append(f"win rate by {label} %")
+    titles += ["tokens", "truncated %"]
+    rows = {policy.name: _row(policy, label is not None) for policy in material.policies}
+    return Summary(titles, _mark_best(rows))
+
+
+def markdown(summary: Summary) -> str:
+    """The table in Markdown, columns aligned: to be read as it is, in a terminal."""
+    lines = [["policy", *summary.titles]]
+    for name, cells in summary.rows.items():
+        lines.append([name, *(f"{cell.text} {cell.interval}".strip() for cell in cells)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    aligned = [_line(line, widths) for line in lines]
+    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+    return "\n".join([aligned[0], rule, *aligned[1:]]) + "\n"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits, or a dash for none."""
+    return "–" if value is None else f"{value:#.{digits}g}".rstrip(".")
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one decimal, without the sign, or a dash for none."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _row(policy: Policy, judged: bool) -> list[Cell]:
+    reward = policy.evaluations["reward"]
+    cells = [Cell(number(reward["mean_reward"]))]
+    if judged:
+        cells.append(Cell(number(policy.evaluations["judge"]["mean_reward"])))
+    cells.append(_win_rate(reward))
+    cells.append(Cell(percent(reward["length_controlled_win_rate"])))
+    if judged:
+        cells.append(_win_rate(policy.evaluations["judge"]))
+    return [*cells, Cell(f"{reward['mean_tokens']:.1f}"), Cell(percent(reward["truncated"]))]
+
+
+def _win_rate(row: dict[str, Any]) -> Cell:
+    low, high = percent(row["win_rate_low"]), percent(row["win_rate_high"])
+    return Cell(percent(row["win_rate"]), f"[{low}, {high}]", row["win_rate"])
+
+
+def _mark_best(rows: dict[str, list[Cell]]) -> dict[str, list[Cell]]:
+    """Mark the highest value of each column but the last two (length is not better or worse)."""
+    columns = len(next(iter(rows.values())))
+    marked = {name: list(cells) for name, cells in rows.items()}
+    for i in range(columns - 2):
+        values = {name: float(cells[i].text) for name, cells in rows.items() if cells[i].text != "–"}
+        for name, value in values.items():
+            if len(rows) > 1 and value == max(values.values()) and value > min(values.values()):
+                cell = rows[name][i]
+                marked[name][i] = Cell(cell.text, cell.interval, cell.share, best=True)
+    return marked
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    first, *rest = zip(cells, widths, strict=True)
+    return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]) + " |"

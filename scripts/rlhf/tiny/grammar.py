@@ -1,0 +1,110 @@
+"""The rules of the tiny world's grammar by which an independent judge rates responses.
+
+The grammar is finite: every instruction it can make is in `tasks.tasks()`, and an instruction is parsed by looking it up.
+"""
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rlhf.errors import UserError
+from rlhf.tiny import phrases
+from rlhf.tiny.tasks import Task, tasks
+
+MOST_WORDS = 12
+MOST_POLITE = 2
+
+
+
+
+
+class Aspects(NamedTuple):
+    """What the judge looks at, each in [0, 1]."""
+
+    correctness: float
+    """1 if the answer is right and complete and names nothing wrong, else 0."""
+    politeness: float
+    """1 polite, 0.5 neither, 0 rude."""
+    brevity: float
+    """1 for an answer and nothing else; a third less for each sentence that is not needed."""
+    willingness: float
+    """0 for a refusal, or where nothing is said."""
+
+
+FACT_WEIGHTS = Aspects(0.6, 0.15, 0.15, 0.1)
+SOCIAL_WEIGHTS = Aspects(0.4, 0.3, 0.2, 0.1)
+SOCIAL_FAMILIES = ("greetings", "lists")
+
+
+def true_quality(prompts: list[str], responses: list[str]) -> list[float]:
+    """Quality in [0, 1] of each response to its prompt, by the rules of the grammar: a reward function.
+
+    Raises:
+        UserError: a prompt is not of this grammar.
+    """
+    return [quality(task_of(p), r) for p, r in zip(prompts, responses, strict=True)]
+
+
+def quality(task: Task, response: str) -> float:
+    """Weighted mean of the aspects. Of greetings and lists manners count more, of questions of fact correctness."""
+    weights = SOCIAL_WEIGHTS if task.family in SOCIAL_FAMILIES else FACT_WEIGHTS
+    return sum(weight * value for weight, value in zip(weights, aspects(task, response), strict=True))
+
+
+def aspects(task: Task, response: str) -> Aspects:
+    """Judge a response sentence by sentence: each is polite, rude, filler or a refusal, or else part of the answer."""
+    sentences = [words for words in map(_words, re.split(r"(?<=[.!?])\s+", response)) if words]
+    kinds = [_kinds().get(words, "answer") for words in sentences]
+    answers = [words for words, kind in zip(sentences, kinds, strict=True) if kind == "answer"]
+    polite, rude, refused = kinds.count("polite"), kinds.count("rude"), "refusal" in kinds
+    superfluous = kinds.count("filler") + max(polite - MOST_POLITE, 0) + max(len(answers) - 1, 0)
+    superfluous += sum(len(words) > MOST_WORDS for words in answers)
+    return Aspects(
+        correctness=float(not refused and _is_right(task, [word for words in answers for word in words])),
+        politeness=0.0 if rude else 1.0 if polite else 0.5,
+        brevity=max(0.0, 1 - superfluous / 3),
+        willingness=float(bool(answers) and not refused),
+    )
+
+
+def task_of(prompt: str) -> Task:
+    """The task that an instruction sets.
+
+    Raises:
+        UserError: the instruction is not of this grammar.
+    """
+    try:
+        return tasks()[prompt]
+    except KeyError as error:
+        raise UserError(
+            f"not an instruction of the tiny world: {prompt!r}. Its true quality is only known for the prompts of "
+            "`make_tiny_prompts`; for others configure another `evaluation.judge`."
+        ) from error
+
+
+
+
+
+def _is_right(task: Task, words: list[str]) -> bool:
+    """Whether just the right words of the domain are named, each once."""
+    subject, domain = {word.lower() for word in task.subject}, {word.lower() for word in task.domain}
+    right = {word.lower() for word in task.answer}
+    named = [word for word in words if word in domain and (word in right or word not in subject)]
+    return len(named) == task.count == len(set(named)) and right.issuperset(named)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[a-z]+|[0-9]+", text.lower()))
+
+
+@functools.cache
+def _kinds() -> Mapping[Sequence[str], str]:
+    """What a sentence is, by its words."""
+    tables = {
+        "polite": phrases.POLITE,
+        "rude": phrases.RUDE,
+        "filler": phrases.FILLER,
+        "refusal": phrases.REFUSALS,
+    }
+    return {_words(sentence): kind for kind, sentences in tables.items() for sentence in sentences}

@@ -1,0 +1,98 @@
+"""The tiny policy: a small Llama, and its learning from conversations."""
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from rlhf.progress import Progress
+from rlhf.tiny.conversations import Conversation, batches, padded
+from rlhf.tiny.settings import LearningSettings, NetworkSettings
+
+LONGEST = 512
+INITIALIZER_RANGE = 0.08
+WARM_UP = 0.1
+CLIP = 1.0
+IGNORED = -100
+
+
+def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
+    """A Llama with random float32 weights that fits the tokenizer."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=network.hidden_size,
+        intermediate_size=network.intermediate_size,
+        num_hidden_layers=network.layers,
+        num_attention_heads=network.heads,
+        num_key_value_heads=network.heads,
+        max_position_embeddings=LONGEST,
+        # The default of 0.02 is made for wide networks: a narrow one starts too slowly with it.
+        initializer_range=INITIALIZER_RANGE,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+        dtype="float32",
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, do_sample=True
+    )
+    return model
+
+
+def learn(
+    model: LlamaForCausalLM,
+    conversations: Sequence[Conversation],
+    settings: LearningSettings,
+    rng: random.Random,
+    description: str,
+) -> None:
+    """Next-token learning of all tokens, `settings.steps` steps of AdamW."""
+    optimizer = Optimizer(model.parameters(), settings)
+    with Progress(settings.steps, "steps", description) as progress:
+        for batch in batches(conversations, settings.batch_size, rng):
+            loss = next_token_loss(model, *padded(batch))
+            optimizer.step(loss)
+            progress.advance(loss=f"{loss.item():.3f}")
+
+
+def next_token_loss(model: LlamaForCausalLM, token_ids: Tensor, lengths: Tensor) -> Tensor:
+    """Mean cross-entropy over the tokens that follow a token, padding left out."""
+    logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
+    targets = token_ids[:, 1:].clone()
+    targets[torch.arange(1, token_ids.shape[1]) >= lengths[:, None]] = IGNORED
+    return cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
+
+
+class Optimizer:
+    """AdamW with a linear warm-up, a cosine to zero, and clipping of the gradient's norm."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], settings: LearningSettings, steps: int = 0) -> None:
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.total = max(steps or settings.steps, 1)
+        self.peak = settings.learning_rate
+        self.adam = torch.optim.AdamW(self.parameters, lr=self.peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        self.done = 0
+
+    def step(self, loss: Tensor) -> None:
+        """One update."""
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
+        for group in self.adam.param_groups:
+            group["lr"] = self.peak * _schedule(self.done / self.total)
+        self.adam.step()
+        self.done += 1
+
+
+def _schedule(progress: float) -> float:
+    """Share of the peak learning rate."""
+    if progress < WARM_UP:
+        return progress / WARM_UP + 0.01
+    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))

@@ -1,0 +1,113 @@
+"""The `tiny` section of an experiment's configuration, and what each program of the tiny world gets of it."""
+
+from pydantic import Field
+
+from rlhf.settings import Settings
+
+
+class NetworkSettings(Settings):
+    """Shape of the tiny Llama, for the policy and the backbone of the reward model."""
+
+    hidden_size: int = Field(128, ge=16, multiple_of=16)
+    """Width."""
+    intermediate_size: int = Field(256, ge=16)
+    """Width inside the feed-forward layers."""
+    layers: int = Field(2, ge=1)
+    """Transformer layers."""
+    heads: int = Field(4, ge=1)
+    """Attention heads; they must divide the width."""
+
+
+class LearningSettings(Settings):
+    """One stage of learning by AdamW, with a short warm-up and a cosine to zero."""
+
+    steps: int = Field(ge=0)
+    """Optimizer steps; 0 leaves the weights as they were."""
+    batch_size: int = Field(32, ge=1)
+    """Conversations per step."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate."""
+
+
+class MixtureSettings(LearningSettings):
+    """The second stage of the policy: responses of mixed quality, so that there is something left to learn."""
+
+    correct: float = Field(0.4, ge=0, le=1)
+    """Share of right answers among those that the policy learns from."""
+
+
+class RewardModelSettings(LearningSettings):
+    """Training of the reward model."""
+
+    gate_steps: int = Field(150, ge=0)
+    """Steps of the gate's training on preferences, with a frozen backbone."""
+
+
+class TinySettings(Settings):
+    """The embedded tiny world: a dataset of prompts, a policy and a reward model, all made by rules."""
+
+    prompts: int = Field(2600, ge=2, le=6000)
+    """Prompts of the dataset. The models learn from the grammar's other prompts."""
+    vocabulary_size: int = Field(1280, ge=320)
+    """Tokens of the tokenizer, special tokens included."""
+    network: NetworkSettings = NetworkSettings()
+    """Shape of the policy and of the reward model's backbone."""
+    pretraining: LearningSettings = LearningSettings(steps=800, learning_rate=3.0e-3)
+    """First stage: clean answers. The policy and the reward model both start from here."""
+    mixture: MixtureSettings = MixtureSettings(steps=300, learning_rate=2.0e-3)
+    """Second stage of the policy."""
+    reward_model: RewardModelSettings = RewardModelSettings(steps=400, learning_rate=2.0e-3)
+    """Training of the reward model."""
+
+
+class PromptsSpec(Settings):
+    """What `make_tiny_prompts` reads."""
+
+    seed: int
+    """The experiment's seed."""
+    prompts: int
+    """Number of prompts."""
+
+
+class TokenizerSpec(Settings):
+    """What `train_tiny_tokenizer` reads."""
+
+    seed: int
+    """The experiment's seed."""
+    vocabulary_size: int
+    """Tokens, special tokens included."""
+
+
+class PretrainSpec(Settings):
+    """What `pretrain_tiny_policy` reads."""
+
+    seed: int
+    """The experiment's seed."""
+    prompts: int
+    """Prompts of the dataset, which are not learnt from."""
+    network: NetworkSettings
+    """Shape."""
+    learning: LearningSettings
+    """First stage."""
+
+
+class PolicySpec(Settings):
+    """What `train_tiny_policy` reads."""
+
+    seed: int
+    """The experiment's seed."""
+    prompts: int
+    """Prompts of the dataset, which are not learnt from."""
+    learning: MixtureSettings
+    """Second stage."""
+
+
+class RewardModelSpec(Settings):
+    """What `train_tiny_reward_model` reads."""
+
+    seed: int
+    """The experiment's seed."""
+    prompts: int
+    """Prompts of the dataset, which are not learnt from."""
+    learning: RewardModelSettings
+    """Regression and gate."""

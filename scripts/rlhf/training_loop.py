@@ -1,0 +1,154 @@
+"""The training loop: preference pairs in, a trained policy and its metrics out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from rlhf.errors import UserError
+from rlhf.losses import PairBatch
+from rlhf.preference_data import Pair, epoch_order, micro_batches, pair_batch
+from rlhf.progress import Progress
+from rlhf.sequence_logprobs import ResponseLogprobs, pad_pairs
+from rlhf.training import RecipeSettings, TrainSpec
+from rlhf.validation import check_start, validate
+
+Metrics = dict[str, Any]
+"""A row of `TRAINING`."""
+
+
+def train(
+    model: ResponseLogprobs,
+    pairs: Sequence[Pair],
+    validation_pairs: Sequence[Pair],
+    spec: TrainSpec,
+    accelerator: Accelerator,
+    token_budget: int,
+) -> list[Metrics]:
+    """Train the policy in `model` in place.
+
+    Returns:
+        The metrics of step 0, before training, and of every optimizer step.
+
+    Raises:
+        UserError: no pairs, log-ratios that are not zero at the start, or a loss or gradient that is not finite.
+    """
+    if not pairs:
+        raise UserError("there are no pairs to train on: every prompt was dropped by `build_pairs`; see its log")
+    recipe = spec.recipe
+    model, optimizer = accelerator.prepare(model, adamw(model, recipe))
+    start = validate(model, validation_pairs, spec, token_budget)
+    check_start(start, validation_pairs, spec)
+    metrics: list[Metrics] = [_row(0, 0.0, tokens=0, **start.metrics())]
+    steps_per_epoch = max(1, len(pairs) // recipe.batch_size)
+    total = steps_per_epoch * recipe.epochs
+    tokens = 0
+    with Progress(total * min(recipe.batch_size, len(pairs)), "pairs", f"training {spec.policy}") as progress:
+        for step in range(1, total + 1):
+            epoch, position = divmod(step - 1, steps_per_epoch)
+            order = epoch_order(len(pairs), spec.seed, epoch)
+            batch = [pairs[i] for i in order[position * recipe.batch_size : (position + 1) * recipe.batch_size]]
+            learning_rate = scheduled_learning_rate(recipe, step, total)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+
+            seen = [backward(model, group, len(batch), spec, accelerator) for group in micro_batches(batch, token_budget)]
+            grad_norm = clip(model, recipe.max_grad_norm, accelerator)
+            summary = summarise(seen, spec)
+            if not (math.isfinite(summary["loss"]) and math.isfinite(grad_norm)):
+                raise UserError(not_finite(step, summary["loss"], grad_norm, batch))
+            optimizer.step()
+            optimizer.zero_grad()
+
+            tokens += sum(count_tokens(pair) for pair in batch)
+            row = _row(step, step / steps_per_epoch, tokens=tokens, grad_norm=grad_norm, learning_rate=learning_rate)
+            row.update(summary)
+            if step % recipe.validation_interval == 0 or step == total:
+                row.update(validate(model, validation_pairs, spec, token_budget).metrics())
+            metrics.append(row)
+            progress.advance(len(batch), loss=f"{summary['loss']:.4g}", tokens=str(tokens))
+    return metrics
+
+
+def adamw(model: ResponseLogprobs, recipe: RecipeSettings) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=recipe.learning_rate,
+        betas=(recipe.adam_beta1, recipe.adam_beta2),
+        eps=recipe.adam_epsilon,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def scheduled_learning_rate(recipe: RecipeSettings, step: int, total: int) -> float:
+    """Linear warm-up over the first share of the steps, then a cosine to zero after the last one.
+
+    Args:
+        step: 1 for the first optimizer step, `total` for the last.
+    """
+    warmup = math.ceil(recipe.warmup * total)
+    if step <= warmup:
+        return recipe.learning_rate * step / warmup
+    done = (step - 1 - warmup) / (total - warmup)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def backward(
+    model: ResponseLogprobs, pairs: Sequence[Pair], batch_size: int, spec: TrainSpec, accelerator: Accelerator
+) -> tuple[torch.Tensor, PairBatch]:
+    """Add the gradient of a micro-batch to that of the batch, whose loss is the mean over `batch_size` pairs.
+
+    Returns:
+        The optimised loss of each pair, float32 (pairs,), and what it was computed from, both detached.
+    """
+    prompts = [pair["prompt_token_ids"] for pair in pairs]
+    responses = [pair[side] for side in ("chosen_token_ids", "rejected_token_ids") for pair in pairs]
+    ids, mask = pad_pairs(prompts + prompts, responses, accelerator.device)
+    with accelerator.autocast():
+        logprobs = model(ids, mask)
+    batch = pair_batch(pairs, *logprobs.chunk(2))
+    losses = spec.loss.loss(batch)
+    accelerator.backward(losses.sum() / batch_size)
+    return losses.detach(), pair_batch(pairs, *logprobs.detach().chunk(2))
+
+
+def clip(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerator) -> float:
+    """Clip the gradient where asked to; its norm before that."""
+    norm = accelerator.clip_grad_norm_(model.parameters(), math.inf if max_norm is None else max_norm)
+    return float(norm)
+
+
+def summarise(seen: Sequence[tuple[torch.Tensor, PairBatch]], spec: TrainSpec) -> Metrics:
+    """Means over the pairs of a batch; the loss in its published scaling."""
+
+    def mean(values: Sequence[torch.Tensor]) -> float:
+        return float(torch.cat(list(values)).mean())
+
+    batches = [batch for _, batch in seen]
+    return {
+        "loss": mean([losses for losses, _ in seen]) * spec.loss.reported_scale,
+        "reward_gap": mean([batch.chosen_reward - batch.rejected_reward for batch in batches]),
+        "chosen_logratio": mean([b.chosen_logratio for b in batches]) if spec.loss.needs_reference else None,
+        "rejected_logratio": mean([b.rejected_logratio for b in batches]) if spec.loss.needs_reference else None,
+    }
+
+
+def count_tokens(pair: Pair) -> int:
+    """Tokens of both sequences of a pair."""
+    return 2 * len(pair["prompt_token_ids"]) + len(pair["chosen_token_ids"]) + len(pair["rejected_token_ids"])
+
+
+def not_finite(step: int, loss: float, grad_norm: float, batch: Sequence[Pair]) -> str:
+    names = ", ".join(pair["prompt_id"] for pair in batch)
+    return (
+        f"step {step}: the loss is {loss} and the norm of its gradient {grad_norm}. Lower the learning rate or clip "
+        f"the gradient (`max_grad_norm`), or look at the pairs of this batch: {names}"
+    )
+
+
+def _row(step: int, epoch: float, **values: object) -> Metrics:
+    return {"step": step, "epoch": epoch, **values}

@@ -1,0 +1,84 @@
+"""Score the responses of a part with a reward model or a function; the rules `score_responses` and `judge_responses`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from command_line import add_hardware_flags, program_parser, read_spec, run
+
+from rlhf.artifacts import ArtifactError
+from rlhf.function_scoring import Score, load_function, score_by_function
+from rlhf.models import load_tokenizer, model_location
+from rlhf.parts import read_part
+from rlhf.progress import Progress
+from rlhf.provenance import provenance
+from rlhf.responses import RESPONSES
+from rlhf.rewards import REWARDS, FunctionSettings, ScoreSpec
+
+
+def main() -> None:
+    parser = program_parser(__doc__, ScoreSpec)
+    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
+    parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
+    parser.add_argument("--reward-model", type=Path, nargs="?", help="its folder (default: the spec's model)")
+    parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
+    parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward pass")
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, ScoreSpec)
+
+    prompts = {row["prompt_id"]: row["prompt"] for row in read_part(arguments.prompts, spec.rows).to_pylist()}
+    responses = RESPONSES.read(arguments.responses).to_pylist()
+    for row, response in enumerate(responses):
+        if response["prompt_id"] not in prompts:
+            raise ArtifactError(f"{arguments.responses}: row {row}: prompt {response['prompt_id']} is not of this part")
+    conversations = [(prompts[row["prompt_id"]], row["response"]) for row in responses]
+    with Progress(len(conversations), "responses", "scoring") as progress:
+        scores, facts = compute_scores(spec, conversations, arguments, progress)
+
+    rows = [
+        {
+            "prompt_id": response["prompt_id"],
+            "draw": response["draw"],
+            "reward": score.reward,
+            "invalid": score.invalid,
+            "objectives": score.objectives,
+        }
+        for response, score in zip(responses, scores, strict=True)
+    ]
+    model = {"reward_model": arguments.reward_model} if arguments.reward_model else {}
+    inputs = {"prompts": arguments.prompts, "responses": arguments.responses, **model}
+    origin = provenance(__file__, spec, inputs, scorer_modules(spec), **facts)
+    REWARDS.write(arguments.output, rows, origin)
+
+
+def compute_scores(
+    spec: ScoreSpec, conversations: list[tuple[str, str]], arguments: Any, progress: Progress
+) -> tuple[list[Score], dict[str, Any]]:
+    """The scores in order, and facts for the provenance."""
+    if isinstance(spec.scorer, FunctionSettings):
+        sys.path.append(str(Path.cwd()))
+        function = load_function(spec.scorer.function)
+        scores = score_by_function(function, [p for p, _ in conversations], [r for _, r in conversations])
+        progress.advance(len(scores))
+        return scores, {}
+    import torch  # a function does not need to wait for it
+
+    from rlhf.armo import ArmoRewardModel
+    from rlhf.armo_scoring import score_by_armo
+    from rlhf.device import granted_device
+
+    name, revision = model_location(arguments.reward_model, spec.model)
+    device = granted_device(arguments.gpus, arguments.threads)
+    model = ArmoRewardModel.from_folder_or_hub(name, revision, getattr(torch, spec.scorer.precision), device)
+    tokenizer = load_tokenizer(name, revision)
+    scores = score_by_armo(model, tokenizer, conversations, spec.scorer.max_tokens, arguments.token_budget, progress)
+    return scores, {"objectives": list(model.objective_names)}
+
+
+def scorer_modules(spec: ScoreSpec) -> list[str]:
+    return [spec.scorer.function.split(":")[0]] if isinstance(spec.scorer, FunctionSettings) else []
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,58 @@
+"""Train a policy on the preference pairs of its parent."""
+
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from command_line import add_hardware_flags, program_parser, read_spec, run
+
+from rlhf.checkpoint import save_checkpoint
+from rlhf.device import granted_device
+from rlhf.models import load_policy, load_tokenizer, model_location, resolved_revision
+from rlhf.preference_data import read_pairs
+from rlhf.provenance import provenance
+from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.training import TRAINING, TrainSpec
+from rlhf.training_loop import train
+
+
+def main() -> None:
+    parser = program_parser(__doc__, TrainSpec)
+    parser.add_argument("--policy", type=Path, nargs="?", help="the parent's folder (default: the spec's model)")
+    parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
+    parser.add_argument("--logprobs", type=Path, nargs="*", default=[], help="their log-probabilities, file by file")
+    parser.add_argument("--validation-pairs", type=Path, nargs="+", required=True, help="pairs of test prompts")
+    parser.add_argument("--validation-logprobs", type=Path, nargs="*", default=[], help="their log-probabilities")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the folder of the new policy")
+    parser.add_argument("--metrics", type=Path, required=True, help="the training metrics, Parquet")
+    parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward and backward pass")
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, TrainSpec)
+    name, revision = model_location(arguments.policy, spec.model)
+    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
+    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
+
+    device = granted_device(arguments.gpus, arguments.threads)
+    accelerator = Accelerator(
+        cpu=arguments.gpus == 0, mixed_precision="bf16" if spec.precision == "bfloat16" else "no"
+    )
+    set_seed(spec.seed % 2**32)
+    policy = load_policy(name, revision, "float32", device)
+    model = ResponseLogprobs(policy, spec.temperature)
+    metrics = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget)
+
+    inputs = {
+        "pairs": arguments.pairs,
+        "logprobs": arguments.logprobs,
+        "validation_pairs": arguments.validation_pairs,
+        "validation_logprobs": arguments.validation_logprobs,
+        **({"policy": arguments.policy} if arguments.policy else {}),
+    }
+    origin = provenance(__file__, spec, inputs, revision=resolved_revision(policy))
+    save_checkpoint(arguments.checkpoint, policy, load_tokenizer(name, revision), spec, metrics, origin)
+    TRAINING.write(arguments.metrics, metrics, origin)
+
+
+if __name__ == "__main__":
+    run(main)
