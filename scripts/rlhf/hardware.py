@@ -1,8 +1,8 @@
 """What each rule may use of a machine. Hardware is no setting of a result: an edit here reruns nothing."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlhf.settings import Settings
 
@@ -35,7 +35,19 @@ class TrainingHardware(BatchedHardware):
 
 
 class HardwareSettings(Settings):
-    """A section per rule."""
+    """A section per rule; a key that a section leaves out keeps the rule's own default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_rule_defaults(cls, sections: Any) -> Any:
+        if not isinstance(sections, dict):
+            return sections
+        return {
+            rule: {**cls.model_fields[rule].default.model_dump(), **given}
+            if rule in cls.model_fields and isinstance(given, dict)
+            else given
+            for rule, given in sections.items()
+        }
 
     collect_prompts: JobHardware = JobHardware()
     """Tokenizes the prompts."""

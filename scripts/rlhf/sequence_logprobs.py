@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from rlhf.errors import UserError
 from rlhf.models import Precision
@@ -16,6 +17,10 @@ from rlhf.sequence_batches import pad_right
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+HEAD_CHUNK = 1024
+"""Tokens whose logits exist at once; the backward pass computes them again, chunk by chunk."""
 
 
 class ResponseLogprobs(nn.Module):
@@ -43,10 +48,15 @@ class ResponseLogprobs(nn.Module):
         """
         hidden = self.policy.get_decoder()(input_ids=input_ids, use_cache=False).last_hidden_state
         predicts = response_mask.roll(-1, dims=1)
-        logits = self.policy.get_output_embeddings()(hidden[predicts]).float() / self.temperature
-        token_logprobs = -functional.cross_entropy(logits, input_ids[response_mask], reduction="none")
+        chunks = zip(hidden[predicts].split(HEAD_CHUNK), input_ids[response_mask].split(HEAD_CHUNK), strict=True)
+        token_logprobs = torch.cat([checkpoint(self._token_logprobs, *chunk, use_reentrant=False) for chunk in chunks])
         sequence = response_mask.nonzero()[:, 0]
         return token_logprobs.new_zeros(len(input_ids)).index_add(0, sequence, token_logprobs)
+
+    def _token_logprobs(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """(tokens, width) and the tokens' ids to their log-probabilities, float32 (tokens,)."""
+        logits = self.policy.get_output_embeddings()(hidden).float() / self.temperature
+        return -functional.cross_entropy(logits, targets, reduction="none")
 
 
 def pad_pairs(

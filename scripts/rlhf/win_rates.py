@@ -14,7 +14,10 @@ Side = Mapping[str, Sequence[ScoredResponse]]
 """The draws of each prompt, by prompt_id."""
 
 NEWTON_STEPS = 100
-NEWTON_TOLERANCE = 1e-12
+SMALLEST_DECREMENT = 1e-18
+"""Twice the loss that a Newton step can still gain where the search ends; the last step squares what is left."""
+ROUNDING = 1e-14
+"""Of the loss, which is of order one."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +77,28 @@ def length_controlled_win_rate(found: Mapping[str, Duel]) -> float | None:
     Every prompt has the same weight; a tie is half a win and half a loss.
 
     Returns:
-        None where the data do not tell: length and outcome cannot be held apart (all differences are one number other
-        than 0, or a length difference separates wins from losses).
+        None where the data do not tell: one side's responses are always the longer ones, or length and outcome cannot
+        be held apart (a length difference separates wins from losses).
     """
     outcomes = np.concatenate([duel.outcomes for duel in found.values()])
     differences = np.concatenate([duel.length_differences for duel in found.values()])
     weights = np.concatenate([np.full(len(duel.outcomes), 1 / len(duel.outcomes)) for duel in found.values()])
     if (outcomes == outcomes[0]).all():
         return float(outcomes[0])
-    deviation = differences.std()
-    if deviation == 0:
-        return float(np.average(outcomes, weights=weights)) if differences[0] == 0 else None
-    feature = np.tanh(differences / deviation)
+    if not differences.min() <= 0 <= differences.max():
+        return None
+    if (differences == 0).all():
+        return float(np.average(outcomes, weights=weights))
+    feature = np.tanh(differences / differences.std())
     won, lost = feature[outcomes > 0], feature[outcomes < 1]
     if won.min() >= lost.max() or lost.min() >= won.max():
-        return None
+        # The likelihood has its supremum at an infinite slope. Where wins and losses meet at difference 0, the rate
+        # there is what is seen there (base against itself: one half); elsewhere it could be anything.
+        equal = differences == 0
+        meet = 0.0 in (won.min(), won.max()) and 0.0 in (lost.min(), lost.max())
+        return float(np.average(outcomes[equal], weights=weights[equal])) if meet else None
     intercept, _ = logistic_regression(np.stack([np.ones_like(feature), feature], axis=1), outcomes, weights)
-    return float(1 / (1 + np.exp(-intercept)))
+    return float(_sigmoid(intercept))
 
 
 def logistic_regression(features: Values, labels: Values, weights: Values) -> Values:
@@ -108,16 +116,21 @@ def logistic_regression(features: Values, labels: Values, weights: Values) -> Va
     coefficients = np.zeros(features.shape[1])
     loss = _cross_entropy(features @ coefficients, labels, weights)
     for _ in range(NEWTON_STEPS):
-        probabilities = 1 / (1 + np.exp(-features @ coefficients))
+        probabilities = _sigmoid(features @ coefficients)
         gradient = features.T @ (weights * (probabilities - labels))
         hessian = features.T @ (features * (weights * probabilities * (1 - probabilities))[:, None])
         step = np.linalg.solve(hessian, gradient)
-        if gradient @ step < NEWTON_TOLERANCE**2 or np.abs(gradient).max() < NEWTON_TOLERANCE:
-            return coefficients
-        while (next_loss := _cross_entropy(features @ (coefficients - step), labels, weights)) > loss + 1e-15:
+        if gradient @ step < SMALLEST_DECREMENT:
+            return coefficients - step
+        while (next_loss := _cross_entropy(features @ (coefficients - step), labels, weights)) > loss + ROUNDING:
             step = step / 2
         coefficients, loss = coefficients - step, next_loss
     raise ArithmeticError(f"logistic regression did not converge in {NEWTON_STEPS} steps")
+
+
+def _sigmoid(logits: Values) -> Values:
+    """1 / (1 + exp(-logits)), without overflow."""
+    return np.exp(-np.logaddexp(0, -logits))
 
 
 def _cross_entropy(logits: Values, labels: Values, weights: Values) -> float:

@@ -146,7 +146,7 @@ def ridges(groups: Mapping[str, Sequence[float]], colours: Mapping[str, str], un
     edges = np.linspace(low, high, BINS + 1)
     centres = (edges[:-1] + edges[1:]) / 2
     densities = {group: _density(values, edges) for group, values in groups.items()}
-    scale = 1.25 / max(density.max() for density in densities.values())
+    scale = 0.95 / max(density.max() for density in densities.values())
     first = next(iter(densities))
     for i, (group, density) in enumerate(densities.items()):
         top = i - density * scale

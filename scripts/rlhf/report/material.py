@@ -22,7 +22,7 @@ Scored = dict[str, list[ScoredResponse]]
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The artifacts where the pipeline lays them, `<policy>/evaluation.parquet`, `<policy>/responses/<part>.parquet`."""
+    """The artifacts, laid out as in the pipeline: `<policy>/evaluation.parquet`, `<policy>/rewards/<part>.parquet`."""
 
     evaluations: Sequence[Path]
     prompts: Path

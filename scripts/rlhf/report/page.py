@@ -14,6 +14,8 @@ from rlhf.report.style import inline, policy_colours
 from rlhf.report.summary import Summary, number, percent
 
 TEMPLATE = "page.html"
+FIRST_COUNTS = {"prompts": 0, "pairs": 1}
+"""What leads the table of pairs; reasons for dropping follow by name."""
 CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
 """Control characters, which HTML forbids, as the signs that Unicode has for them."""
 
@@ -123,7 +125,8 @@ def hacked(material: Material) -> list[str]:
 def pair_table(material: Material) -> tuple[list[str], list[PairRow]]:
     """Names of what was counted, and a row per policy with pairs."""
     known = [(policy.name, policy.pairs) for policy in material.policies if policy.pairs]
-    names = list(dict.fromkeys(name for _, pairs in known for name in pairs.counts))
+    counted = {name for _, pairs in known for name in pairs.counts}
+    names = sorted(counted, key=lambda name: (FIRST_COUNTS.get(name, len(FIRST_COUNTS)), name))
     return names, [_pair_row(policy, pairs, names) for policy, pairs in known]
 
 

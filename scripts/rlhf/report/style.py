@@ -84,11 +84,11 @@ def iteration_line(policy: str) -> str | tuple[int, tuple[float, ...]]:
     return LINES[(max(split_name(policy)[1], 1) - 1) % len(LINES)]
 
 
-def add_legend(figure: Figure, axes: Axes) -> None:
+def add_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """A legend below the axes, where there is more than one thing to tell apart."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
 
 
 def to_svg(figure: Figure, name: str) -> str:

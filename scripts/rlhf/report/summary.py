@@ -1,5 +1,7 @@
 """The summary table: numbers as text, and the table as aligned Markdown."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +32,17 @@ class Summary:
 def summarize(material: Material) -> Summary:
     """The table: one row per policy, in the order of the spec."""
     label = material.spec.judge_label
+    reward_decimals = decimals([policy.evaluations["reward"]["mean_reward"] for policy in material.policies])
     titles = ["mean reward"]
+    judge_decimals = None
     if label is not None:
+        judge_decimals = decimals([policy.evaluations["judge"]["mean_reward"] for policy in material.policies])
         titles.append(label)
     titles += ["win rate %", "length-controlled %"]
     if label is not None:
         titles.append(f"win rate by {label} %")
     titles += ["tokens", "truncated %"]
-    rows = {policy.name: _row(policy, label is not None) for policy in material.policies}
+    rows = {policy.name: _row(policy, reward_decimals, judge_decimals) for policy in material.policies}
     return Summary(titles, _mark_best(rows))
 
 
@@ -57,19 +62,25 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:#.{digits}g}".rstrip(".")
 
 
+def decimals(values: Sequence[float]) -> int:
+    """Decimals that give the largest of a column's values four significant digits, at most four decimals."""
+    largest = max(abs(value) for value in values)
+    return min(4, max(0, 3 - math.floor(math.log10(largest)))) if largest else 4
+
+
 def percent(value: float | None) -> str:
     """A share as a percentage with one decimal, without the sign, or a dash for none."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def _row(policy: Policy, judged: bool) -> list[Cell]:
+def _row(policy: Policy, reward_decimals: int, judge_decimals: int | None) -> list[Cell]:
     reward = policy.evaluations["reward"]
-    cells = [Cell(number(reward["mean_reward"]))]
-    if judged:
-        cells.append(Cell(number(policy.evaluations["judge"]["mean_reward"])))
+    cells = [Cell(f"{reward['mean_reward']:.{reward_decimals}f}")]
+    if judge_decimals is not None:
+        cells.append(Cell(f"{policy.evaluations['judge']['mean_reward']:.{judge_decimals}f}"))
     cells.append(_win_rate(reward))
     cells.append(Cell(percent(reward["length_controlled_win_rate"])))
-    if judged:
+    if judge_decimals is not None:
         cells.append(_win_rate(policy.evaluations["judge"]))
     return [*cells, Cell(f"{reward['mean_tokens']:.1f}"), Cell(percent(reward["truncated"]))]
 

@@ -12,9 +12,9 @@ from rlhf.report.style import PAPER, add_legend, iteration_line, new_figure, pol
 
 HEIGHT = 3.1
 COMPARED = (
-    ("sign_agreement", "Sign agreement", "validation pairs with the chosen response preferred",
+    ("sign_agreement", "Sign agreement", "sign agreement",
      "Share of the validation pairs on which the policy has moved towards the chosen response."),
-    ("reward_gap", "Reward gap", "reward gap on the validation pairs",
+    ("reward_gap", "Reward gap", "reward gap",
      "Mean over the validation pairs, as training logged it."),
     ("grad_norm", "Gradient norm", "norm of the gradient", "Before clipping, of the loss as it is optimised."),
 )  # fmt: skip
@@ -34,11 +34,11 @@ def training_figures(material: Material) -> Iterator[Drawing]:
         colour = colours[policies[0].name]
         loss = _losses(policies, colour, f"loss_{number}")
         if loss:
-            caption = "Thin: training batches. Thick, with dots: validation pairs. Losses of variants are not comparable."
+            caption = "Thin: training batches. With dots: validation pairs. Different losses have different scales."
             yield Drawing(f"loss_{number}", "training", f"Loss of {variant}", caption, loss)
         ratios = _logratios(policies, colour, f"logratios_{number}")
         if ratios:
-            caption = "Log-probability less that of the reference, mean over validation pairs: chosen filled, rejected open."
+            caption = "Log-probability less the reference's, mean over validation pairs: chosen filled, rejected open."
             yield Drawing(f"logratios_{number}", "training", f"Log-ratios of {variant}", caption, ratios)
 
 
@@ -85,7 +85,7 @@ def _logratios(policies: Sequence[Policy], colour: str, name: str) -> str | None
     if not axes.lines:
         return None
     _finish(axes, "log-ratio")
-    add_legend(figure, axes)
+    add_legend(figure, axes, columns=2)
     return to_svg(figure, name)
 
 

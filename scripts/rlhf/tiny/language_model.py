@@ -17,7 +17,6 @@ LONGEST = 512
 INITIALIZER_RANGE = 0.08
 WARM_UP = 0.1
 CLIP = 1.0
-IGNORED = -100
 
 
 def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
@@ -53,29 +52,33 @@ def learn(
     rng: random.Random,
     description: str,
 ) -> None:
-    """Next-token learning of all tokens, `settings.steps` steps of AdamW."""
-    optimizer = Optimizer(model.parameters(), settings)
+    """Next-token learning of the responses, `settings.steps` steps of AdamW."""
+    optimizer = Optimizer(model.parameters(), settings, settings.steps)
     with Progress(settings.steps, "steps", description) as progress:
         for batch in batches(conversations, settings.batch_size, rng):
-            loss = next_token_loss(model, *padded(batch))
+            loss = response_loss(model, batch)
             optimizer.step(loss)
             progress.advance(loss=f"{loss.item():.3f}")
 
 
-def next_token_loss(model: LlamaForCausalLM, token_ids: Tensor, lengths: Tensor) -> Tensor:
-    """Mean cross-entropy over the tokens that follow a token, padding left out."""
-    logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
-    targets = token_ids[:, 1:].clone()
-    targets[torch.arange(1, token_ids.shape[1]) >= lengths[:, None]] = IGNORED
-    return cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
+def response_loss(model: LlamaForCausalLM, conversations: Sequence[Conversation]) -> Tensor:
+    """Mean cross-entropy of the tokens of the responses, the end-of-turn tokens included."""
+    token_ids, lengths = padded(conversations)
+    prompt_lengths = torch.tensor([conversation.prompt_length for conversation in conversations])
+    positions = torch.arange(token_ids.shape[1])
+    is_response = (positions >= prompt_lengths[:, None]) & (positions < lengths[:, None])
+    hidden = model.model(input_ids=token_ids, use_cache=False).last_hidden_state
+    # The state before a token predicts it; the head is computed for no others.
+    logits = model.lm_head(hidden[:, :-1][is_response[:, 1:]])
+    return cross_entropy(logits, token_ids[is_response])
 
 
 class Optimizer:
     """AdamW with a linear warm-up, a cosine to zero, and clipping of the gradient's norm."""
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], settings: LearningSettings, steps: int = 0) -> None:
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], settings: LearningSettings, steps: int) -> None:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        self.total = max(steps or settings.steps, 1)
+        self.total = max(steps, 1)
         self.peak = settings.learning_rate
         self.adam = torch.optim.AdamW(self.parameters, lr=self.peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.done = 0

@@ -84,12 +84,10 @@ def _sums() -> Iterator[Task]:
 
 def _calendar() -> Iterator[Task]:
     for unit, names in (("day", facts.DAYS), ("month", facts.MONTHS)):
-        for index, (step, questions) in product(range(len(names)), CALENDAR_QUESTIONS.items()):
-            subject, answer = names[index], names[(index + (1 if step == "after" else -1)) % len(names)]
-            statements = (f"{{answer}} comes {step} {subject}.", "It is {answer}.")
-            for question in questions:
-                prompt = question.format(x=subject, unit=unit)
-                yield Task(prompt, "calendar", (answer,), 1, tuple(names), (subject,), statements)
+        for (subject, answer), question in product(zip(names, names[1:] + names[:1], strict=True), CALENDAR_QUESTIONS):
+            statements = (f"{{answer}} comes after {subject}.", "It is {answer}.")
+            prompt = question.format(x=subject, unit=unit)
+            yield Task(prompt, "calendar", (answer,), 1, tuple(names), (subject,), statements)
 
 
 def _lists() -> Iterator[Task]:

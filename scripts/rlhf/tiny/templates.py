@@ -106,20 +106,14 @@ SUM_QUESTIONS = (
     "Compute {a} plus {b}.",
     "Tell me {a} plus {b}.",
 )
-CALENDAR_QUESTIONS = {
-    "after": (
-        "Which {unit} comes after {x}?",
-        "What {unit} follows {x}?",
-        "Name the {unit} after {x}.",
-        "Tell me the next {unit} after {x}.",
-    ),
-    "before": (
-        "Which {unit} comes before {x}?",
-        "What {unit} precedes {x}?",
-        "Name the {unit} before {x}.",
-        "Tell me the last {unit} before {x}.",
-    ),
-}
+CALENDAR_QUESTIONS = (
+    "Which {unit} comes after {x}?",
+    "What {unit} follows {x}?",
+    "Name the {unit} after {x}.",
+    "Tell me the next {unit} after {x}.",
+    "Today it is {x}, which {unit} is next?",
+    "{x} is over, what {unit} comes now?",
+)
 LIST_QUESTIONS = (
     "Name {n} {x}.",
     "List {n} {x}.",

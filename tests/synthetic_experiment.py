@@ -17,8 +17,17 @@ from rlhf.training import TRAINING
 DEFAULT_POLICIES = ("base", "rebel-1", "rebel-2", "dpo-1", "simpo-1")
 NASTY = "<script>alert('x')</script> & <img src=\"http://example.org/a.png\" onerror=alert(1)>"
 RIGHT_TO_LEFT = "اكتب جملة قصيرة عن البحر"
-PARAGRAPHS = "\n\n".join(f"Paragraph {i}: " + "many words in a row " * 30 for i in range(12)) + "x" * 400 + "\x07\x1b[31m"
-PROMPT_TEXTS = (NASTY, RIGHT_TO_LEFT, PARAGRAPHS, "What is the opposite of warm?", "Name three colours.", "$x_1$ {{ 7 * 7 }}")
+PARAGRAPHS = (
+    "\n\n".join(f"Paragraph {i}: " + "many words in a row " * 30 for i in range(12)) + "x" * 400 + "\x07\x1b[31m"
+)
+PROMPT_TEXTS = (
+    NASTY,
+    RIGHT_TO_LEFT,
+    PARAGRAPHS,
+    "What is the opposite of warm?",
+    "Name three colours.",
+    "$x_1$ {{ 7 * 7 }}",
+)
 
 
 def write_experiment(
@@ -88,9 +97,7 @@ def _write_policy(
                     }
                 )
                 score = None if invalid else chance.gauss(reward, 0.5)
-                rewards.append(
-                    {**key, "reward": score, "invalid": "too_long" if invalid else None, "objectives": None}
-                )
+                rewards.append({**key, "reward": score, "invalid": "too_long" if invalid else None, "objectives": None})
                 truth = min(1.0, max(0.0, round(4 * chance.gauss(quality, 0.3)) / 4))
                 judgements.append({**key, "reward": truth, "invalid": None, "objectives": None})
         origin = {"spec": {"model": {"name": f"models/{policy}", "revision": None}, "rows": [0, 1]},

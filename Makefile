@@ -1,0 +1,36 @@
+# `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
+.DEFAULT_GOAL := help
+.PHONY: help demo test clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+demo: .venv/embedded  ## run the whole pipeline on the embedded tiny experiment, on the CPU, and show the result
+	$(BIN)/snakemake
+	@cat results/tiny/report/summary.md
+	@echo
+	@echo "The report: results/tiny/report/index.html"
+
+test: .venv/development  ## linters, types and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy scripts
+	$(BIN)/pytest
+
+clean:  ## remove the results of the tiny experiment
+	rm -rf results/tiny logs/tiny benchmarks/tiny
+
+.venv/embedded: envs/embedded.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement envs/embedded.txt
+	touch $@
+
+.venv/development: .venv/embedded envs/development.txt
+	$(BIN)/python -m pip install --quiet --requirement envs/development.txt
+	touch $@

@@ -1,0 +1,121 @@
+"""The reference of all configuration keys (Markdown), and the JSON schema for editors, from the settings classes."""
+
+import json
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from rlhf.config import Experiment
+
+HEADER = """# Configuration
+
+<!-- Made by `make config-reference` from the settings classes in `scripts/rlhf/`; do not edit. -->
+
+One file is one experiment: `snakemake --configfile config/<file>.yaml`; without the flag it is `config.yaml`, the
+embedded tiny experiment. A file stands on its own: what it leaves out has the default below (the published
+hyperparameters), never another experiment's value. A wrong key or value stops the run before the first job.
+
+Editors that know JSON schemas complete and check these files with the line
+`# yaml-language-server: $schema=schema.json` at their top.
+
+What reruns after an edit of a key is in the table "Edit and rerun" of the main README.
+
+"""
+
+
+def reference() -> str:
+    """The text of `config/README.md`."""
+    sections = [_section("Top level", Experiment, prefix="")]
+    seen: set[type[BaseModel]] = set()
+    for prefix, model in _sections(Experiment, ""):
+        if model not in seen or "variants" in prefix:
+            sections.append(_section(f"`{prefix}`", model, prefix))
+        seen.add(model)
+    return HEADER + "\n".join(sections)
+
+
+def schema() -> str:
+    """The text of `config/schema.json`."""
+    return json.dumps(Experiment.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The nested settings classes in the order of the file, each with the keys that lead to it."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}.{name}" if prefix else name
+        for nested in _models_in(field.annotation):
+            path = f"{key}.<name>" if get_origin(field.annotation) is dict else key
+            yield path, nested
+            yield from _sections(nested, path)
+
+
+def _section(title: str, model: type[BaseModel], prefix: str) -> str:
+    tag = _tag(model)
+    heading = f"## {title}" + (f" ({tag})" if tag else "")
+    rows = [_row(name, field) for name, field in model.model_fields.items()]
+    table = ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+    return "\n".join([heading, "", _one_line(model.__doc__ or ""), "", *table, ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    cells = [f"`{name}`", _type_name(field.annotation) + _bounds(field), _default(field), field.description or ""]
+    return "| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _tag(model: type[BaseModel]) -> str:
+    """`kind: armo` for a class that is told from others by such a key."""
+    for key in ("kind", "name"):
+        field = model.model_fields.get(key)
+        if field is not None and get_origin(field.annotation) is Literal:
+            return f"`{key}: {field.default}`"
+    return ""
+
+
+def _type_name(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type_name(argument) for argument in arguments))
+    if origin is dict:
+        return "names with sections"
+    if hasattr(annotation, "__metadata__"):
+        return _type_name(arguments[0])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null"}
+    return names[annotation]
+
+
+def _bounds(field: FieldInfo) -> str:
+    signs = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<"), MultipleOf: ("multiple_of", "multiple of")}
+    shown = [
+        f"{signs[type(item)][1]} {getattr(item, signs[type(item)][0])}" for item in field.metadata if type(item) in signs
+    ]
+    if get_origin(field.annotation) is dict and any(isinstance(item, MinLen) for item in field.metadata):
+        shown.append("at least one")
+    return f", {', '.join(shown)}" if shown else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if isinstance(field.default, BaseModel):
+        values = field.default.model_dump(exclude_unset=True, mode="json")
+        return f"`{json.dumps(values)}`" if values else "its defaults"
+    return f"`{json.dumps(field.default)}`"
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,45 @@
+"""Fixtures that tests of several modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need the network
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def _shared(name: str) -> Path:
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"there is no ../shared/data/{name} beside the repository")
+    return path
+
+
+@pytest.fixture(scope="session")
+def llama3_tokenizer_folder() -> Path:
+    """The folder of the real Llama-3 tokenizer."""
+    return _shared("llama3-tokenizer")
+
+
+@pytest.fixture(scope="session")
+def llama3_tokenizer(llama3_tokenizer_folder: Path) -> object:
+    """The real Llama-3 tokenizer."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(llama3_tokenizer_folder)
+
+
+@pytest.fixture(scope="session")
+def real_responses() -> Path:
+    """805 real prompts, with five responses each: `prompt`, `response_0` .. `response_4`."""
+    return _shared("alpaca_eval_llama3_responses.parquet")
+
+
+@pytest.fixture(scope="session")
+def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small tokenizer of Llama-3's form and a configuration, without weights."""
+    from small_tokenizers import save_policy_folder
+
+    return save_policy_folder(tmp_path_factory.mktemp("policy"))

@@ -1,0 +1,167 @@
+"""The page and its figures: self-contained, escaped, deterministic, whole."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from rlhf.errors import UserError
+from rlhf.report.folder import write_report
+from rlhf.report.material import read_material
+from rlhf.report.page import hacked, printable
+from rlhf.report.settings import ReportSpec
+from synthetic_experiment import DEFAULT_POLICIES, NASTY, RIGHT_TO_LEFT, write_experiment
+
+TWENTY = ["base", *(f"{v}-{i}" for v in ("rebel", "dpo", "simpo", "ipo", "sppo", "hinge") for i in (1, 2, 3)), "apo-1"]
+LOADS = {"script", "link", "img", "iframe", "object", "embed", "source", "video", "audio", "use", "image", "base"}
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements, identifiers, text; and whether every element is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def report(folder: Path, policies=DEFAULT_POLICIES, label: str | None = "true quality", examples: int = 24) -> Path:
+    files = write_experiment(folder / "results", policies, judged=label is not None)
+    spec = ReportSpec(experiment="tiny & <small>", policies=list(policies), judge_label=label, examples=examples)
+    write_report(read_material(spec, files), folder / "report")
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return report(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_well_formed(html):
+    page = Page(html)
+    assert page.open == []
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    references = set(re.findall(r"url\(#([^)]*)\)", html)) | set(re.findall(r'href="#([^"]*)"', html))
+    assert references
+    assert references <= set(identifiers)
+
+
+def test_the_page_asks_nothing_of_the_network(html):
+    for tag, attributes in Page(html).elements:
+        assert tag != "script"
+        for name, value in attributes.items():
+            if name in {"src", "srcset", "data", "action", "poster"} or name.endswith("href"):
+                assert tag == "a" or (value or "").startswith(("#", "data:")), (tag, name, value)
+            assert name[:2] != "on", "no event handlers"
+        assert tag not in LOADS - {"link", "use"}
+    styles = "".join(re.findall(r"<style.*?</style>", html, re.DOTALL)) + "".join(re.findall(r'style="[^"]*"', html))
+    assert "@import" not in styles
+    assert re.findall(r"url\((?!#)", styles) == []
+
+
+def test_text_of_the_artifacts_is_escaped_and_shown(html):
+    assert "<script" not in html
+    assert "<img" not in html
+    text = Page(html).text
+    assert NASTY in text
+    assert f"base says {NASTY}" in text
+    assert "$x_1$ {{ 7 * 7 }}" in text
+    assert "tiny & <small>" in text
+    assert "\x07" not in html
+    assert "␇␛[31m" in text
+
+
+def test_right_to_left_text_has_its_direction(html):
+    assert re.search(rf'<div class="text prompt" dir="auto">{RIGHT_TO_LEFT}</div>', html)
+
+
+def test_figures_are_svg_that_fits_the_theme_on_the_page(folder, html):
+    names = {path.stem for path in (folder / "figures").iterdir()}
+    assert names >= {"win_rates", "reward_and_judge", "rewards", "judgements", "margins", "sign_agreement", "loss_0"}
+    for path in (folder / "figures").iterdir():
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+        assert "var(--" not in path.read_text(encoding="utf-8")
+    assert len(names) == html.count("<svg")
+    assert "#22272e" not in re.sub(r"var\(--ink, #22272e\)|--ink: #22272e", "", html)
+
+
+def test_figures_of_log_ratios_are_left_out_where_there_are_none(folder):
+    titles = re.findall(r"Log-ratios of \w+", (folder / "index.html").read_text(encoding="utf-8"))
+    assert set(titles) == {"Log-ratios of rebel", "Log-ratios of dpo"}
+
+
+def test_equal_inputs_give_equal_bytes(folder, tmp_path):
+    again = report(tmp_path)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    for path in files:
+        assert (folder / path).read_bytes() == (again / path).read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("policies", "label"),
+    [(DEFAULT_POLICIES, None), (["base"], None), (["base"], "quality"), (["dpo-1"], "quality"), (TWENTY, "quality")],
+    ids=["no judge", "only base, no judge", "only base", "only one trained", "twenty"],
+)
+def test_every_number_of_policies_and_judges(tmp_path, policies, label):
+    page = Page((report(tmp_path, policies, label, examples=2) / "index.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    for policy in policies:
+        assert policy in page.text
+    assert ("quality" in page.text) == (label is not None)
+
+
+def test_reward_hacking_is_named(tmp_path):
+    policies = ["base", "dpo-1", "dpo-2"]
+    files = write_experiment(tmp_path, policies)
+    spec = ReportSpec(experiment="e", policies=policies, judge_label="quality", examples=0)
+    material = read_material(spec, files)
+    assert hacked(material) == []
+    material.policies[2].evaluations["judge"]["mean_reward"] = 0.1
+    assert hacked(material) == ["dpo-2"]
+
+
+def test_a_new_report_replaces_the_old_one_whole(tmp_path):
+    first = report(tmp_path, ["base", "dpo-1"])
+    (first / "figures" / "left_over.svg").write_text("old")
+    report(tmp_path, ["base"])
+    assert not (first / "figures" / "left_over.svg").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_folder_that_is_no_report_is_left_alone(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="no report"):
+        report(tmp_path, ["base"])
+    assert (tmp_path / "report" / "thesis.txt").read_text() == "precious"
+
+
+def test_control_characters_are_shown_and_line_ends_kept():
+    assert printable("a\x00\tb\n\x7f") == "a␀\tb\n␡"

@@ -1,0 +1,55 @@
+"""The summary table as numbers and as Markdown."""
+
+import pytest
+
+from rlhf.report.material import read_material
+from rlhf.report.settings import ReportSpec
+from rlhf.report.summary import decimals, markdown, number, percent, summarize
+from synthetic_experiment import DEFAULT_POLICIES, level, write_experiment
+
+
+def table(text: str) -> list[list[str]]:
+    lines = text.splitlines()
+    assert len({len(line) for line in lines}) == 1, "columns are aligned"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_markdown_has_a_row_per_policy_in_order(tmp_path):
+    spec = ReportSpec(experiment="e", policies=list(DEFAULT_POLICIES), judge_label="true quality", examples=0)
+    titles, rule, *rows = table(markdown(summarize(read_material(spec, write_experiment(tmp_path)))))
+    assert titles == ["policy", "mean reward", "true quality", "win rate %", "length-controlled %",
+                      "win rate by true quality %", "tokens", "truncated %"]  # fmt: skip
+    assert set("".join(rule)) == {"-", ":"}
+    assert [row[0] for row in rows] == list(DEFAULT_POLICIES)
+    for row in rows:
+        assert float(row[1]) == pytest.approx(level(row[0])[0], abs=1e-4)
+        assert float(row[2]) == pytest.approx(level(row[0])[1], abs=1e-4)
+    assert rows[0][3:6] == ["50.0 [50.0, 50.0]", "50.0", "50.0 [50.0, 50.0]"]
+    assert rows[1][3] == "72.5 [68.5, 76.5]"
+
+
+def test_markdown_without_a_judge_has_no_columns_of_it(tmp_path):
+    spec = ReportSpec(experiment="e", policies=["base", "dpo-1"], judge_label=None, examples=0)
+    files = write_experiment(tmp_path, ["base", "dpo-1"], judged=False)
+    titles, *_ = table(markdown(summarize(read_material(spec, files))))
+    assert titles == ["policy", "mean reward", "win rate %", "length-controlled %", "tokens", "truncated %"]
+
+
+def test_the_best_of_a_column_is_marked(tmp_path):
+    spec = ReportSpec(experiment="e", policies=list(DEFAULT_POLICIES), judge_label="true quality", examples=0)
+    rows = summarize(read_material(spec, write_experiment(tmp_path))).rows
+    assert {(name, i) for name, cells in rows.items() for i, cell in enumerate(cells) if cell.best} == {
+        ("rebel-2", i) for i in range(5)
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([0.1234, -0.5], 4), ([3.0, 1.5], 3), ([-12.5], 2), ([12345.0], 0), ([0.0], 4)]
+)
+def test_decimals_give_the_largest_value_four_digits(values, expected):
+    assert decimals(values) == expected
+
+
+def test_missing_numbers_are_dashes():
+    assert (number(None), percent(None)) == ("–", "–")
+    assert (number(0.123456, 3), number(1234.0, 4), percent(0.7256)) == ("0.123", "1234", "72.6")

@@ -1,0 +1,139 @@
+"""The program evaluate_policy: rows, counts and errors, from real files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlhf.artifacts import read_provenance
+from rlhf.evaluation import EVALUATION
+from rlhf.responses import RESPONSES
+from rlhf.rewards import REWARDS
+
+PROGRAM = Path(__file__).parents[2] / "scripts" / "evaluate_policy.py"
+SPEC = {"seed": 5, "policy": "rebel-1", "bootstrap_samples": 200, "confidence": 0.95}
+
+
+def write_side(folder: Path, scores: dict[str, list[float | None]], tokens: int = 4) -> dict[str, Path]:
+    """Responses, rewards and judgements (the negative rewards); the last draw of each prompt is cut."""
+    keys = [(prompt_id, draw) for prompt_id, values in scores.items() for draw in range(len(values))]
+    responses = [
+        {
+            "prompt_id": prompt_id,
+            "draw": draw,
+            "response": "word " * (draw + 1),
+            "response_token_ids": [7] * (tokens + draw),
+            "finish_reason": "length" if draw == len(scores[prompt_id]) - 1 else "stop",
+            "seed": 0,
+        }
+        for prompt_id, draw in keys
+    ]
+    files = {name: folder / f"{name}.parquet" for name in ("responses", "rewards", "judgements")}
+    RESPONSES.write(files["responses"], responses, {})
+    for name, sign in (("rewards", 1), ("judgements", -1)):
+        rows = []
+        for prompt_id, draw in keys:
+            score = scores[prompt_id][draw]
+            rows.append(
+                {
+                    "prompt_id": prompt_id,
+                    "draw": draw,
+                    "reward": None if score is None else sign * score,
+                    "invalid": "too_long" if score is None else None,
+                    "objectives": None,
+                }
+            )
+        REWARDS.write(files[name], rows, {})
+    return files
+
+
+def evaluate(output: Path, policy: dict[str, Path], base: dict[str, Path], judged: bool) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(PROGRAM), "--spec", json.dumps(SPEC), "--output", str(output)]
+    command += ["--responses", str(policy["responses"]), "--rewards", str(policy["rewards"])]
+    command += ["--base-responses", str(base["responses"]), "--base-rewards", str(base["rewards"])]
+    command += ["--judgements", *([str(policy["judgements"])] if judged else [])]
+    command += ["--base-judgements", *([str(base["judgements"])] if judged else [])]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def policy(tmp_path):
+    return write_side(tmp_path / "policy", {"a": [2.0, 0.0], "b": [1.0, None], "c": [None, None]})
+
+
+@pytest.fixture
+def base(tmp_path):
+    return write_side(tmp_path / "base", {"a": [1.0, 1.0], "b": [1.0, 0.0], "c": [1.0, 1.0]})
+
+
+def test_a_row_per_judge(tmp_path, policy, base):
+    done = evaluate(tmp_path / "evaluation.parquet", policy, base, judged=True)
+    assert done.returncode == 0, done.stderr
+    rows = {row["judge"]: row for row in EVALUATION.read(tmp_path / "evaluation.parquet").to_pylist()}
+    assert rows.keys() == {"reward", "judge"}
+    reward = rows["reward"]
+    assert reward["policy"] == "rebel-1"
+    assert reward["mean_reward"] == 1.0  # of 2, 0, 1
+    assert reward["win_rate"] == pytest.approx((0.5 + 0.75) / 2)
+    assert reward["win_rate_low"] == 0.5
+    assert reward["win_rate_high"] == 0.75
+    assert reward["mean_tokens"] == 4.5
+    assert reward["truncated"] == 0.5
+    assert rows["judge"]["mean_reward"] == -1.0
+    assert rows["judge"]["win_rate"] == pytest.approx((0.5 + 0.25) / 2)
+
+
+def test_what_was_left_out_is_counted_and_logged(tmp_path, policy, base):
+    done = evaluate(tmp_path / "evaluation.parquet", policy, base, judged=False)
+    assert done.returncode == 0, done.stderr
+    counts = read_provenance(tmp_path / "evaluation.parquet")["counts"]
+    assert counts == {
+        "reward": {
+            "prompts": 3,
+            "prompts_without_valid_draws": 1,
+            "draws": 6,
+            "draws_without_score": 3,
+            "duels": 6,
+        }
+    }
+    assert "1 prompts, 3 of 6 draws" in done.stderr
+
+
+def test_base_against_itself_is_one_half_and_bytes_repeat(tmp_path, base):
+    for name in ("first", "second"):
+        done = evaluate(tmp_path / name, base, base, judged=True)
+        assert done.returncode == 0, done.stderr
+    for row in EVALUATION.read(tmp_path / "first").to_pylist():
+        rates = ("win_rate", "win_rate_low", "win_rate_high", "length_controlled_win_rate")
+        assert [row[name] for name in rates] == [0.5] * 4
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_other_prompts_are_a_user_error(tmp_path, policy):
+    other = write_side(tmp_path / "other", {"a": [1.0], "b": [1.0]})
+    done = evaluate(tmp_path / "evaluation.parquet", policy, other, judged=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "'c'" in done.stderr
+    assert not (tmp_path / "evaluation.parquet").exists()
+
+
+def test_rewards_of_another_part_are_a_user_error(tmp_path, policy, base):
+    done = evaluate(tmp_path / "evaluation.parquet", policy | {"rewards": _shorter(tmp_path)}, base, judged=False)
+    assert done.returncode == 1
+    assert "no score of prompt_id='b', draw=0" in done.stderr
+
+
+def test_judgements_of_one_side_are_a_user_error(tmp_path, policy, base):
+    command = [sys.executable, str(PROGRAM), "--spec", json.dumps(SPEC), "--output", str(tmp_path / "evaluation")]
+    command += ["--responses", policy["responses"], "--rewards", policy["rewards"], "--base-responses"]
+    command += [base["responses"], "--base-rewards", base["rewards"], "--judgements", policy["judgements"]]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "one side" in done.stderr
+
+
+def _shorter(folder: Path) -> Path:
+    return write_side(folder / "shorter", {"a": [2.0, 0.0]})["rewards"]

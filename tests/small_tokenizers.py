@@ -1,0 +1,69 @@
+"""Small tokenizers with the chat templates of several model families, made in place."""
+
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+LLAMA3 = (
+    "{% for message in messages %}{% if loop.index0 == 0 %}{{ bos_token }}{% endif %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+INSTRUCT = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
+    "{{ message['content'] + eos_token }}{% else %}{{ raise_exception('Only user and assistant roles!') }}{% endif %}"
+    "{% endfor %}"
+)
+PHI = (  # the last turn of a conversation is closed twice
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+FORMS: dict[str, tuple[str, list[str], str | None, str]] = {
+    "llama3": (
+        LLAMA3,
+        ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+        "<|begin_of_text|>",
+        "<|eot_id|>",
+    ),
+    "chatml": (CHATML, ["<|im_start|>", "<|im_end|>"], None, "<|im_end|>"),
+    "instruct": (INSTRUCT, ["<s>", "</s>"], "<s>", "</s>"),
+    "phi": (PHI, ["<s>", "<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"], "<s>", "<|endoftext|>"),
+}
+"""Template, special tokens, beginning and end of a sequence."""
+CORPUS = ["the quick brown fox jumps over the lazy dog", "what is 2 + 2?", "Hello, world! [INST] [/INST]\n\n<|>_"] * 4
+
+
+def small_tokenizer(form: str = "llama3", template: str | None = None) -> PreTrainedTokenizerBase:
+    """A byte-level BPE of one of the `FORMS`, as real ones are: with a BOS token before plain text where there is one."""
+    own_template, specials, bos, eos = FORMS[form]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    if bos is not None:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+        )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, extra_special_tokens=specials
+    )
+    wrapped.chat_template = template or own_template
+    return wrapped
+
+
+def save_policy_folder(folder: Path, form: str = "llama3") -> Path:
+    """A folder with what the stages without a GPU read of a policy: its tokenizer and its configuration."""
+    small_tokenizer(form).save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "transformers_version": "5.19.0"}))
+    return folder
