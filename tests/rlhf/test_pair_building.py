@@ -163,7 +163,7 @@ def test_properties(part: list[list[Draw]], min_margin: float, data: st.DataObje
         assert row["chosen_token_ids"] != row["rejected_token_ids"]
         assert scores[row["chosen_draw"]] == row["chosen_reward"] == max(scores.values())
         assert scores[row["rejected_draw"]] == row["rejected_reward"] == min(scores.values())
-        assert 1 >= row["chosen_win_probability"] > 0.5 > row["rejected_win_probability"] >= 0
+        assert 1 >= row["chosen_win_probability"] >= 0.5 >= row["rejected_win_probability"] >= 0
     shuffled = [
         table.take(pa.array(data.draw(st.permutations(range(len(table)))), pa.int64())) for table in (responses, rewards)
     ]

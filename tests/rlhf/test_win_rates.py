@@ -20,6 +20,8 @@ from rlhf.win_rates import (
     prompt_win_rates,
 )
 
+Scored = list[tuple[float | None, int]]
+
 
 def draws(*scored: tuple[float | None, int]) -> list[ScoredResponse]:
     """Draws from pairs of score and length in characters."""
@@ -33,7 +35,7 @@ side = st.lists(st.tuples(st.none() | st.integers(-3, 3).map(float), st.integers
 sides = st.lists(st.tuples(side, side), min_size=1, max_size=6)
 
 
-def test_counts_pairs_of_draws_with_ties_half():
+def test_counts_pairs_of_draws_with_ties_half() -> None:
     found = duels({"p": draws((1.0, 3), (2.0, 5))}, {"p": draws((1.0, 4), (0.0, 4), (3.0, 4))})
     # 1 against 1, 0, 3: a tie, a win, a loss; 2 against the same: a win, a win, a loss
     assert found["p"].outcomes.tolist() == [0.5, 1, 0, 1, 1, 0]
@@ -41,7 +43,7 @@ def test_counts_pairs_of_draws_with_ties_half():
     assert prompt_win_rates(found).tolist() == [3.5 / 6]
 
 
-def test_every_prompt_counts_the_same_whatever_its_number_of_draws():
+def test_every_prompt_counts_the_same_whatever_its_number_of_draws() -> None:
     policy = {"a": draws((1.0, 1)), "b": draws((0.0, 1), (0.0, 1), (0.0, 1))}
     base = {"a": draws((0.0, 1)), "b": draws((1.0, 1), (1.0, 1))}
     assert prompt_win_rates(duels(policy, base)).mean() == 0.5
@@ -49,7 +51,9 @@ def test_every_prompt_counts_the_same_whatever_its_number_of_draws():
 
 @settings(deadline=None)
 @given(sides)
-def test_agrees_with_counting(pairs):
+def test_agrees_with_counting(
+    pairs: list[tuple[list[tuple[float | None, int]], list[tuple[float | None, int]]]],
+) -> None:
     policy = {str(i): draws(*left) for i, (left, _) in enumerate(pairs)}
     base = {str(i): draws(*right) for i, (_, right) in enumerate(pairs)}
     expected = []
@@ -68,7 +72,7 @@ def test_agrees_with_counting(pairs):
 
 @settings(deadline=None)
 @given(st.lists(side.filter(lambda found: any(score is not None for score, _ in found)), min_size=1, max_size=6))
-def test_base_against_itself_is_exactly_one_half(answers):
+def test_base_against_itself_is_exactly_one_half(answers: list[Scored]) -> None:
     same = {str(i): draws(*found) for i, found in enumerate(answers)}
     rates = prompt_win_rates(duels(same, same))
     assert set(rates) == {0.5}
@@ -78,12 +82,12 @@ def test_base_against_itself_is_exactly_one_half(answers):
     assert np.float32(controlled) == 0.5
 
 
-def test_other_prompts_on_one_side_are_an_error():
+def test_other_prompts_on_one_side_are_an_error() -> None:
     with pytest.raises(UserError, match="'b'"):
         duels({"a": draws((1.0, 1))}, {"a": draws((1.0, 1)), "b": draws((1.0, 1))})
 
 
-def test_interval_is_that_of_the_normal_approximation_for_many_prompts():
+def test_interval_is_that_of_the_normal_approximation_for_many_prompts() -> None:
     values = np.random.default_rng(0).choice([0.0, 0.5, 1.0], size=2000, p=[0.2, 0.2, 0.6])
     low, high = bootstrap_interval(values, 2000, 0.9, seed=1)
     half_width = 1.6449 * values.std() / math.sqrt(len(values))
@@ -91,7 +95,7 @@ def test_interval_is_that_of_the_normal_approximation_for_many_prompts():
     assert high == pytest.approx(values.mean() + half_width, abs=0.15 * half_width)
 
 
-def test_interval_covers_the_mean_as_often_as_it_says():
+def test_interval_covers_the_mean_as_often_as_it_says() -> None:
     generator = np.random.default_rng(7)
     covered = 0
     for seed in range(200):
@@ -100,7 +104,7 @@ def test_interval_covers_the_mean_as_often_as_it_says():
     assert 165 <= covered <= 195
 
 
-def test_interval_depends_on_the_seed_alone():
+def test_interval_depends_on_the_seed_alone() -> None:
     values = np.linspace(0, 1, 50) ** 2
     assert bootstrap_interval(values, 200, 0.95, 1) == bootstrap_interval(values, 200, 0.95, 1)
     assert bootstrap_interval(values, 200, 0.95, 1) != bootstrap_interval(values, 200, 0.95, 2)
@@ -120,7 +124,7 @@ def random_duels(bias: float, length_effect: float, shift: float, seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_length_control_agrees_with_scikit_learn(seed):
+def test_length_control_agrees_with_scikit_learn(seed: int) -> None:
     found = random_duels(0.3, 1.5, 30, seed)
     outcomes = np.concatenate([duel.outcomes for duel in found.values()])
     differences = np.concatenate([duel.length_differences for duel in found.values()])
@@ -132,18 +136,18 @@ def test_length_control_agrees_with_scikit_learn(seed):
     assert length_controlled_win_rate(found) == pytest.approx(model.predict_proba([[0.0]])[0, 1], abs=1e-5)
 
 
-def test_length_control_takes_away_what_length_alone_gave():
+def test_length_control_takes_away_what_length_alone_gave() -> None:
     found = random_duels(0.0, 3.0, 40, seed=4)
     assert prompt_win_rates(found).mean() > 0.65
     assert length_controlled_win_rate(found) == pytest.approx(0.5, abs=0.06)
 
 
-def test_length_control_of_equal_lengths_is_the_win_rate():
+def test_length_control_of_equal_lengths_is_the_win_rate() -> None:
     found = {"a": Duel(np.array([1.0, 0.0]), np.zeros(2)), "b": Duel(np.array([1.0]), np.zeros(1))}
     assert length_controlled_win_rate(found) == 0.75
 
 
-def test_length_control_of_one_sided_outcomes_is_their_limit():
+def test_length_control_of_one_sided_outcomes_is_their_limit() -> None:
     found = {"a": Duel(np.array([1.0, 1.0]), np.array([3.0, -4.0]))}
     assert length_controlled_win_rate(found) == 1.0
 
@@ -153,16 +157,16 @@ def test_length_control_of_one_sided_outcomes_is_their_limit():
     [[5.0, 5.0, 5.0], [1.0, 3.0, 2.0], [4.0, 3.0, -2.0], [-4.0, -3.0, 2.0]],
     ids=["constant", "always longer", "separated", "reversed"],
 )
-def test_length_control_says_nothing_where_length_explains_all(differences):
+def test_length_control_says_nothing_where_length_explains_all(differences: list[float]) -> None:
     assert length_controlled_win_rate({"a": Duel(np.array([1.0, 1.0, 0.0]), np.array(differences))}) is None
 
 
-def test_length_control_where_wins_and_losses_meet_at_equal_length_is_what_is_seen_there():
+def test_length_control_where_wins_and_losses_meet_at_equal_length_is_what_is_seen_there() -> None:
     found = {"a": Duel(np.array([1.0, 0.5, 1.0, 0.0]), np.array([5.0, 0.0, 0.0, -5.0]))}
     assert length_controlled_win_rate(found) == 0.75
 
 
-def test_regression_finds_the_only_stationary_point():
+def test_regression_finds_the_only_stationary_point() -> None:
     generator = np.random.default_rng(2)
     features = np.stack([np.ones(300), generator.normal(size=300)], axis=1)
     labels, weights = generator.random(300), generator.random(300) + 0.1

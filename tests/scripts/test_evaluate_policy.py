@@ -13,10 +13,11 @@ from rlhf.responses import RESPONSES
 from rlhf.rewards import REWARDS
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "evaluate_policy.py"
+Files = dict[str, Path]
 SPEC = {"seed": 5, "policy": "rebel-1", "bootstrap_samples": 200, "confidence": 0.95}
 
 
-def write_side(folder: Path, scores: dict[str, list[float | None]], tokens: int = 4) -> dict[str, Path]:
+def write_side(folder: Path, scores: dict[str, list[float | None]], tokens: int = 4) -> Files:
     """Responses, rewards and judgements (the negative rewards); the last draw of each prompt is cut."""
     keys = [(prompt_id, draw) for prompt_id, values in scores.items() for draw in range(len(values))]
     responses = [
@@ -49,7 +50,7 @@ def write_side(folder: Path, scores: dict[str, list[float | None]], tokens: int 
     return files
 
 
-def evaluate(output: Path, policy: dict[str, Path], base: dict[str, Path], judged: bool) -> subprocess.CompletedProcess:
+def evaluate(output: Path, policy: Files, base: Files, judged: bool) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROGRAM), "--spec", json.dumps(SPEC), "--output", str(output)]
     command += ["--responses", str(policy["responses"]), "--rewards", str(policy["rewards"])]
     command += ["--base-responses", str(base["responses"]), "--base-rewards", str(base["rewards"])]
@@ -59,16 +60,16 @@ def evaluate(output: Path, policy: dict[str, Path], base: dict[str, Path], judge
 
 
 @pytest.fixture
-def policy(tmp_path):
+def policy(tmp_path: Path) -> Files:
     return write_side(tmp_path / "policy", {"a": [2.0, 0.0], "b": [1.0, None], "c": [None, None]})
 
 
 @pytest.fixture
-def base(tmp_path):
+def base(tmp_path: Path) -> Files:
     return write_side(tmp_path / "base", {"a": [1.0, 1.0], "b": [1.0, 0.0], "c": [1.0, 1.0]})
 
 
-def test_a_row_per_judge(tmp_path, policy, base):
+def test_a_row_per_judge(tmp_path: Path, policy: Files, base: Files) -> None:
     done = evaluate(tmp_path / "evaluation.parquet", policy, base, judged=True)
     assert done.returncode == 0, done.stderr
     rows = {row["judge"]: row for row in EVALUATION.read(tmp_path / "evaluation.parquet").to_pylist()}
@@ -85,7 +86,7 @@ def test_a_row_per_judge(tmp_path, policy, base):
     assert rows["judge"]["win_rate"] == pytest.approx((0.5 + 0.25) / 2)
 
 
-def test_what_was_left_out_is_counted_and_logged(tmp_path, policy, base):
+def test_what_was_left_out_is_counted_and_logged(tmp_path: Path, policy: Files, base: Files) -> None:
     done = evaluate(tmp_path / "evaluation.parquet", policy, base, judged=False)
     assert done.returncode == 0, done.stderr
     counts = read_provenance(tmp_path / "evaluation.parquet")["counts"]
@@ -101,7 +102,7 @@ def test_what_was_left_out_is_counted_and_logged(tmp_path, policy, base):
     assert "1 prompts, 3 of 6 draws" in done.stderr
 
 
-def test_base_against_itself_is_one_half_and_bytes_repeat(tmp_path, base):
+def test_base_against_itself_is_one_half_and_bytes_repeat(tmp_path: Path, base: Files) -> None:
     for name in ("first", "second"):
         done = evaluate(tmp_path / name, base, base, judged=True)
         assert done.returncode == 0, done.stderr
@@ -111,7 +112,7 @@ def test_base_against_itself_is_one_half_and_bytes_repeat(tmp_path, base):
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
-def test_other_prompts_are_a_user_error(tmp_path, policy):
+def test_other_prompts_are_a_user_error(tmp_path: Path, policy: Files) -> None:
     other = write_side(tmp_path / "other", {"a": [1.0], "b": [1.0]})
     done = evaluate(tmp_path / "evaluation.parquet", policy, other, judged=False)
     assert done.returncode == 1
@@ -120,17 +121,24 @@ def test_other_prompts_are_a_user_error(tmp_path, policy):
     assert not (tmp_path / "evaluation.parquet").exists()
 
 
-def test_rewards_of_another_part_are_a_user_error(tmp_path, policy, base):
+def test_rewards_of_another_part_are_a_user_error(tmp_path: Path, policy: Files, base: Files) -> None:
     done = evaluate(tmp_path / "evaluation.parquet", policy | {"rewards": _shorter(tmp_path)}, base, judged=False)
     assert done.returncode == 1
     assert "no score of prompt_id='b', draw=0" in done.stderr
 
 
-def test_judgements_of_one_side_are_a_user_error(tmp_path, policy, base):
-    command = [sys.executable, str(PROGRAM), "--spec", json.dumps(SPEC), "--output", str(tmp_path / "evaluation")]
+def test_judgements_of_one_side_are_a_user_error(tmp_path: Path, policy: Files, base: Files) -> None:
+    command: list[str | Path] = [
+        sys.executable,
+        PROGRAM,
+        "--spec",
+        json.dumps(SPEC),
+        "--output",
+        tmp_path / "evaluation",
+    ]
     command += ["--responses", policy["responses"], "--rewards", policy["rewards"], "--base-responses"]
     command += [base["responses"], "--base-rewards", base["rewards"], "--judgements", policy["judgements"]]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert "one side" in done.stderr
 

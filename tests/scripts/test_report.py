@@ -10,7 +10,7 @@ from synthetic_experiment import write_experiment
 PROGRAM = Path(__file__).parents[2] / "scripts" / "report.py"
 
 
-def run(folder: Path, policies: list[str], label: str | None) -> subprocess.CompletedProcess:
+def run(folder: Path, policies: list[str], label: str | None) -> subprocess.CompletedProcess[str]:
     spec = {"experiment": "tiny", "policies": policies, "judge_label": label, "examples": 2}
     files = write_experiment(folder, ["base", "rebel-1"], judged=label is not None)
     command = [sys.executable, str(PROGRAM), "--spec", json.dumps(spec), "--output", str(folder / "report")]
@@ -19,20 +19,20 @@ def run(folder: Path, policies: list[str], label: str | None) -> subprocess.Comp
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_page_summary_and_figures(tmp_path):
+def test_page_summary_and_figures(tmp_path: Path) -> None:
     done = run(tmp_path, ["base", "rebel-1"], "true quality")
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"index.html", "summary.md", "figures"}
     assert "rebel-1" in (tmp_path / "report" / "summary.md").read_text(encoding="utf-8")
 
 
-def test_an_empty_list_of_judgements_is_no_judge(tmp_path):
+def test_an_empty_list_of_judgements_is_no_judge(tmp_path: Path) -> None:
     done = run(tmp_path, ["base", "rebel-1"], None)
     assert done.returncode == 0, done.stderr
     assert "quality" not in (tmp_path / "report" / "summary.md").read_text(encoding="utf-8")
 
 
-def test_files_of_another_policy_are_a_user_error(tmp_path):
+def test_files_of_another_policy_are_a_user_error(tmp_path: Path) -> None:
     done = run(tmp_path, ["base"], "true quality")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

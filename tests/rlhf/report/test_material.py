@@ -1,5 +1,9 @@
 """Reading the artifacts of an experiment."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from rlhf.artifacts import ArtifactError
@@ -9,24 +13,28 @@ from rlhf.report.settings import ReportSpec
 from synthetic_experiment import DEFAULT_POLICIES, write_experiment
 
 
-def spec_of(policies=DEFAULT_POLICIES, label="true quality", examples=3):
+def spec_of(
+    policies: Sequence[str] = DEFAULT_POLICIES, label: str | None = "true quality", examples: int = 3
+) -> ReportSpec:
     return ReportSpec(experiment="e", policies=list(policies), judge_label=label, examples=examples)
 
 
-def test_files_belong_to_the_policy_of_their_folder(tmp_path):
+def test_files_belong_to_the_policy_of_their_folder(tmp_path: Path) -> None:
     material = read_material(spec_of(), write_experiment(tmp_path, prompts=10, draws=2))
     assert [policy.name for policy in material.policies] == list(DEFAULT_POLICIES)
     known = {policy.name: policy for policy in material.policies}
     assert all(len(policy.rewards) == 10 and len(policy.judgements) == 10 for policy in material.policies)
     assert known["base"].training is None
+    assert known["base"].pairs is not None
     assert known["base"].pairs.counts == {"prompts": 15, "pairs": 10, "dropped: tie": 3,
                                           "dropped: one_valid_response": 2}  # fmt: skip
+    assert known["rebel-1"].pairs is not None
     assert len(known["rebel-1"].pairs.margins) == 10
     assert known["rebel-2"].pairs is None
     assert known["dpo-1"].provenance["training"]["spec"]["policy"] == "dpo-1"
 
 
-def test_examples_are_the_same_prompts_for_every_policy_and_every_run(tmp_path):
+def test_examples_are_the_same_prompts_for_every_policy_and_every_run(tmp_path: Path) -> None:
     files = write_experiment(tmp_path)
     first, second = (read_material(spec_of(), files).examples for _ in range(2))
     assert first == second
@@ -37,40 +45,38 @@ def test_examples_are_the_same_prompts_for_every_policy_and_every_run(tmp_path):
     assert read_material(spec_of(examples=0), files).examples == []
 
 
-def test_the_order_of_the_files_does_not_matter(tmp_path):
+def test_the_order_of_the_files_does_not_matter(tmp_path: Path) -> None:
     files = write_experiment(tmp_path)
-    turned = type(files)(**{
-        name: value[::-1] if isinstance(value, list) else value for name, value in vars(files).items()
-    })  # fmt: skip
+    turned = replace(files, **{name: value[::-1] for name, value in vars(files).items() if isinstance(value, list)})
     assert read_material(spec_of(), files) == read_material(spec_of(), turned)
 
 
-def test_a_policy_without_files_is_an_error(tmp_path):
+def test_a_policy_without_files_is_an_error(tmp_path: Path) -> None:
     files = write_experiment(tmp_path, ["base"])
     with pytest.raises(UserError, match="no evaluation of dpo-1"):
         read_material(spec_of(["base", "dpo-1"]), files)
 
 
-def test_a_file_of_an_unknown_policy_is_an_error(tmp_path):
+def test_a_file_of_an_unknown_policy_is_an_error(tmp_path: Path) -> None:
     files = write_experiment(tmp_path, ["base", "dpo-1"])
     with pytest.raises(UserError, match=r"'dpo-1'.*is none of base"):
         read_material(spec_of(["base"]), files)
 
 
-def test_a_label_without_judgements_is_an_error(tmp_path):
+def test_a_label_without_judgements_is_an_error(tmp_path: Path) -> None:
     files = write_experiment(tmp_path, ["base"], judged=False)
     with pytest.raises(UserError, match="no judgements of base"):
         read_material(spec_of(["base"]), files)
 
 
-def test_prompts_of_another_experiment_are_an_error(tmp_path):
+def test_prompts_of_another_experiment_are_an_error(tmp_path: Path) -> None:
     files = write_experiment(tmp_path / "one", ["base"], prompts=10)
     other = write_experiment(tmp_path / "other", ["base"], prompts=8)
     with pytest.raises(ArtifactError, match="no prompt_id="):
-        read_material(spec_of(["base"]), type(files)(**{**vars(files), "prompts": other.prompts}))
+        read_material(spec_of(["base"]), replace(files, prompts=other.prompts))
 
 
-def test_counts_become_one_level():
+def test_counts_become_one_level() -> None:
     assert flat_counts({"pairs": 4, "dropped": {"tie": 1, "cut": 2}}) == {"pairs": 4, "dropped: tie": 1,
                                                                           "dropped: cut": 2}  # fmt: skip
 
@@ -79,5 +85,5 @@ def test_counts_become_one_level():
     ("name", "expected"),
     [("base", ("base", 0)), ("rebel-2", ("rebel", 2)), ("a-b-10", ("a-b", 10)), ("x-y", ("x-y", 0))],
 )
-def test_names_split_into_variant_and_iteration(name, expected):
+def test_names_split_into_variant_and_iteration(name: str, expected: tuple[str, int]) -> None:
     assert split_name(name) == expected

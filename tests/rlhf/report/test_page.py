@@ -1,6 +1,7 @@
 """The page and its figures: self-contained, escaped, deterministic, whole."""
 
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,22 +31,24 @@ class Page(HTMLParser):
         self.feed(html)
         self.close()
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text += data
 
 
-def report(folder: Path, policies=DEFAULT_POLICIES, label: str | None = "true quality", examples: int = 24) -> Path:
+def report(
+    folder: Path, policies: Sequence[str] = DEFAULT_POLICIES, label: str | None = "true quality", examples: int = 24
+) -> Path:
     files = write_experiment(folder / "results", policies, judged=label is not None)
     spec = ReportSpec(experiment="tiny & <small>", policies=list(policies), judge_label=label, examples=examples)
     write_report(read_material(spec, files), folder / "report")
@@ -53,16 +56,16 @@ def report(folder: Path, policies=DEFAULT_POLICIES, label: str | None = "true qu
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report(tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")
-def html(folder):
+def html(folder: Path) -> str:
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_page_is_well_formed(html):
+def test_the_page_is_well_formed(html: str) -> None:
     page = Page(html)
     assert page.open == []
     identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -72,7 +75,7 @@ def test_the_page_is_well_formed(html):
     assert references <= set(identifiers)
 
 
-def test_the_page_asks_nothing_of_the_network(html):
+def test_the_page_asks_nothing_of_the_network(html: str) -> None:
     for tag, attributes in Page(html).elements:
         assert tag != "script"
         for name, value in attributes.items():
@@ -85,7 +88,7 @@ def test_the_page_asks_nothing_of_the_network(html):
     assert re.findall(r"url\((?!#)", styles) == []
 
 
-def test_text_of_the_artifacts_is_escaped_and_shown(html):
+def test_text_of_the_artifacts_is_escaped_and_shown(html: str) -> None:
     assert "<script" not in html
     assert "<img" not in html
     text = Page(html).text
@@ -97,11 +100,11 @@ def test_text_of_the_artifacts_is_escaped_and_shown(html):
     assert "␇␛[31m" in text
 
 
-def test_right_to_left_text_has_its_direction(html):
+def test_right_to_left_text_has_its_direction(html: str) -> None:
     assert re.search(rf'<div class="text prompt" dir="auto">{RIGHT_TO_LEFT}</div>', html)
 
 
-def test_figures_are_svg_that_fits_the_theme_on_the_page(folder, html):
+def test_figures_are_svg_that_fits_the_theme_on_the_page(folder: Path, html: str) -> None:
     names = {path.stem for path in (folder / "figures").iterdir()}
     assert names >= {"win_rates", "reward_and_judge", "rewards", "judgements", "margins", "sign_agreement", "loss_0"}
     for path in (folder / "figures").iterdir():
@@ -111,12 +114,12 @@ def test_figures_are_svg_that_fits_the_theme_on_the_page(folder, html):
     assert "#22272e" not in re.sub(r"var\(--ink, #22272e\)|--ink: #22272e", "", html)
 
 
-def test_figures_of_log_ratios_are_left_out_where_there_are_none(folder):
+def test_figures_of_log_ratios_are_left_out_where_there_are_none(folder: Path) -> None:
     titles = re.findall(r"Log-ratios of \w+", (folder / "index.html").read_text(encoding="utf-8"))
     assert set(titles) == {"Log-ratios of rebel", "Log-ratios of dpo"}
 
 
-def test_equal_inputs_give_equal_bytes(folder, tmp_path):
+def test_equal_inputs_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
     again = report(tmp_path)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
@@ -129,7 +132,7 @@ def test_equal_inputs_give_equal_bytes(folder, tmp_path):
     [(DEFAULT_POLICIES, None), (["base"], None), (["base"], "quality"), (["dpo-1"], "quality"), (TWENTY, "quality")],
     ids=["no judge", "only base, no judge", "only base", "only one trained", "twenty"],
 )
-def test_every_number_of_policies_and_judges(tmp_path, policies, label):
+def test_every_number_of_policies_and_judges(tmp_path: Path, policies: list[str], label: str | None) -> None:
     page = Page((report(tmp_path, policies, label, examples=2) / "index.html").read_text(encoding="utf-8"))
     assert page.open == []
     for policy in policies:
@@ -137,7 +140,7 @@ def test_every_number_of_policies_and_judges(tmp_path, policies, label):
     assert ("quality" in page.text) == (label is not None)
 
 
-def test_reward_hacking_is_named(tmp_path):
+def test_reward_hacking_is_named(tmp_path: Path) -> None:
     policies = ["base", "dpo-1", "dpo-2"]
     files = write_experiment(tmp_path, policies)
     spec = ReportSpec(experiment="e", policies=policies, judge_label="quality", examples=0)
@@ -147,7 +150,7 @@ def test_reward_hacking_is_named(tmp_path):
     assert hacked(material) == ["dpo-2"]
 
 
-def test_a_new_report_replaces_the_old_one_whole(tmp_path):
+def test_a_new_report_replaces_the_old_one_whole(tmp_path: Path) -> None:
     first = report(tmp_path, ["base", "dpo-1"])
     (first / "figures" / "left_over.svg").write_text("old")
     report(tmp_path, ["base"])
@@ -155,7 +158,7 @@ def test_a_new_report_replaces_the_old_one_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_folder_that_is_no_report_is_left_alone(tmp_path):
+def test_a_folder_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="no report"):
@@ -163,5 +166,5 @@ def test_a_folder_that_is_no_report_is_left_alone(tmp_path):
     assert (tmp_path / "report" / "thesis.txt").read_text() == "precious"
 
 
-def test_control_characters_are_shown_and_line_ends_kept():
+def test_control_characters_are_shown_and_line_ends_kept() -> None:
     assert printable("a\x00\tb\n\x7f") == "a␀\tb\n␡"

@@ -1,5 +1,7 @@
 """The summary table as numbers and as Markdown."""
 
+from pathlib import Path
+
 import pytest
 
 from rlhf.report.material import read_material
@@ -14,7 +16,7 @@ def table(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_markdown_has_a_row_per_policy_in_order(tmp_path):
+def test_markdown_has_a_row_per_policy_in_order(tmp_path: Path) -> None:
     spec = ReportSpec(experiment="e", policies=list(DEFAULT_POLICIES), judge_label="true quality", examples=0)
     titles, rule, *rows = table(markdown(summarize(read_material(spec, write_experiment(tmp_path)))))
     assert titles == ["policy", "mean reward", "true quality", "win rate %", "length-controlled %",
@@ -28,14 +30,14 @@ def test_markdown_has_a_row_per_policy_in_order(tmp_path):
     assert rows[1][3] == "72.5 [68.5, 76.5]"
 
 
-def test_markdown_without_a_judge_has_no_columns_of_it(tmp_path):
+def test_markdown_without_a_judge_has_no_columns_of_it(tmp_path: Path) -> None:
     spec = ReportSpec(experiment="e", policies=["base", "dpo-1"], judge_label=None, examples=0)
     files = write_experiment(tmp_path, ["base", "dpo-1"], judged=False)
     titles, *_ = table(markdown(summarize(read_material(spec, files))))
     assert titles == ["policy", "mean reward", "win rate %", "length-controlled %", "tokens", "truncated %"]
 
 
-def test_the_best_of_a_column_is_marked(tmp_path):
+def test_the_best_of_a_column_is_marked(tmp_path: Path) -> None:
     spec = ReportSpec(experiment="e", policies=list(DEFAULT_POLICIES), judge_label="true quality", examples=0)
     rows = summarize(read_material(spec, write_experiment(tmp_path))).rows
     assert {(name, i) for name, cells in rows.items() for i, cell in enumerate(cells) if cell.best} == {
@@ -46,10 +48,10 @@ def test_the_best_of_a_column_is_marked(tmp_path):
 @pytest.mark.parametrize(
     ("values", "expected"), [([0.1234, -0.5], 4), ([3.0, 1.5], 3), ([-12.5], 2), ([12345.0], 0), ([0.0], 4)]
 )
-def test_decimals_give_the_largest_value_four_digits(values, expected):
+def test_decimals_give_the_largest_value_four_digits(values: list[float], expected: int) -> None:
     assert decimals(values) == expected
 
 
-def test_missing_numbers_are_dashes():
+def test_missing_numbers_are_dashes() -> None:
     assert (number(None), percent(None)) == ("–", "–")
     assert (number(0.123456, 3), number(1234.0, 4), percent(0.7256)) == ("0.123", "1234", "72.6")

@@ -1,0 +1,79 @@
+"""The program that builds pairs."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import build_pairs
+import pytest
+
+from rlhf.artifacts import ArtifactError, read_provenance
+from rlhf.pairs import PAIRS, PairSpec
+from rlhf.parts import Rows
+from rlhf.prompts import PROMPTS
+from rlhf.provenance import digest
+from rlhf.responses import RESPONSES
+from rlhf.rewards import REWARDS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five prompts; responses and rewards of the last two, of which the very last has only ties."""
+    keys = [{"prompt_id": f"p{number}", "draw": draw} for number in (3, 4) for draw in (0, 1)]
+    prompts = [{"prompt_id": f"p{n}", "prompt": f"{n}", "prompt_token_ids": [n]} for n in range(5)]
+    PROMPTS.write(tmp_path / "prompts.parquet", prompts, {})
+    responses = [
+        {**key, "response": f"r{row}", "response_token_ids": [row], "finish_reason": "stop", "seed": 1}
+        for row, key in enumerate(keys)
+    ]
+    RESPONSES.write(tmp_path / "responses.parquet", responses, {})
+    write_rewards(tmp_path, keys, [1.0, 2.0, 3.0, 3.0])
+    return tmp_path
+
+
+def write_rewards(folder: Path, keys: list[dict[str, Any]], rewards: list[float]) -> None:
+    rows = [
+        {**key, "reward": reward, "invalid": None, "objectives": None}
+        for key, reward in zip(keys, rewards, strict=True)
+    ]
+    REWARDS.write(folder / "rewards.parquet", rows, {})
+
+
+def run_program(folder: Path, monkeypatch: pytest.MonkeyPatch, start: int, stop: int, min_margin: float = 0.0) -> Path:
+    spec = PairSpec(rows=Rows(start=start, stop=stop), choose="best_worst", min_margin=min_margin)
+    flags = [word for flag in ("prompts", "responses", "rewards") for word in (f"--{flag}", f"{folder / flag}.parquet")]
+    output = folder / "pairs.parquet"
+    monkeypatch.setattr(sys, "argv", ["x", "--spec", spec.model_dump_json(), *flags, "--output", str(output)])
+    build_pairs.main()
+    return output
+
+
+def test_pairs_of_a_part_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = run_program(folder, monkeypatch, -2, 0)
+    (row,) = PAIRS.read(output).to_pylist()
+    assert (row["prompt_id"], row["chosen"], row["rejected"]) == ("p3", "r1", "r0")
+    provenance = read_provenance(output)
+    dropped = {"no_two_candidates": 0, "tie": 1, "identical": 0, "below_margin": 0}
+    assert provenance["counts"] == {"prompts": 2, "pairs": 1, "dropped": dropped, "candidates_dropped": {}}
+    names = ("prompts", "responses", "rewards")
+    assert provenance["inputs"] == {name: digest(folder / f"{name}.parquet") for name in names}
+
+
+def test_equal_inputs_give_equal_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run_program(folder, monkeypatch, -2, 0).read_bytes()
+    assert run_program(folder, monkeypatch, -2, 0).read_bytes() == first
+
+
+def test_no_pairs_are_an_empty_file_and_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        output = run_program(folder, monkeypatch, -2, 0, min_margin=5.0)
+    assert len(PAIRS.read(output)) == 0
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_another_part_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is none of the 2 prompts"):
+        run_program(folder, monkeypatch, 0, 2)
