@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test clean
+.PHONY: help demo test clean config-reference
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,6 +21,9 @@ test: .venv/development  ## linters, types and tests
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
 	$(BIN)/pytest
+
+config-reference: .venv/embedded  ## write config/README.md and config/schema.json from the settings classes
+	$(BIN)/python config/generate.py
 
 clean:  ## remove the results of the tiny experiment
 	rm -rf results/tiny logs/tiny benchmarks/tiny

@@ -32,7 +32,8 @@ def stop(error):
 
 try:
     EXPERIMENT = load_experiment(config, ", ".join(map(str, workflow.configfiles)) or "--config")
-    check_environments(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+    if workflow.executor_plugin and not workflow.dryrun:  # a plan needs no conda
+        check_environments(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
 except UserError as error:
     stop(error)
 

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-
 from rlhf.pair_building import build
 from rlhf.pairs import PAIRS, PairSpec
 from rlhf.parts import read_part

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line import program_parser, read_spec, run
-
 from rlhf.dataset_files import is_local, open_file, open_hub, require_columns
 from rlhf.errors import UserError
 from rlhf.models import load_tokenizer, model_location, resolved_revision
@@ -45,12 +44,15 @@ def main() -> None:
         **({"dataset": local} if local else {}),
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
-    facts = {
-        "counts": collection.counts,
-        "dataset_revision": dataset_revision,
-        "model_revision": resolved_revision(model, model_revision),
-    }
-    PROMPTS.write(arguments.output, collection.table, provenance(__file__, spec, inputs, **facts))
+    origin = provenance(
+        __file__,
+        spec,
+        inputs,
+        counts=collection.counts,
+        dataset_revision=dataset_revision,
+        model_revision=resolved_revision(model, model_revision),
+    )
+    PROMPTS.write(arguments.output, collection.table, origin)
 
 
 @contextmanager

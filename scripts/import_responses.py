@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-
 from rlhf.dataset_files import open_file, require_columns
 from rlhf.imported_responses import check_responses, imported_rows, match_rows, response_columns
 from rlhf.models import load_tokenizer, model_location, resolved_revision
@@ -43,8 +42,8 @@ def main() -> None:
         "dataset": Path(spec.dataset),
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
-    facts = {"counts": counts, "model_revision": resolved_revision(model, model_revision)}
-    RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs, **facts))
+    commit = resolved_revision(model, model_revision)
+    RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs, counts=counts, model_revision=commit))
 
 
 if __name__ == "__main__":

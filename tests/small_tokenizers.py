@@ -34,14 +34,19 @@ FORMS: dict[str, tuple[str, list[str], str | None, str]] = {
     ),
     "chatml": (CHATML, ["<|im_start|>", "<|im_end|>"], None, "<|im_end|>"),
     "instruct": (INSTRUCT, ["<s>", "</s>"], "<s>", "</s>"),
-    "phi": (PHI, ["<s>", "<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"], "<s>", "<|endoftext|>"),
+    "phi": (
+        PHI,
+        ["<s>", "<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"],
+        "<s>",
+        "<|endoftext|>",
+    ),
 }
 """Template, special tokens, beginning and end of a sequence."""
 CORPUS = ["the quick brown fox jumps over the lazy dog", "what is 2 + 2?", "Hello, world! [INST] [/INST]\n\n<|>_"] * 4
 
 
 def small_tokenizer(form: str = "llama3", template: str | None = None) -> PreTrainedTokenizerBase:
-    """A byte-level BPE of one of the `FORMS`, as real ones are: with a BOS token before plain text where there is one."""
+    """A byte-level BPE of one of the `FORMS`; it puts its BOS token, if any, before plain text, as real ones do."""
     own_template, specials, bos, eos = FORMS[form]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

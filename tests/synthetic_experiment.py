@@ -161,6 +161,7 @@ def _write_pairs(folder: Path, ids: Sequence[str], reward: float, chance: random
 def _write_training(folder: Path, policy: str, chance: random.Random) -> None:
     reference = not policy.startswith("simpo")
     rows = []
+    learning = 0.05 + 0.02 * split_name(policy)[1]
     for step in range(61):
         validated = step % 10 == 0
         rows.append(
@@ -169,10 +170,10 @@ def _write_training(folder: Path, policy: str, chance: random.Random) -> None:
                 "epoch": step / 60,
                 "loss": None if step == 0 else 1.2 * 0.97**step + chance.uniform(0, 0.15),
                 "validation_loss": 1.25 * 0.97**step + 0.05 if validated else None,
-                "sign_agreement": 0.5 + 0.3 * (1 - 0.95**step) if validated else None,
-                "reward_gap": 0.01 * step if validated else None,
-                "chosen_logratio": 0.02 * step if validated and reference else None,
-                "rejected_logratio": -0.05 * step if validated and reference else None,
+                "sign_agreement": 0.8 - 0.3 * (1 - learning) ** step if validated else None,
+                "reward_gap": None if step == 0 else 0.4 + chance.uniform(-0.1, 0.1),
+                "chosen_logratio": 0.02 * step + chance.gauss(0, 0.1) if step and reference else None,
+                "rejected_logratio": -0.05 * step + chance.gauss(0, 0.1) if step and reference else None,
                 "learning_rate": 1e-4,
                 "grad_norm": None if step == 0 else chance.uniform(0.5, 2),
                 "tokens": None if step == 0 else 1000,

@@ -25,7 +25,7 @@ class ArtifactError(UserError):
 class Artifact:
     """A kind of Parquet file: its name, its schema, and the columns that tell its rows apart.
 
-    Columns that the schema calls `nullable=False` hold no nulls; floating-point columns hold finite values or nulls.
+    Columns and lists that the schema calls `nullable=False` hold no nulls; floating-point numbers are finite or null.
     """
 
     name: str
@@ -79,17 +79,32 @@ class Artifact:
         _check_unique(table, self.key, path)
 
     def _check_column(self, column: pa.ChunkedArray, field: pa.Field, path: Path) -> None:
+        name = f"{self.name}.{field.name}"
         if not field.nullable and column.null_count:
-            row = pc.index(pc.is_null(column), True).as_py()
-            raise ArtifactError(f"{path}: row {row}: {self.name}.{field.name} is null")
-        if pa.types.is_floating(field.type):
-            row = pc.index(pc.is_finite(column), False).as_py()
-            if row >= 0:
-                raise ArtifactError(f"{path}: row {row}: {self.name}.{field.name} is {column[row].as_py()}")
+            raise ArtifactError(f"{path}: row {pc.index(pc.is_null(column), True)}: {name} is null")
+        if pa.types.is_list(field.type):
+            self._check_elements(column, field, path)
+        elif (row := _first_not_finite(column)) >= 0:
+            raise ArtifactError(f"{path}: row {row}: {name} is {column[row]}")
+
+    def _check_elements(self, column: pa.ChunkedArray, field: pa.Field, path: Path) -> None:
+        elements = pc.list_flatten(column)
+        position = -1 if field.type.value_field.nullable else pc.index(pc.is_null(elements), True).as_py()
+        if position < 0:
+            position = _first_not_finite(elements)
+        if position >= 0:
+            ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0))
+            row = pc.index(pc.greater(ends, position), True)
+            raise ArtifactError(f"{path}: row {row}: {self.name}.{field.name} holds {elements[position]}")
+
+
+def _first_not_finite(column: pa.ChunkedArray) -> int:
+    """Where the first value that is not finite stands, or -1; nulls are passed over."""
+    return pc.index(pc.is_finite(column), False).as_py() if pa.types.is_floating(column.type) else -1
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """What a Parquet artifact says of its origin: spec, code digest, digests of the inputs, models, versions, counts."""
+    """What a Parquet artifact says of its origin: spec, code, inputs and models by digest, versions, counts."""
     metadata = _open(path, "artifact").schema_arrow.metadata or {}
     if METADATA_KEY not in metadata:
         raise ArtifactError(f"{path}: no provenance in this file: it was not written by this pipeline")

@@ -110,8 +110,7 @@ class _Scaffold:
 def _specials(tokenizer: PreTrainedTokenizerBase) -> _Specials:
     """Special tokens; the unknown token is none that controls a model, unless it ends or begins texts as well."""
     ids = {str(token): number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    for text in tokenizer.all_special_tokens:
-        ids.setdefault(str(text), tokenizer.convert_tokens_to_ids(str(text)))
+    ids.update(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
     control = set(ids.values())
     if tokenizer.unk_token_id not in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         control.discard(tokenizer.unk_token_id)
@@ -126,7 +125,7 @@ def _scaffold(tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[st
     text = _render(tokenizer, list(zip(roles, stand_ins, strict=True)), generation_prompt=True)
     for role, stand_in in zip(roles, stand_ins, strict=True):
         if stand_in not in text:
-            raise UserError(f"the chat template of {tokenizer.name_or_path!r} leaves out the {role} message")
+            raise UserError(f"the chat template of {tokenizer.name_or_path!r} leaves out or rewrites the {role} text")
     ids = _plain_ids(tokenizer, text)
     bos = tokenizer.bos_token_id
     if bos is not None and ids[:2] == [bos, bos]:

@@ -58,7 +58,7 @@ class Experiment(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     """Judge and intervals."""
     report: ReportSettings = ReportSettings()
-    """What the page shows."""
+    """Names and examples on the page."""
     hardware: HardwareSettings = HardwareSettings()
     """What each rule may use of a machine; never changes a result, never reruns anything."""
     tiny: TinySettings | None = None

@@ -39,7 +39,7 @@ def _hint(kind: str, value: object) -> str:
             number = float(value)
         except ValueError:
             return ""
-        return f". YAML reads this as text; write {number!r} without quotes and with a point (1.0e-6, not 1e-6)"
+        return f". YAML reads this as text; write {number!r} as a number, with point and sign (1.0e-6, 1.0e+6)"
     return ""
 
 

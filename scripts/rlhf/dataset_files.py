@@ -43,6 +43,7 @@ def open_file(path: Path) -> Iterator[Dataset]:
     with tempfile.TemporaryDirectory() as cache:
         try:
             dataset = load_dataset(LOADERS[path.suffix], data_files=str(path), split="train", cache_dir=cache)
+            dataset.data.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
         except (DatasetGenerationError, ValueError, StopIteration) as error:
             raise _unreadable(path, error) from error
         yield dataset

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rlhf.errors import UserError
@@ -44,13 +45,16 @@ def score_by_function(function: ScoringFunction, prompts: Sequence[str], respons
     """Call the user's function once, on all rows.
 
     Raises:
-        UserError: it returns another number of scores, or something that is no number.
+        UserError: it returns no list, another number of scores, or something that is no number.
     """
-    scores = list(function(list(prompts), list(responses)))
+    returned = function(list(prompts), list(responses))
+    if not isinstance(returned, Iterable):
+        raise UserError(f"the reward function returned {returned!r}, and not a list of scores")
+    scores = list(returned)
     if len(scores) != len(responses):
         raise UserError(f"the reward function returned {len(scores)} scores for {len(responses)} responses")
     for row, score in enumerate(scores):
-        if isinstance(score, bool | int | float) and math.isfinite(score):
+        if isinstance(score, numbers.Real) and math.isfinite(score):
             continue
         raise UserError(
             f"the reward function returned {score!r} for row {row}, which is no finite number. "

@@ -95,7 +95,7 @@ def imported_rows(
             cut = len(ids) > max_tokens
             if cut:
                 ids = ids[:max_tokens]
-                text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+                text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
             yield {
                 "prompt_id": prompt["prompt_id"],
                 "draw": draw,

@@ -80,7 +80,7 @@ def load_policy(name: str, revision: str | None, dtype: Precision, device: torch
         model = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise UserError(f"no causal language model can be loaded from {name!r}: {error}") from error
-    return model.to(device).eval()
+    return model.to(device).eval()  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
 
 
 def resolved_revision(name: str, revision: str | None) -> str | None:

@@ -137,7 +137,7 @@ def _candidates(
     for row, prompt, draw, finish_reason in _rows(responses, "prompt_id", "draw", "finish_reason"):
         if prompt not in candidates:
             raise ArtifactError(
-                f"{responses_path}: row {row}: prompt_id {prompt!r} is none of the {len(candidates)} prompts of this part"
+                f"{responses_path}: row {row}: prompt_id {prompt!r} is none of the part's {len(candidates)} prompts"
             )
         answered.add(prompt)
         reward, invalid = scores[prompt, draw]
@@ -155,7 +155,7 @@ def _candidates(
     unanswered = [prompt for prompt in candidates if prompt not in answered]
     if unanswered:
         raise ArtifactError(
-            f"{responses_path}: no row has a response to {len(unanswered)} of {len(candidates)} prompts of this part, "
+            f"{responses_path}: no row has a response to {len(unanswered)} of {len(candidates)} prompts of the part, "
             f"the first of them {unanswered[0]!r}"
         )
     return candidates, dict(sorted(dropped.items()))
@@ -216,9 +216,7 @@ class _Side:
         }
 
 
-def _table(
-    prompts: pa.Table, responses: pa.Table, prompt_rows: list[int], chosen: _Side, rejected: _Side
-) -> pa.Table:
+def _table(prompts: pa.Table, responses: pa.Table, prompt_rows: list[int], chosen: _Side, rejected: _Side) -> pa.Table:
     taken = prompts.take(pa.array(prompt_rows, pa.int64()))
     columns = {
         "prompt_id": taken["prompt_id"],

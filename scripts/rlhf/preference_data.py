@@ -25,24 +25,35 @@ def read_pairs(pair_files: Sequence[Path], logprob_files: Sequence[Path], spec: 
     Raises:
         ArtifactError: log-probabilities are missing, are of other pairs, or of another temperature or precision.
     """
-    pairs: list[Pair] = [row for path in pair_files for row in PAIRS.read(path).to_pylist()]
     if not spec.loss.needs_reference:
-        return pairs
+        return [row for path in pair_files for row in PAIRS.read(path).to_pylist()]
     if len(logprob_files) != len(pair_files):
-        raise ArtifactError(f"{len(pair_files)} file(s) of pairs need as many of log-probabilities; {spec.loss.name}"
-                            f" has a reference, and {len(logprob_files)} were given")
-    reference = [row for path in logprob_files for row in _read_logprobs(path, spec)]
-    if [row["prompt_id"] for row in reference] != [row["prompt_id"] for row in pairs]:
-        raise ArtifactError(f"{logprob_files[0]} and the files beside it are of other pairs than {pair_files[0]} ...")
+        raise ArtifactError(
+            f"{len(pair_files)} file(s) of pairs need as many of log-probabilities; {spec.loss.name} has a reference, "
+            f"and {len(logprob_files)} were given"
+        )
+    return [
+        pair
+        for pair_file, logprob_file in zip(pair_files, logprob_files, strict=True)
+        for pair in _with_reference(pair_file, logprob_file, spec)
+    ]
+
+
+def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> list[Pair]:
+    pairs = PAIRS.read(pair_file).to_pylist()
+    reference = _read_logprobs(logprob_file, spec)
+    if [row["prompt_id"] for row in reference] != [pair["prompt_id"] for pair in pairs]:
+        raise ArtifactError(f"{logprob_file}: its log-probabilities are of other pairs than those of {pair_file}")
     return [{**pair, **row} for pair, row in zip(pairs, reference, strict=True)]
 
 
 def _read_logprobs(path: Path, spec: TrainSpec) -> list[dict[str, Any]]:
+    rows = LOGPROBS.read(path).to_pylist()
     made_with = read_provenance(path)["spec"]
     for key, wanted in (("temperature", spec.temperature), ("precision", spec.precision)):
         if made_with[key] != wanted:
             raise ArtifactError(f"{path}: computed with {key} {made_with[key]}, and training is set to {wanted}")
-    return LOGPROBS.read(path).to_pylist()
+    return rows
 
 
 def epoch_order(pairs: int, seed: int, epoch: int) -> list[int]:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from rlhf.chat import encode_prompt
+from rlhf.errors import UserError
 from rlhf.prompts import PROMPTS, duplicate_key, normalise_prompt, order_key, prompt_id
 
 if TYPE_CHECKING:
@@ -46,16 +47,19 @@ def collect(
         max_tokens: longest prompt in tokens, chat template included.
 
     Raises:
-        UserError: a prompt cannot be encoded, see `encode_prompt`.
+        UserError: a prompt cannot be encoded, see `encode_prompt`; with its row.
     """
     dropped = dict.fromkeys(DROP_REASONS, 0)
     seen: set[str] = set()
     kept: list[tuple[str, str, str, np.ndarray]] = []
-    for value in texts:
+    for row, value in enumerate(texts):
         text = normalise_prompt(value) if isinstance(value, str) else None
         reason = _reason_before_encoding(text, seen)
         if reason is None and text is not None:
-            ids = encode_prompt(tokenizer, text, system)
+            try:
+                ids = encode_prompt(tokenizer, text, system)
+            except UserError as error:
+                raise UserError(f"row {row} of the dataset: {error}") from error
             if len(ids) <= max_tokens:
                 identity = prompt_id(text)
                 kept.append((order_key(seed, identity), identity, text, np.array(ids, np.int32)))

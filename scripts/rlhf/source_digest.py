@@ -32,6 +32,7 @@ def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple
         if path not in digests:
             digests[path], imported = _read(path, path.stat().st_mtime_ns, roots)
             pending.extend(imported)
+            digests.update((file, digest_of_bytes(file)) for file in package_data(path))
     return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()[:16]
 
 
@@ -43,6 +44,17 @@ def find_module(module: str, roots: tuple[Path, ...]) -> Path | None:
             if candidate.is_file():
                 return candidate.resolve()
     return None
+
+
+def package_data(path: Path) -> list[Path]:
+    """The files beside a package's `__init__.py` that are no modules: templates that its programs read."""
+    if path.name != "__init__.py":
+        return []
+    return sorted(file for file in path.parent.iterdir() if file.is_file() and file.suffix != ".py")
+
+
+def digest_of_bytes(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _existing_module(module: str, roots: tuple[Path, ...]) -> Path:

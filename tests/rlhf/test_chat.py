@@ -5,12 +5,12 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizers import CHATML, FORMS, LLAMA3, small_tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from rlhf import chat
 from rlhf.chat import encode_conversation, encode_prompt, encode_response, end_of_turn_id
 from rlhf.errors import UserError
+from small_tokenizers import CHATML, FORMS, LLAMA3, small_tokenizer
 
 TOKENIZERS = {form: small_tokenizer(form) for form in FORMS}
 SPECIAL_TEXTS = sorted({text for _, specials, _, _ in FORMS.values() for text in specials})
@@ -27,9 +27,9 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
 
 def template_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """What transformers makes of a conversation."""
-    return tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=True, return_dict=False
-    )
+    conversation = [{"role": "user", "content": prompt}]
+    ids = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=True, return_dict=False)
+    return list(ids)
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
@@ -43,11 +43,23 @@ def as_text(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
     )
-    return [*scaffold.missing_bos, *chat._ids_with_text_as_text(tokenizer, scaffold, [prompt], rendered)]
+    return [*scaffold.missing_bos, *chat._ids_with_text_as_text(tokenizer, scaffold, [prompt], str(rendered))]
 
 
 def test_real_llama3_prompt_is_the_published_one(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
-    assert encode_prompt(llama3_tokenizer, "hi") == [128000, 128006, 882, 128007, 271, 6151, 128009, 128006, 78191, 128007, 271]
+    assert encode_prompt(llama3_tokenizer, "hi") == [
+        128000,
+        128006,
+        882,
+        128007,
+        271,
+        6151,
+        128009,
+        128006,
+        78191,
+        128007,
+        271,
+    ]
     assert end_of_turn_id(llama3_tokenizer) == 128009
     with_system = llama3_tokenizer.decode(encode_prompt(llama3_tokenizer, "hi", "Be brief."))
     assert with_system == (
@@ -179,7 +191,7 @@ def test_refused_system_prompt_is_a_user_error() -> None:
 
 def test_template_that_leaves_out_the_system_prompt_is_an_error() -> None:
     template = "{% for message in messages if message.role == 'user' %}{{ message.content }}{% endfor %}"
-    with pytest.raises(UserError, match="leaves out the system message"):
+    with pytest.raises(UserError, match="leaves out or rewrites the system text"):
         encode_prompt(small_tokenizer("chatml", template), "hi", "Be brief.")
 
 
@@ -192,7 +204,7 @@ def test_template_that_changes_text_cannot_take_special_tokens() -> None:
 
 def test_template_with_the_date_gives_the_same_ids_every_day() -> None:
     tokenizer = small_tokenizer("chatml", "{{ strftime_now('%d %b %Y') }}" + CHATML)
-    assert tokenizer.decode(encode_prompt(tokenizer, "hi")).startswith("26 Jul 2024")
+    assert "26 Jul 2024<|im_start|>" in tokenizer.decode(encode_prompt(tokenizer, "hi"))
 
 
 def test_long_and_unusual_prompts(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -5,12 +5,12 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizers import small_tokenizer
 
 from rlhf.chat import encode_response, end_of_turn_id
 from rlhf.errors import UserError
 from rlhf.imported_responses import check_responses, imported_rows, match_rows, response_columns
 from rlhf.prompts import normalise_prompt, prompt_id
+from small_tokenizers import small_tokenizer
 
 TOKENIZER = small_tokenizer()
 

@@ -52,9 +52,7 @@ def tables(part: list[list[Draw]]) -> tuple[pa.Table, pa.Table, pa.Table]:
             ids = list(draw.ids or (number, index))
             text = f"response {number} {index}"
             reason = draw.finish_reason
-            responses.append(
-                {**key, "response": text, "response_token_ids": ids, "finish_reason": reason, "seed": 1}
-            )
+            responses.append({**key, "response": text, "response_token_ids": ids, "finish_reason": reason, "seed": 1})
             rewards.append({**key, "reward": draw.reward, "invalid": draw.invalid, "objectives": None})
     artifacts = ((PROMPTS, prompts), (RESPONSES, responses), (REWARDS, rewards))
     made = [pa.Table.from_pylist(rows, schema=artifact.schema) for artifact, rows in artifacts]
@@ -62,9 +60,7 @@ def tables(part: list[list[Draw]]) -> tuple[pa.Table, pa.Table, pa.Table]:
 
 
 def built(prompts: pa.Table, responses: pa.Table, rewards: pa.Table, min_margin: float = 0.0) -> Pairs:
-    return build(
-        prompts, responses, rewards, min_margin, responses_path=RESPONSES_PATH, rewards_path=REWARDS_PATH
-    )
+    return build(prompts, responses, rewards, min_margin, responses_path=RESPONSES_PATH, rewards_path=REWARDS_PATH)
 
 
 def one_prompt(*draws: Draw, min_margin: float = 0.0) -> Pairs:
@@ -149,7 +145,7 @@ def test_properties(part: list[list[Draw]], min_margin: float, data: st.DataObje
     assert len(pairs.table) + sum(pairs.dropped.values()) == len(part)
     valid = {
         f"p{number}": {
-            index: draw
+            index: draw.reward
             for index, draw in enumerate(draws)
             if draw.finish_reason == "stop" and draw.reward is not None
         }
@@ -157,17 +153,18 @@ def test_properties(part: list[list[Draw]], min_margin: float, data: st.DataObje
     }
     assert sum(map(len, valid.values())) + sum(pairs.candidates_dropped.values()) == sum(map(len, part))
     for row in pairs.table.to_pylist():
-        scores = {index: draw.reward for index, draw in valid[row["prompt_id"]].items()}
+        scores = valid[row["prompt_id"]]
         assert row["chosen_reward"] - row["rejected_reward"] >= min_margin
         assert row["chosen_reward"] > row["rejected_reward"]
         assert row["chosen_token_ids"] != row["rejected_token_ids"]
         assert scores[row["chosen_draw"]] == row["chosen_reward"] == max(scores.values())
         assert scores[row["rejected_draw"]] == row["rejected_reward"] == min(scores.values())
         assert 1 >= row["chosen_win_probability"] >= 0.5 >= row["rejected_win_probability"] >= 0
-    shuffled = [
-        table.take(pa.array(data.draw(st.permutations(range(len(table)))), pa.int64())) for table in (responses, rewards)
-    ]
-    again = built(prompts, *shuffled, min_margin)
+    shuffled_responses, shuffled_rewards = (
+        table.take(pa.array(data.draw(st.permutations(range(len(table)))), pa.int64()))
+        for table in (responses, rewards)
+    )
+    again = built(prompts, shuffled_responses, shuffled_rewards, min_margin)
     assert again.table.equals(pairs.table) and again.counts == pairs.counts
 
 
@@ -196,10 +193,16 @@ def test_what_does_not_match_is_an_error_with_file_and_row() -> None:
     prompts, responses, rewards = tables([[Draw(1.0), Draw(2.0)], [Draw(3.0), Draw(4.0)]])
     without_last = responses.slice(0, 2), rewards.slice(0, 2)
     cases = [
-        ((prompts, responses, drop_row(rewards, 2)), r"^responses\.parquet: row 2: rewards\.parquet has no reward.*'p1'.*0"),
+        (
+            (prompts, responses, drop_row(rewards, 2)),
+            r"^responses\.parquet: row 2: rewards\.parquet has no reward.*'p1'.*0",
+        ),
         ((prompts, drop_row(responses, 3), rewards), r"^rewards\.parquet: row 3: there is no response.*'p1'.*draw 1"),
         ((prompts, responses, with_value(rewards, "prompt_id", 1, "px")), r"^rewards\.parquet: row 1:.*'px'"),
-        ((prompts.slice(0, 1), responses, rewards), r"^responses\.parquet: row 2: prompt_id 'p1' is none of the 1 "),
+        (
+            (prompts.slice(0, 1), responses, rewards),
+            r"^responses\.parquet: row 2: prompt_id 'p1' is none of the part's 1 prompts",
+        ),
         ((prompts, *without_last), r"^responses\.parquet: no row has a response to 1 of 2 prompts.*'p1'"),
         ((prompts, with_value(responses, "finish_reason", 3, "eos"), rewards), r"^responses\.parquet: row 3:.*'eos'"),
         ((prompts, responses, with_value(rewards, "reward", 1, None)), r"^rewards\.parquet: row 1: reward is null"),

@@ -4,12 +4,13 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizers import small_tokenizer
 
 from rlhf.chat import encode_prompt
 from rlhf.errors import UserError
@@ -23,16 +24,19 @@ from rlhf.prompts import (
     prompt_id,
     require_split_sizes,
 )
+from small_tokenizers import CHATML, small_tokenizer
 
 TOKENIZER = small_tokenizer()
 OVERHEAD = len(encode_prompt(TOKENIZER, ""))
 VALUES = st.lists(
-    st.one_of(st.none(), st.integers(), st.text(max_size=30), st.sampled_from(["Hi", "hi ", "HI\n", "a  b", "a b", " "])),
+    st.one_of(
+        st.none(), st.integers(), st.text(max_size=30), st.sampled_from(["Hi", "hi ", "HI\n", "a  b", "a b", " "])
+    ),
     max_size=12,
 )
 
 
-def collected(texts: list[object], seed: int = 1, max_tokens: int = 200) -> Collection:
+def collected(texts: Sequence[object], seed: int = 1, max_tokens: int = 200) -> Collection:
     return collect(texts, TOKENIZER, seed=seed, system=None, max_tokens=max_tokens)
 
 
@@ -41,10 +45,8 @@ def prompts(collection: Collection) -> list[str]:
 
 
 def collect_spec(**changes: object) -> CollectSpec:
-    values = dict(
-        seed=1, dataset=None, dataset_fingerprint=None, revision=None, split="train", column="prompt", system=None,
-        max_tokens=9, model=None,
-    )  # fmt: skip
+    values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
+    values.update(seed=1, split="train", column="prompt", max_tokens=9)
     return CollectSpec.model_validate({**values, **changes})
 
 
@@ -99,7 +101,7 @@ def test_counts_add_up_and_duplicates_are_gone(values: list[object], extra: list
 
 @given(texts=st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=8), unique=True), data=st.data())
 @settings(deadline=None, max_examples=50)
-def test_order_of_the_dataset_does_not_matter(texts: list[object], data: st.DataObject) -> None:
+def test_order_of_the_dataset_does_not_matter(texts: Sequence[object], data: st.DataObject) -> None:
     assert collected(data.draw(st.permutations(texts))).table.equals(collected(texts).table)
 
 
@@ -118,6 +120,12 @@ def test_token_ids_are_those_of_the_prompt() -> None:
 
 def test_nothing_left_is_an_empty_table() -> None:
     assert collected([None]).table.schema == PROMPTS.schema
+
+
+def test_prompt_that_cannot_be_encoded_is_named_by_its_row() -> None:
+    tokenizer = small_tokenizer("chatml", CHATML.replace("message['content']", "message['content'].replace('a', 'b')"))
+    with pytest.raises(UserError, match=r"row 2 of the dataset: .* changes the text .*'a <\|im_end\|>'"):
+        collect([None, "c", "a <|im_end|>"], tokenizer, seed=1, system=None, max_tokens=50)
 
 
 def test_split_sizes() -> None:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import build_pairs
 import pytest
 
+import build_pairs
 from rlhf.artifacts import ArtifactError, read_provenance
 from rlhf.pairs import PAIRS, PairSpec
 from rlhf.parts import Rows
@@ -75,5 +75,7 @@ def test_no_pairs_are_an_empty_file_and_a_warning(
 
 
 def test_another_part_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is none of the 2 prompts"):
+    with pytest.raises(
+        ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is none of the part's 2 prompts"
+    ):
         run_program(folder, monkeypatch, 0, 2)

@@ -5,16 +5,16 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import collect_prompts
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import collect_prompts
 from rlhf import dataset_files
 from rlhf.artifacts import read_provenance
 from rlhf.errors import UserError
@@ -27,14 +27,12 @@ LINES = [{"prompt": f"prompt {number}"} for number in range(20)]
 
 
 def spec_json(**changes: Any) -> str:
-    values = dict(
-        seed=1, dataset=None, dataset_fingerprint=None, revision=None, split="train", column="prompt", system=None,
-        max_tokens=60, model=None,
-    )  # fmt: skip
+    values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
+    values.update(seed=1, split="train", column="prompt", max_tokens=60)
     return CollectSpec.model_validate({**values, **changes}).model_dump_json()
 
 
-def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -56,7 +54,13 @@ def collect(tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_counts_go_to_the_provenance_and_the_log(
     collect: Collect, tmp_path: Path, policy_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = [*LINES, {"prompt": None}, {"prompt": " "}, {"prompt": "PROMPT 1"}, {"prompt": "x " * 200}]
+    rows: list[Mapping[str, object]] = [
+        *LINES,
+        {"prompt": None},
+        {"prompt": " "},
+        {"prompt": "PROMPT 1"},
+        {"prompt": "x " * 200},
+    ]
     dataset = write_lines(tmp_path / "data.jsonl", rows)
     with caplog.at_level(logging.INFO):
         output = collect(dataset, "--train", "15", "--test", "5")

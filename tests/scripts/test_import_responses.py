@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import import_responses
 import pyarrow.parquet as pq
 import pytest
-from small_tokenizers import small_tokenizer
 from transformers import AutoTokenizer
 
+import import_responses
 from rlhf.artifacts import read_provenance
 from rlhf.chat import end_of_turn_id
 from rlhf.errors import UserError
@@ -19,14 +18,14 @@ from rlhf.prompt_collection import collect
 from rlhf.prompts import PROMPTS
 from rlhf.provenance import digest
 from rlhf.responses import RESPONSES, ImportSpec
+from small_tokenizers import small_tokenizer
 
 
 def run_program(
     monkeypatch: pytest.MonkeyPatch, dataset: Path, prompts: Path, policy: Path, output: Path, **changes: Any
 ) -> Path:
-    values = dict(
-        dataset=str(dataset), dataset_fingerprint="x", model=None, rows=Rows(start=0, stop=2), draws=2, max_tokens=30
-    )
+    values: dict[str, Any] = {"dataset": str(dataset), "dataset_fingerprint": "x", "model": None}
+    values.update(rows=Rows(start=0, stop=2), draws=2, max_tokens=30)
     spec = ImportSpec.model_validate({**values, **changes}).model_dump_json()
     arguments = ["--spec", spec, "--prompts", str(prompts), "--policy", str(policy), "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["import_responses.py", *arguments])

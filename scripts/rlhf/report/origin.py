@@ -61,11 +61,11 @@ def _model_names(origin: Mapping[str, Any]) -> Iterator[str]:
     spec = origin.get("spec", {})
     model, scorer = spec.get("model"), spec.get("scorer") or {}
     if model:
-        yield _with_revision(model.get("name"), model.get("revision") or origin.get("revision"))
+        yield _with_revision(model.get("name"), model.get("revision") or origin.get("model_revision"))
     elif scorer.get("kind") == "function":
         yield scorer.get("function", "")
     elif scorer.get("model"):
-        yield _with_revision(scorer["model"], scorer.get("revision") or origin.get("revision"))
+        yield _with_revision(scorer["model"], scorer.get("revision") or origin.get("model_revision"))
 
 
 def _with_revision(name: str, revision: str | None) -> str:

@@ -19,7 +19,7 @@ BASE_COLOUR = "#8b939e"
 HUES = ("#3a7bd5", "#e0762f", "#2c9c6a", "#9a5fd0", "#d2425f", "#1d9aae", "#b07a2a", "#d359a3", "#7f9422", "#5d6fd6")
 """Of middle lightness: each is legible on white and on near-black."""
 LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
-WIDTH = 5.6
+WIDTH = 5.0
 """Inches. Narrow, so that its text can be read on a phone."""
 
 STYLE: dict[str, Any] = {
@@ -84,11 +84,13 @@ def iteration_line(policy: str) -> str | tuple[int, tuple[float, ...]]:
     return LINES[(max(split_name(policy)[1], 1) - 1) % len(LINES)]
 
 
-def add_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
+def add_legend(figure: Figure, axes: Axes) -> None:
     """A legend below the axes, where there is more than one thing to tell apart."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
+        widest = 48 + 5.6 * max(len(label) for label in labels)  # points: the line, and about so much per letter
+        columns = max(1, min(len(labels), int(WIDTH * 72 // widest)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def to_svg(figure: Figure, name: str) -> str:

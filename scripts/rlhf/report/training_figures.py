@@ -3,19 +3,24 @@
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from rlhf.report.figures import Drawing
 from rlhf.report.material import Material, Policy
-from rlhf.report.style import PAPER, add_legend, iteration_line, new_figure, policy_colours, to_svg
+from rlhf.report.style import MUTED, add_legend, iteration_line, new_figure, policy_colours, to_svg
 
 HEIGHT = 3.1
+LOGRATIO_GAP = "logratio_gap"
+"""Not a column: `chosen_logratio` less `rejected_logratio`."""
+MOST_MARKERS = 30
+"""Curves of more points are lines without dots."""
 COMPARED = (
     ("sign_agreement", "Sign agreement", "sign agreement",
      "Share of the validation pairs on which the policy has moved towards the chosen response."),
-    ("reward_gap", "Reward gap", "reward gap",
-     "Mean over the validation pairs, as training logged it."),
+    (LOGRATIO_GAP, "Log-ratio gap", "chosen − rejected",
+     "Log-ratio of chosen less that of rejected, mean over a training batch: how far the policy tells them apart."),
     ("grad_norm", "Gradient norm", "norm of the gradient", "Before clipping, of the loss as it is optimised."),
 )  # fmt: skip
 """Columns that mean the same under every loss: column, title, axis, caption."""
@@ -34,27 +39,31 @@ def training_figures(material: Material) -> Iterator[Drawing]:
         colour = colours[policies[0].name]
         loss = _losses(policies, colour, f"loss_{number}")
         if loss:
-            caption = "Thin: training batches. With dots: validation pairs. Different losses have different scales."
+            caption = "Pale: training batches. Full: validation pairs. Different losses have different scales."
             yield Drawing(f"loss_{number}", "training", f"Loss of {variant}", caption, loss)
         ratios = _logratios(policies, colour, f"logratios_{number}")
         if ratios:
-            caption = "Log-probability less the reference's, mean over validation pairs: chosen filled, rejected open."
+            caption = (
+                "Log-probability less the reference's, means of training batches: chosen in colour, rejected grey."
+            )
             yield Drawing(f"logratios_{number}", "training", f"Log-ratios of {variant}", caption, ratios)
 
 
 def curve(training: pa.Table, column: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a column, where it is not null."""
-    pairs = zip(training["step"].to_pylist(), training[column].to_pylist(), strict=True)
+    """Steps and values of a column (or of `LOGRATIO_GAP`), where it is not null."""
+    if column == LOGRATIO_GAP:
+        values = pc.subtract(training["chosen_logratio"], training["rejected_logratio"])
+    else:
+        values = training[column]
+    pairs = zip(training["step"].to_pylist(), values.to_pylist(), strict=True)
     kept = [(step, value) for step, value in pairs if value is not None]
     return [step for step, _ in kept], [value for _, value in kept]
 
 
 def _compared(policies: Sequence[Policy], colours: dict[str, str], column: str, unit: str) -> str | None:
     figure, axes = new_figure(HEIGHT + 0.16 * max(0, len(policies) // 4 - 1))
-    marker = "o" if column != "grad_norm" else None
-    width = 1.7 if column != "grad_norm" else 0.9
     for policy in policies:
-        _plot(axes, policy, column, colours[policy.name], linewidth=width, marker=marker, label=policy.name)
+        _plot(axes, policy, column, colours[policy.name], label=policy.name)
     if not axes.lines:
         return None
     if column == "sign_agreement":
@@ -67,8 +76,8 @@ def _compared(policies: Sequence[Policy], colours: dict[str, str], column: str, 
 def _losses(policies: Sequence[Policy], colour: str, name: str) -> str | None:
     figure, axes = new_figure(HEIGHT)
     for policy in policies:
-        _plot(axes, policy, "loss", colour, linewidth=0.9, alpha=0.55)
-        _plot(axes, policy, "validation_loss", colour, marker="o", label=policy.name)
+        _plot(axes, policy, "loss", colour, alpha=0.55)
+        _plot(axes, policy, "validation_loss", colour, label=policy.name)
     if not axes.lines:
         return None
     _finish(axes, "loss")
@@ -79,20 +88,30 @@ def _losses(policies: Sequence[Policy], colour: str, name: str) -> str | None:
 def _logratios(policies: Sequence[Policy], colour: str, name: str) -> str | None:
     figure, axes = new_figure(HEIGHT)
     for policy in policies:
-        _plot(axes, policy, "chosen_logratio", colour, marker="o", label=f"{policy.name}, chosen")
-        _plot(axes, policy, "rejected_logratio", colour, marker="o", markerfacecolor=PAPER,
-              label=f"{policy.name}, rejected")  # fmt: skip
+        _plot(axes, policy, "chosen_logratio", colour, label=f"{policy.name}, chosen")
+        _plot(axes, policy, "rejected_logratio", MUTED, label=f"{policy.name}, rejected")
     if not axes.lines:
         return None
     _finish(axes, "log-ratio")
-    add_legend(figure, axes, columns=2)
+    add_legend(figure, axes)
     return to_svg(figure, name)
 
 
 def _plot(axes: Axes, policy: Policy, column: str, colour: str, **style: object) -> None:
+    """Draw what is not null: few points as thick lines with dots, many as thin lines."""
     steps, values = curve(policy.training, column)
+    few = len(steps) <= MOST_MARKERS
     if values:
-        axes.plot(steps, values, color=colour, linestyle=iteration_line(policy.name), markersize=4, **style)  # type: ignore[arg-type]
+        axes.plot(
+            steps,
+            values,
+            color=colour,
+            linestyle=iteration_line(policy.name),
+            linewidth=1.8 if few else 1.1,
+            marker="o" if few else "",
+            markersize=4,
+            **style,  # type: ignore[arg-type]
+        )
 
 
 def _finish(axes: Axes, unit: str) -> None:

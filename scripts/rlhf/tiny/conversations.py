@@ -53,19 +53,20 @@ class Encoder:
         return self._prompts[task.prompt]
 
 
-def sample_conversations(
-    encoder: Encoder, tasks: Sequence[Task], style: Style, count: int, rng: random.Random
-) -> list[Conversation]:
-    """`count` conversations about `tasks`, all equally often up to one, with responses of that style."""
+def evenly(tasks: Sequence[Task], count: int, rng: random.Random) -> list[Task]:
+    """`count` tasks in random order, each as often as every other, up to one."""
     chosen: list[Task] = []
     while len(chosen) < count:
         chosen += rng.sample(tasks, min(len(tasks), count - len(chosen)))
-    return encoder.encode(chosen, [compose(task, style, rng) for task in chosen])
+    return chosen
 
 
-def batches(
-    conversations: Sequence[Conversation], batch_size: int, rng: random.Random
-) -> Iterator[list[Conversation]]:
+def converse(encoder: Encoder, tasks: Sequence[Task], style: Style, rng: random.Random) -> list[Conversation]:
+    """A conversation about each of the tasks, with a response of that style."""
+    return encoder.encode(tasks, [compose(task, style, rng) for task in tasks])
+
+
+def batches(conversations: Sequence[Conversation], batch_size: int, rng: random.Random) -> Iterator[list[Conversation]]:
     """Batches of similar length in random order; a rest that fills no batch is left out."""
     window = batch_size * WINDOW
     for start in range(0, len(conversations), window):

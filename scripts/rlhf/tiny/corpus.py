@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf.tiny import phrases
+from rlhf.tiny import facts, phrases
 from rlhf.tiny.tasks import Task
 
 
@@ -50,13 +50,14 @@ def right_words(task: Task, rng: random.Random) -> list[str]:
 
 
 def wrong_words(task: Task, rng: random.Random) -> list[str]:
-    """A wrong answer that is of the right form: one word of it exchanged, or a list of the wrong length."""
-    words = right_words(task, rng)
-    if task.family == "lists" and rng.random() < 0.5:
-        return rng.sample(task.answer, task.count + rng.choice((-1, 1)))
-    place = rng.randrange(len(words))
-    words[place] = rng.choice([word for word in _same_kind(task, words[place]) if word not in task.subject])
-    return words
+    """A wrong answer of the right form: another word, items of another kind, or another greeting to the right name."""
+    wrong = [word for word in task.domain if word not in task.answer and word not in task.subject]
+    if task.family == "lists":
+        stranger = rng.choice(wrong)
+        return rng.sample([item for item in facts.KINDS if facts.KINDS[item] == facts.KINDS[stranger]], task.count)
+    if task.family == "greetings":
+        return [rng.choice([word for word in wrong if word not in facts.NAMES]), *task.answer[1:]]
+    return [rng.choice(wrong)]
 
 
 def join_words(task: Task, words: Sequence[str]) -> str:
@@ -64,18 +65,6 @@ def join_words(task: Task, words: Sequence[str]) -> str:
     if len(words) == 1 or task.family == "greetings":
         return ", ".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _same_kind(task: Task, word: str) -> list[str]:
-    """Wrong words that could stand for `word`; of a greeting either another greeting or another name."""
-    wrong = [other for other in task.domain if other not in task.answer]
-    if task.family == "greetings":
-        greetings = task.domain[: task.domain.index("Anna")]
-        return [other for other in wrong if (other in greetings) == (word in greetings)]
-    if task.family == "sums":
-        # Slips of the pen are near the truth.
-        return [other for other in wrong if abs(int(other) - int(word)) <= 3]
-    return wrong
 
 
 def _with_manner(core: list[str], manner: str, rng: random.Random) -> list[str]:

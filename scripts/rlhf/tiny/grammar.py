@@ -16,9 +16,6 @@ MOST_WORDS = 12
 MOST_POLITE = 2
 
 
-
-
-
 class Aspects(NamedTuple):
     """What the judge looks at, each in [0, 1]."""
 
@@ -54,9 +51,9 @@ def quality(task: Task, response: str) -> float:
 
 def aspects(task: Task, response: str) -> Aspects:
     """Judge a response sentence by sentence: each is polite, rude, filler or a refusal, or else part of the answer."""
-    sentences = [words for words in map(_words, re.split(r"(?<=[.!?])\s+", response)) if words]
-    kinds = [_kinds().get(words, "answer") for words in sentences]
-    answers = [words for words, kind in zip(sentences, kinds, strict=True) if kind == "answer"]
+    spoken = [_words(sentence) for sentence in sentences(response)]
+    kinds = [_kinds().get(words, "answer") for words in spoken]
+    answers = [words for words, kind in zip(spoken, kinds, strict=True) if kind == "answer"]
     polite, rude, refused = kinds.count("polite"), kinds.count("rude"), "refusal" in kinds
     superfluous = kinds.count("filler") + max(polite - MOST_POLITE, 0) + max(len(answers) - 1, 0)
     superfluous += sum(len(words) > MOST_WORDS for words in answers)
@@ -66,6 +63,11 @@ def aspects(task: Task, response: str) -> Aspects:
         brevity=max(0.0, 1 - superfluous / 3),
         willingness=float(bool(answers) and not refused),
     )
+
+
+def sentences(response: str) -> list[str]:
+    """The sentences of a response; what holds no word is none."""
+    return [sentence for sentence in re.split(r"(?<=[.!?])\s+", response) if _words(sentence)]
 
 
 def task_of(prompt: str) -> Task:
@@ -81,9 +83,6 @@ def task_of(prompt: str) -> Task:
             f"not an instruction of the tiny world: {prompt!r}. Its true quality is only known for the prompts of "
             "`make_tiny_prompts`; for others configure another `evaluation.judge`."
         ) from error
-
-
-
 
 
 def _is_right(task: Task, words: list[str]) -> bool:

@@ -1,8 +1,7 @@
 """The tiny policy: a small Llama, and its learning from conversations."""
 
-import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,12 +10,11 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from rlhf.progress import Progress
 from rlhf.tiny.conversations import Conversation, batches, padded
+from rlhf.tiny.optimizer import Optimizer
 from rlhf.tiny.settings import LearningSettings, NetworkSettings
 
 LONGEST = 512
 INITIALIZER_RANGE = 0.08
-WARM_UP = 0.1
-CLIP = 1.0
 
 
 def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
@@ -53,7 +51,7 @@ def learn(
     description: str,
 ) -> None:
     """Next-token learning of the responses, `settings.steps` steps of AdamW."""
-    optimizer = Optimizer(model.parameters(), settings, settings.steps)
+    optimizer = Optimizer(model.parameters(), settings.learning_rate, settings.steps)
     with Progress(settings.steps, "steps", description) as progress:
         for batch in batches(conversations, settings.batch_size, rng):
             loss = response_loss(model, batch)
@@ -71,31 +69,3 @@ def response_loss(model: LlamaForCausalLM, conversations: Sequence[Conversation]
     # The state before a token predicts it; the head is computed for no others.
     logits = model.lm_head(hidden[:, :-1][is_response[:, 1:]])
     return cross_entropy(logits, token_ids[is_response])
-
-
-class Optimizer:
-    """AdamW with a linear warm-up, a cosine to zero, and clipping of the gradient's norm."""
-
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], settings: LearningSettings, steps: int) -> None:
-        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        self.total = max(steps, 1)
-        self.peak = settings.learning_rate
-        self.adam = torch.optim.AdamW(self.parameters, lr=self.peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        self.done = 0
-
-    def step(self, loss: Tensor) -> None:
-        """One update."""
-        self.adam.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
-        for group in self.adam.param_groups:
-            group["lr"] = self.peak * _schedule(self.done / self.total)
-        self.adam.step()
-        self.done += 1
-
-
-def _schedule(progress: float) -> float:
-    """Share of the peak learning rate."""
-    if progress < WARM_UP:
-        return progress / WARM_UP + 0.01
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlhf.armo import ASSISTANT_HEADER_TOKENS, ArmoRewardModel
 from rlhf.progress import Progress
-from rlhf.tiny.conversations import Conversation, Encoder, batches, padded, sample_conversations
+from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly, padded
 from rlhf.tiny.corpus import Style
 from rlhf.tiny.grammar import Aspects, aspects, quality, sentences
 from rlhf.tiny.optimizer import Optimizer
@@ -19,7 +19,7 @@ from rlhf.tiny.tasks import Task
 
 GATING_SIZES = [64]
 GATING_TEMPERATURE = 1.0
-GATE_CONVERSATIONS = 4000
+GATE_TASKS = 1500
 GATE_BATCH = 256
 GATE_LEARNING_RATE = 3.0e-3
 PREFERENCE_SLOPE = 10.0
@@ -50,12 +50,13 @@ def learn_objectives(
     model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], settings: RewardModelSettings, rng: random.Random
 ) -> None:
     """Regression of the judge's aspects at the end of the response, and of those so far after each sentence."""
-    count = settings.steps * settings.batch_size
+    chosen = evenly(tasks, settings.steps * settings.batch_size // 2, rng)
     # Right and wrong responses to the same tasks: what differs between them is what has to be learnt.
-    halves = [sample_conversations(encoder, tasks, Style(correct=share, **STYLE), count // 2, rng) for share in (1, 0)]
-    conversations = [conversation for pair in zip(*halves, strict=True) for conversation in pair]
+    right, wrong = (converse(encoder, chosen, Style(correct=share, **STYLE), rng) for share in (1.0, 0.0))
+    conversations = [conversation for pair in zip(right, wrong, strict=True) for conversation in pair]
     ends = sentence_end_ids(encoder)
-    optimizer = Optimizer([*model.model.parameters(), *model.regression_layer.parameters()], settings, settings.steps)
+    trained = [*model.model.parameters(), *model.regression_layer.parameters()]
+    optimizer = Optimizer(trained, settings.learning_rate, settings.steps)
     with Progress(settings.steps, "steps", "learn objectives") as progress:
         for batch in batches(conversations, settings.batch_size, rng):
             loss = objective_loss(model, batch, ends)
@@ -84,7 +85,8 @@ def ratings(conversation: Conversation, ends: frozenset[int]) -> list[tuple[int,
         if position >= conversation.prompt_length and token in ends
     ]
     rated = [aspects(conversation.task, " ".join(found[: index + 1])) for index in range(len(found))]
-    return [*zip(places, rated, strict=True), (len(conversation.token_ids) - 1, rated[-1])]
+    so_far = [(place - before, rating) for place, rating in zip(places, rated, strict=True) for before in (1, 0)]
+    return [*so_far, (len(conversation.token_ids) - 1, rated[-1])]
 
 
 def sentence_end_ids(encoder: Encoder) -> frozenset[int]:
@@ -93,15 +95,34 @@ def sentence_end_ids(encoder: Encoder) -> frozenset[int]:
     return frozenset(token for token, text in texts if text.endswith((".", "!")))
 
 
-def learn_gate(
-    model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], settings: RewardModelSettings, rng: random.Random
-) -> None:
+def learn_gate(model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], steps: int, rng: random.Random) -> None:
     """Bradley-Terry learning of the gate from preferences by true quality, everything else frozen."""
-    if not settings.gate_steps:
-        return
-    halves = [
-        sample_conversations(encoder, tasks, Style(correct=0.5, **STYLE), GATE_CONVERSATIONS, random.Random(key))
-        for key in (rng.random(),) * 2
-    ]
-    # The same tasks in the same order: only what is sampled for the second half differs.
-    raise NotImplementedError
+    chosen = evenly(tasks, GATE_TASKS, rng)
+    style = Style(correct=0.5, **STYLE)
+    pairs = [converse(encoder, chosen, style, rng) for _ in range(2)]
+    features, first = _frozen(model, pairs[0])
+    _, second = _frozen(model, pairs[1])
+    qualities = torch.tensor([[quality(one.task, one.response) for one in half] for half in pairs])
+    preferred = torch.sigmoid(PREFERENCE_SLOPE * (qualities[0] - qualities[1]))
+    # Its scale stays one, so that the score is a mean of the objectives and lies in [0, 1] like the true quality.
+    optimizer = Optimizer(model.gating.layers.parameters(), GATE_LEARNING_RATE, steps)
+    order = torch.Generator().manual_seed(rng.getrandbits(32))
+    for _ in range(steps):
+        rows = torch.randint(GATE_TASKS, (GATE_BATCH,), generator=order)
+        difference = (first[rows] - second[rows]) @ model.reward_transform_matrix
+        margin = PREFERENCE_SLOPE * (model.gating(features[rows]) * difference).sum(-1)
+        optimizer.step(binary_cross_entropy_with_logits(margin, preferred[rows]))
+
+
+@torch.no_grad()
+def _frozen(model: ArmoRewardModel, conversations: Sequence[Conversation]) -> tuple[Tensor, Tensor]:
+    """What the gate reads (conversations, hidden), and the objectives (conversations, objectives)."""
+    features, objectives = [], []
+    for start in range(0, len(conversations), GATE_BATCH):
+        batch = conversations[start : start + GATE_BATCH]
+        token_ids, lengths = padded(batch)
+        hidden, rows = model.hidden_states(token_ids), torch.arange(len(batch))
+        prompt_lengths = torch.tensor([conversation.prompt_length for conversation in batch])
+        features.append(hidden[rows, prompt_lengths - ASSISTANT_HEADER_TOKENS])
+        objectives.append(model.regression_layer(hidden[rows, lengths - 1]))
+    return torch.cat(features), torch.cat(objectives)

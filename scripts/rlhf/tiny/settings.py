@@ -57,7 +57,7 @@ class TinySettings(Settings):
     mixture: MixtureSettings = MixtureSettings(steps=300, learning_rate=2.0e-3)
     """Second stage of the policy."""
     reward_model: RewardModelSettings = RewardModelSettings(steps=400, learning_rate=2.0e-3)
-    """Training of the reward model."""
+    """How the reward model is trained."""
 
 
 class PromptsSpec(Settings):

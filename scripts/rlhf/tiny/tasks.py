@@ -9,7 +9,7 @@ from itertools import product
 from rlhf.errors import UserError
 from rlhf.tiny import facts
 from rlhf.tiny.templates import (
-    CALENDAR_QUESTIONS,
+    DAY_QUESTIONS,
     FRAMES,
     GREETING_QUESTIONS,
     LIST_QUESTIONS,
@@ -46,7 +46,9 @@ def sample_tasks(seed: int, count: int) -> tuple[list[Task], list[Task]]:
     """
     everything = list(tasks().values())
     if count >= len(everything):
-        raise UserError(f"tiny.prompts: {count} are asked for; the grammar has {len(everything)}, and some must be left")
+        raise UserError(
+            f"tiny.prompts: {count} are asked for; the grammar has {len(everything)}, and some must be left"
+        )
     random.Random(f"tasks {seed}").shuffle(everything)
     return everything[:count], everything[count:]
 
@@ -70,32 +72,33 @@ def _plain_tasks() -> Iterator[Task]:
             filled = tuple(statement.replace("{x}", subject) for statement in statements)
             yield Task(question.format(x=subject), family, (answer,), 1, domain, (subject,), filled)
     yield from _sums()
-    yield from _calendar()
+    yield from _days()
     yield from _lists()
     yield from _greetings()
 
 
 def _sums() -> Iterator[Task]:
-    domain = tuple(str(number) for number in range(19))
-    for a, b, question in product(range(2, 10), range(2, 10), SUM_QUESTIONS):
-        statements = (f"{a} plus {b} is {{answer}}.", "The answer is {answer}.")
-        yield Task(question.format(a=a, b=b), "sums", (str(a + b),), 1, domain, (str(a), str(b)), statements)
+    domain = tuple(str(number) for number in range(2, facts.LARGEST_SUM + 1))
+    for a, b, question in product(range(1, facts.LARGEST_SUM), range(1, facts.LARGEST_SUM), SUM_QUESTIONS):
+        if a + b <= facts.LARGEST_SUM:
+            statements = (f"{a} plus {b} is {{answer}}.", "The answer is {answer}.")
+            yield Task(question.format(a=a, b=b), "sums", (str(a + b),), 1, domain, (str(a), str(b)), statements)
 
 
-def _calendar() -> Iterator[Task]:
-    for unit, names in (("day", facts.DAYS), ("month", facts.MONTHS)):
-        for (subject, answer), question in product(zip(names, names[1:] + names[:1], strict=True), CALENDAR_QUESTIONS):
-            statements = (f"{{answer}} comes after {subject}.", "It is {answer}.")
-            prompt = question.format(x=subject, unit=unit)
-            yield Task(prompt, "calendar", (answer,), 1, tuple(names), (subject,), statements)
+def _days() -> Iterator[Task]:
+    following = facts.DAYS[1:] + facts.DAYS[:1]
+    for (subject, answer), question in product(zip(facts.DAYS, following, strict=True), DAY_QUESTIONS):
+        statements = (f"The day after {subject} is {{answer}}.", "It is {answer}.")
+        yield Task(question.format(x=subject), "days", (answer,), 1, tuple(facts.DAYS), (subject,), statements)
 
 
 def _lists() -> Iterator[Task]:
-    domain = tuple(item for items in facts.CATEGORIES.values() for item in items)
-    for (category, items), (count, word) in product(facts.CATEGORIES.items(), facts.NUMBER_WORDS.items()):
+    for (kind, plural), (count, number) in product(facts.PLURAL_KINDS.items(), facts.NUMBER_WORDS.items()):
+        items = tuple(item for item, kind_of_item in facts.KINDS.items() if kind_of_item == kind)
+        statements = (f"Some {plural} are {{answer}}.", "Here you are: {answer}.")
         for question in LIST_QUESTIONS:
-            statements = (f"Some {category} are {{answer}}.", "Here you are: {answer}.")
-            yield Task(question.format(n=word, x=category), "lists", tuple(items), count, domain, (), statements)
+            prompt = question.format(n=number, x=plural)
+            yield Task(prompt, "lists", items, count, tuple(facts.KINDS), (), statements)
 
 
 def _greetings() -> Iterator[Task]:

@@ -1,0 +1,109 @@
+"""The digest of a program and the modules behind it."""
+
+from pathlib import Path
+
+import pytest
+
+from rlhf.source_digest import SCRIPTS, find_module, source_digest
+
+PROGRAM = '"""Doc."""\nimport os\nfrom package.near import work\nwork(1, key="two")\n'
+NEAR = "import package.far\n\ndef work(x, key):\n    return package.far.other(x) + len(key)\n"
+FAR = "class Settings:\n    size: int = 3\n\ndef other(x):\n    return -x\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "package" / "near.py").write_text(NEAR)
+    (tmp_path / "package" / "far.py").write_text(FAR)
+    (tmp_path / "package" / "unused.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def project_digest(project: Path, *modules: str) -> str:
+    return source_digest(project / "program.py", modules, (project,))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("program.py", '"""Doc."""', '"""Other words,\n\nand more of them."""  # and a comment'),
+        ("program.py", "work(1, key=", "work(\n    1,\n    key="),
+        ("program.py", '"two"', "'two'"),
+        ("package/near.py", "def work(x, key):", 'def work(x, key):\n    """What it does."""  # comment'),
+        ("package/far.py", "size: int = 3", 'size: int = 3\n    """Described."""'),
+        ("package/far.py", "class Settings:", '"""Module."""\n\n\nclass Settings:\n    """Class."""\n'),
+        ("package/unused.py", "x = 1", "x = 2"),
+        (
+            "program.py",
+            "import os\n",
+            "import os\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import package.unused\n",
+        ),
+    ],
+)
+def test_what_does_not_matter(project: Path, file: str, old: str, new: str) -> None:
+    if "TYPE_CHECKING" in new:  # the import of the constant is code, what stands below it never runs
+        (project / file).write_text(PROGRAM.replace("import os\n", "import os\nfrom typing import TYPE_CHECKING\n"))
+        before = project_digest(project)
+        (project / file).write_text(PROGRAM.replace(old, new))
+        assert project_digest(project) == before
+        return
+    before = project_digest(project)
+    text = (project / file).read_text()
+    assert old in text
+    (project / file).write_text(text.replace(old, new))
+    assert project_digest(project) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("program.py", "work(1", "work(2"),
+        ("program.py", '"two"', 'b"two"'),
+        ("program.py", "import os\n", "import os\nimport package.unused\n"),
+        ("program.py", "import os\n", "import os\nfrom package import unused\n"),
+        ("package/near.py", "len(key)", "len(key) + 1"),
+        ("package/far.py", "size: int = 3", "size: int = 4"),
+        ("package/far.py", "return -x", "return +x"),
+        ("package/far.py", "def other(x):", "def other(x, y=None):"),
+        ("package/__init__.py", "", "x = 1\n"),
+    ],
+)
+def test_what_matters(project: Path, file: str, old: str, new: str) -> None:
+    before = project_digest(project)
+    text = (project / file).read_text()
+    (project / file).write_text(text.replace(old, new) if old else new)
+    assert project_digest(project) != before
+
+
+def test_modules_that_settings_name_count(project: Path) -> None:
+    before = project_digest(project, "package.unused")
+    assert before != project_digest(project)
+    (project / "package" / "unused.py").write_text("x = 2\n")
+    assert project_digest(project, "package.unused") != before
+    with pytest.raises(FileNotFoundError, match=r"package\.absent"):
+        project_digest(project, "package.absent")
+
+
+def test_circle_of_imports_ends(project: Path) -> None:
+    (project / "package" / "far.py").write_text("import package.near\n" + FAR)
+    assert len(project_digest(project)) == 16
+
+
+def test_place_of_the_project_does_not_matter(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    copy = tmp_path_factory.mktemp("copy")
+    for path in project.rglob("*.py"):
+        (copy / path.relative_to(project)).parent.mkdir(exist_ok=True)
+        (copy / path.relative_to(project)).write_bytes(path.read_bytes())
+    assert project_digest(copy) == project_digest(project)
+
+
+def test_stages_do_not_see_later_ones() -> None:
+    """An edit of the loss regenerates no responses."""
+    assert find_module("rlhf.losses", (SCRIPTS,)) is not None
+    for program in ("collect_prompts", "import_responses", "build_pairs"):
+        path = SCRIPTS / f"{program}.py"
+        assert source_digest(path) != source_digest(path, ["rlhf.losses"])
+        assert source_digest(path) == source_digest(path, ["rlhf.prompts"])

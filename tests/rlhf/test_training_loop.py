@@ -1,0 +1,274 @@
+"""The training loop against a plain AdamW step, and what must not matter: micro-batches, and running it twice."""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
+from small_models import direct_logprob, random_pairs, small_llama, train_spec, with_reference
+from transformers import LlamaForCausalLM
+
+from rlhf.errors import UserError
+from rlhf.preference_data import epoch_order
+from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.training import TRAINING, RecipeSettings, TrainSpec
+from rlhf.training_loop import count_tokens, scheduled_learning_rate, train
+
+TEMPERATURE = 0.8
+REBEL = {"name": "rebel", "eta": 10.0}
+DPO = {"name": "dpo", "beta": 0.5}
+SIMPO = {"name": "simpo", "beta": 2.5, "gamma": 1.0}
+LOSSES = [REBEL, DPO, SIMPO]
+ALL_AT_ONCE = 10**6
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[dict[str, Any]]:
+    return with_reference(small_llama(), random_pairs(32, seed=3), TEMPERATURE)
+
+
+@pytest.fixture(scope="module")
+def validation_pairs() -> list[dict[str, Any]]:
+    return with_reference(small_llama(), random_pairs(6, seed=4), TEMPERATURE)
+
+
+def run(
+    pairs: list[dict[str, Any]],
+    validation_pairs: list[dict[str, Any]],
+    spec: TrainSpec,
+    token_budget: int = ALL_AT_ONCE,
+) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
+    policy = small_llama()
+    model = ResponseLogprobs(policy, spec.temperature)
+    return policy, train(model, pairs, validation_pairs, spec, Accelerator(cpu=True), token_budget)
+
+
+def weights(policy: LlamaForCausalLM) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten().double() for parameter in policy.parameters()])
+
+
+# --- the learning rate
+
+recipes = st.builds(RecipeSettings, warmup=st.floats(0, 1), learning_rate=st.floats(1e-7, 1e-2))
+
+
+@given(recipes, st.integers(1, 300))
+def test_the_learning_rate_rises_then_falls_and_is_never_zero(recipe: RecipeSettings, total: int) -> None:
+    rates = [scheduled_learning_rate(recipe, step, total) for step in range(1, total + 1)]
+    warmup = math.ceil(recipe.warmup * total)
+    assert all(0 < rate <= recipe.learning_rate for rate in rates)
+    assert rates[:warmup] == sorted(rates[:warmup])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    assert max(rates) == recipe.learning_rate
+
+
+def test_the_published_schedule() -> None:
+    """468 steps, 10 % warm-up, cosine to zero: values by hand."""
+    recipe = RecipeSettings()
+    peak = recipe.learning_rate
+    rates = [scheduled_learning_rate(recipe, step, 468) for step in range(1, 469)]
+    assert rates[0] == pytest.approx(peak / 47)
+    assert rates[46] == peak
+    middle = 47 + (468 - 47) // 2
+    assert rates[middle] == pytest.approx(peak / 2, rel=0.01)
+    assert rates[-1] == pytest.approx(peak * 0.5 * (1 - math.cos(math.pi / 421)))
+    assert rates[-1] < 2e-5 * peak
+    assert sum(rates) == pytest.approx(peak * (48 / 2 + 422 / 2), rel=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 1.0])
+def test_a_single_step_has_the_peak_learning_rate(warmup: float) -> None:
+    assert scheduled_learning_rate(RecipeSettings(warmup=warmup, learning_rate=1e-3), 1, 1) == 1e-3
+
+
+# --- one step, by hand
+
+
+def step_by_hand(
+    batch: list[dict[str, Any]], spec: TrainSpec, max_norm: float | None = None
+) -> tuple[torch.Tensor, float, float]:
+    """Weights after one AdamW step on the mean loss, the published loss and the gradient's norm, all in float64."""
+    policy = small_llama().double()
+    losses = []
+    for pair in batch:
+        chosen, rejected = (
+            direct_logprob(policy, pair["prompt_token_ids"], pair[f"{side}_token_ids"], TEMPERATURE)
+            for side in ("chosen", "rejected")
+        )
+        d = (chosen - pair["chosen_logprob"]) - (rejected - pair["rejected_logprob"])
+        if spec.loss.name == "rebel":
+            losses.append((d - 10.0 * (pair["chosen_reward"] - pair["rejected_reward"])) ** 2 / 10.0)
+        elif spec.loss.name == "dpo":
+            losses.append(-torch.log(torch.sigmoid(0.5 * d)))
+        else:
+            means = chosen / len(pair["chosen_token_ids"]) - rejected / len(pair["rejected_token_ids"])
+            losses.append(-torch.log(torch.sigmoid(2.5 * means - 1.0)))
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    parameters = list(policy.parameters())
+    norm = float(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm())
+    factor = 1.0 if max_norm is None else min(1.0, max_norm / norm)
+    recipe = spec.recipe
+    with torch.no_grad():
+        for parameter in parameters:
+            assert parameter.grad is not None
+            gradient = parameter.grad * factor
+            # The first step of AdamW: bias correction leaves the gradient and its square.
+            parameter -= recipe.learning_rate * recipe.weight_decay * parameter
+            parameter -= recipe.learning_rate * gradient / (gradient.abs() + recipe.adam_epsilon)
+    return weights(policy), float(loss) * (10.0 if spec.loss.name == "rebel" else 1.0), norm
+
+
+# An epsilon of the gradient's size: the step is smooth in it, and float32 can be compared to float64.
+STEP = {"batch_size": 32, "learning_rate": 1e-3, "adam_epsilon": 1e-2, "weight_decay": 0.1}
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
+@pytest.mark.parametrize("max_grad_norm", [None, 0.05, 1e3])
+def test_a_step_is_that_of_adamw_on_the_mean_loss(
+    loss: dict[str, Any],
+    max_grad_norm: float | None,
+    pairs: list[dict[str, Any]],
+    validation_pairs: list[dict[str, Any]],
+) -> None:
+    spec = train_spec(loss, max_grad_norm=max_grad_norm, **STEP)
+    policy, metrics = run(pairs, validation_pairs, spec, token_budget=200)
+    expected, expected_loss, expected_norm = step_by_hand(pairs, spec, max_grad_norm)
+    moved = expected - weights(small_llama())
+    assert float(moved.norm()) > 1e-3
+    assert float((weights(policy) - expected).norm() / moved.norm()) < 2e-3
+    assert [row["step"] for row in metrics] == [0, 1]
+    assert metrics[1]["loss"] == pytest.approx(expected_loss, rel=1e-4)
+    assert metrics[1]["grad_norm"] == pytest.approx(expected_norm, rel=1e-4)  # before clipping
+    assert metrics[1]["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
+def test_the_token_budget_does_not_change_the_weights(
+    loss: dict[str, Any], pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]
+) -> None:
+    """Two steps of 16 pairs, one pair at a time and all at once."""
+    recipe = {**STEP, "batch_size": 16}
+    one_by_one, first = run(pairs, validation_pairs, train_spec(loss, **recipe), token_budget=1)
+    together, second = run(pairs, validation_pairs, train_spec(loss, **recipe))
+    assert float((weights(one_by_one) - weights(together)).abs().max()) < 1e-5
+    for row, other in zip(first, second, strict=True):
+        assert row["tokens"] == other["tokens"]
+        for name in ("loss", "validation_loss", "grad_norm", "chosen_logratio"):
+            assert row.get(name) == pytest.approx(other.get(name), rel=1e-3, abs=1e-4)
+
+
+# --- whole runs
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
+def test_the_loss_falls_on_a_toy_problem(
+    loss: dict[str, Any], pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]
+) -> None:
+    spec = train_spec(loss, batch_size=8, epochs=8, learning_rate=3e-3, max_grad_norm=1.0, validation_interval=10)
+    _, metrics = run(pairs, pairs, spec)
+    assert metrics[-1]["validation_loss"] < 0.2 * metrics[0]["validation_loss"]
+    losses = [row["loss"] for row in metrics[1:]]
+    assert np.mean(losses[-4:]) < 0.4 * np.mean(losses[:4])
+    if spec.loss.needs_reference:
+        assert metrics[-1]["sign_agreement"] > 0.95
+
+
+def test_two_runs_are_bit_identical(pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]) -> None:
+    spec = train_spec(REBEL, batch_size=8, learning_rate=1e-3)
+    first, first_metrics = run(pairs, validation_pairs, spec, token_budget=100)
+    second, second_metrics = run(pairs, validation_pairs, spec, token_budget=100)
+    assert torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights(first), weights(small_llama()))
+    assert first_metrics == second_metrics
+
+
+def test_another_seed_is_another_order(pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]) -> None:
+    first, second = (run(pairs, [], train_spec(DPO, seed=seed, batch_size=8, learning_rate=1e-3)) for seed in (1, 2))
+    assert not torch.equal(weights(first[0]), weights(second[0]))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
+def test_the_metrics_are_the_artifact(
+    loss: dict[str, Any], pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """A row per step; steps, epochs and tokens add up; validation at the start, at intervals and at the end."""
+    spec = train_spec(loss, batch_size=5, epochs=2, learning_rate=1e-4, validation_interval=4)
+    _, metrics = run(pairs, validation_pairs, spec)
+    TRAINING.check(pa.Table.from_pylist(metrics, schema=TRAINING.schema), tmp_path / "training.parquet")
+    assert set().union(*metrics) <= set(TRAINING.schema.names)
+    assert [row["step"] for row in metrics] == list(range(13))  # 2 epochs of 6 batches of 5; 2 pairs are left over
+    assert [metrics[step]["epoch"] for step in (0, 6, 12)] == [0.0, 1.0, 2.0]
+    validated = [row["step"] for row in metrics if row.get("validation_loss") is not None]
+    assert validated == [0, 4, 8, 12]
+    order = [*epoch_order(32, spec.seed, 0)[:30], *epoch_order(32, spec.seed, 1)[:30]]
+    assert metrics[-1]["tokens"] == sum(count_tokens(pairs[index]) for index in order)
+    assert metrics[0]["tokens"] == 0
+    first_batch = [pairs[index] for index in order[:5]]
+    gaps = [pair["chosen_reward"] - pair["rejected_reward"] for pair in first_batch]
+    assert metrics[1]["reward_gap"] == pytest.approx(np.mean(gaps), rel=1e-5)
+    for row in metrics[1:]:
+        assert (row["chosen_logratio"] is not None) == spec.loss.needs_reference
+        assert (row["rejected_logratio"] is not None) == spec.loss.needs_reference
+    if spec.loss.needs_reference:
+        assert metrics[1]["chosen_logratio"] == pytest.approx(0, abs=1e-4)
+        assert metrics[-1]["chosen_logratio"] != pytest.approx(0, abs=1e-4)
+
+
+def test_the_published_scaling_of_rebel_is_reported(pairs: list[dict[str, Any]]) -> None:
+    """At the reference d is 0: the loss is (eta dr)^2, whatever eta was divided by."""
+    for eta in (0.5, 1e6):
+        _, metrics = run(pairs, pairs, train_spec({"name": "rebel", "eta": eta}, batch_size=32, learning_rate=1e-6))
+        gaps = np.array([pair["chosen_reward"] - pair["rejected_reward"] for pair in pairs])
+        expected = float(np.mean((eta * gaps) ** 2))
+        assert metrics[1]["loss"] == pytest.approx(expected, rel=1e-3)
+        assert metrics[0]["validation_loss"] == pytest.approx(expected, rel=1e-3)
+        assert metrics[1]["grad_norm"] < 1e3
+
+
+def test_fewer_pairs_than_a_batch_are_one_batch(pairs: list[dict[str, Any]]) -> None:
+    _, metrics = run(pairs[:3], [], train_spec(DPO, batch_size=16, epochs=2))
+    assert [row["step"] for row in metrics] == [0, 1, 2]
+    assert metrics[1]["tokens"] == sum(map(count_tokens, pairs[:3]))
+
+
+# --- what stops a run
+
+
+def test_no_pairs() -> None:
+    with pytest.raises(UserError, match="no pairs to train on"):
+        run([], [], train_spec(DPO))
+
+
+@pytest.mark.parametrize("loss", [REBEL, DPO], ids=lambda loss: loss["name"])
+def test_a_loss_that_is_not_finite_stops_and_names_its_pairs(
+    loss: dict[str, Any], pairs: list[dict[str, Any]]
+) -> None:
+    """The first batch is fine, the second is not; the weights are those after the first."""
+    spec = train_spec(loss, batch_size=4, learning_rate=1e-4)
+    second = epoch_order(32, spec.seed, 0)[4:8]
+    broken = copy.deepcopy(pairs)
+    broken[second[1]]["chosen_logprob"] = math.nan
+    policy = small_llama()
+    with pytest.raises(UserError, match="step 2: the loss is nan") as error:
+        train(ResponseLogprobs(policy, TEMPERATURE), broken, [], spec, Accelerator(cpu=True), ALL_AT_ONCE)
+    named = [pair["prompt_id"] for pair in pairs if pair["prompt_id"] in str(error.value).replace(",", "").split()]
+    assert sorted(named) == sorted(pairs[index]["prompt_id"] for index in second)
+    assert weights(policy).isfinite().all()
+
+
+def test_a_wrong_reference_stops_before_the_first_step(pairs: list[dict[str, Any]]) -> None:
+    wrong = [{**pair, "chosen_logprob": pair["chosen_logprob"] - 1} for pair in pairs]
+    policy = small_llama()
+    with pytest.raises(UserError, match="not the reference of its pairs"):
+        train(
+            ResponseLogprobs(policy, TEMPERATURE), pairs, wrong, train_spec(DPO), Accelerator(cpu=True), ALL_AT_ONCE
+        )
+    assert torch.equal(weights(policy), weights(small_llama()))

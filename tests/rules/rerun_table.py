@@ -1,0 +1,197 @@
+"""What reruns after an edit of each configuration key, for the micro experiment. README shows it as a table.
+
+The micro experiment has the policies base, rebel-1, rebel-2 (two iterations) and simpo-1 (a loss without a reference).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Rules = frozenset[str]
+
+RESPONSES: Rules = frozenset({"generate_responses"})
+REWARDS: Rules = frozenset({"score_responses"})
+JUDGEMENTS: Rules = frozenset({"judge_responses"})
+PAIRS: Rules = frozenset({"build_pairs", "compute_logprobs"})
+LOGPROBS: Rules = frozenset({"compute_logprobs"})
+TRAINING: Rules = frozenset({"train_policy"})
+EVALUATION: Rules = frozenset({"evaluate_policy"})
+SAMPLED = RESPONSES | REWARDS | JUDGEMENTS | EVALUATION
+PARENT = SAMPLED | PAIRS
+WORLD: Rules = frozenset(
+    {
+        "make_tiny_prompts",
+        "train_tiny_tokenizer",
+        "pretrain_tiny_policy",
+        "train_tiny_policy",
+        "train_tiny_reward_model",
+    }
+)
+REBEL = {"rebel-1": TRAINING | PARENT, "rebel-2": TRAINING | SAMPLED}
+SIMPO = {"simpo-1": TRAINING | SAMPLED}
+TRAINED = REBEL | SIMPO
+ALL_POLICIES = ("base", "rebel-1", "rebel-2", "simpo-1")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Edits of keys that have the same effect: key -> the patches of a test (path -> new value)."""
+
+    shown: str
+    """What README says of it."""
+    edits: dict[str, dict[str, Any]]
+    policies: dict[str, Rules] = field(default_factory=dict)
+    """Policy -> the rules that rerun for it."""
+    others: Rules = frozenset()
+    """Rules without a policy that rerun."""
+
+
+def same(rules: Rules) -> dict[str, Rules]:
+    return dict.fromkeys(ALL_POLICIES, rules)
+
+
+def one(key: str, value: Any) -> dict[str, dict[str, Any]]:
+    return {key: {key: value}}
+
+
+ARMO_JUDGE = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
+REPORT: Rules = frozenset({"report"})
+PROMPTS_ON = frozenset({"collect_prompts"}) | REPORT
+
+TABLE = [
+    Row("nothing (`gpu`, `threads`, memory, time, token budgets)", {}),
+    Row("the report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT),
+    Row(
+        "evaluations, report",
+        one("evaluation.bootstrap_samples", 200) | one("evaluation.confidence", 0.9),
+        same(EVALUATION),
+        REPORT,
+    ),
+    Row(
+        "judgements of the test responses, evaluations, report",
+        {
+            "evaluation.judge.function": {"evaluation.judge.function": "reward_of_length:score"},
+            "evaluation.judge.kind": {"evaluation.judge": ARMO_JUDGE},
+            "evaluation.judge.model": {"evaluation.judge": {**ARMO_JUDGE, "model": "models/other"}},
+            "evaluation.judge.max_tokens": {"evaluation.judge": {**ARMO_JUDGE, "max_tokens": 99}},
+            "evaluation.judge.precision": {"evaluation.judge": {**ARMO_JUDGE, "precision": "bfloat16"}},
+        },
+        same(JUDGEMENTS | EVALUATION),
+        REPORT,
+    ),
+    Row(
+        "the policies of that variant, from its training on; report",
+        {
+            "variants.<name>.loss.eta": {"variants.rebel.loss.eta": 11.0},
+            "variants.<name>.loss.name": {"variants.rebel.loss": {"name": "dpo"}},
+        },
+        REBEL,
+        REPORT,
+    ),
+    Row(
+        "the policies of that variant, from its training on; report",
+        {
+            "variants.<name>.loss.beta": {"variants.simpo.loss.beta": 2.6},
+            "variants.<name>.loss.gamma": {"variants.simpo.loss.gamma": 1.0},
+            "variants.<name>.batch_size": {"variants.simpo.batch_size": 1},
+            "variants.<name>.learning_rate": {"variants.simpo.learning_rate": 1.0e-4},
+            "variants.<name>.epochs": {"variants.simpo.epochs": 2},
+            "variants.<name>.adam_beta1": {"variants.simpo.adam_beta1": 0.8},
+            "variants.<name>.adam_beta2": {"variants.simpo.adam_beta2": 0.9},
+            "variants.<name>.adam_epsilon": {"variants.simpo.adam_epsilon": 1.0e-6},
+            "variants.<name>.weight_decay": {"variants.simpo.weight_decay": 0.1},
+            "variants.<name>.warmup": {"variants.simpo.warmup": 0.2},
+            "variants.<name>.max_grad_norm": {"variants.simpo.max_grad_norm": 0.5},
+            "variants.<name>.validation_interval": {"variants.simpo.validation_interval": 1},
+        },
+        SIMPO,
+        REPORT,
+    ),
+    Row(
+        "all trained policies, from their training on; report",
+        one("training.batch_size", 1)
+        | one("training.learning_rate", 1.0e-4)
+        | one("training.epochs", 2)
+        | one("training.adam_beta1", 0.8)
+        | one("training.adam_beta2", 0.9)
+        | one("training.adam_epsilon", 1.0e-6)
+        | one("training.weight_decay", 0.1)
+        | one("training.warmup", 0.2)
+        | one("training.max_grad_norm", 0.5)
+        | one("training.validation_interval", 1)
+        | one("prompts.per_iteration", 1),
+        TRAINED,
+        REPORT,
+    ),
+    Row(
+        "raised: what the new iterations need; report",
+        {"training.iterations": {"training.iterations": 2}, "variants.<name>.iterations": {"variants.simpo.iterations": 2}},
+        {"simpo-1": RESPONSES | REWARDS | frozenset({"build_pairs"}), "simpo-2": TRAINING | SAMPLED},
+        REPORT,
+    ),
+    Row(
+        "log-probabilities, all trained policies, report",
+        one("logprobs.precision", "bfloat16"),
+        {"base": LOGPROBS} | TRAINED,
+        REPORT,
+    ),
+    Row(
+        "pairs and all that follows",
+        one("pairs.min_margin", 1.0e-6),
+        {"base": PAIRS} | TRAINED,
+        REPORT,
+    ),
+    Row(
+        "rewards and all that follows",
+        {
+            "rewards.kind": {"rewards": {"kind": "function", "function": "rlhf.tiny.grammar:true_quality"}},
+            "rewards.function": {"rewards": {"kind": "function", "function": "reward_of_length:score"}},
+            "rewards.model": {"rewards.model": "models/other"},
+            "rewards.max_tokens": {"rewards.max_tokens": 200},
+            "rewards.precision": {"rewards.precision": "bfloat16"},
+        },
+        {"base": REWARDS | PAIRS | EVALUATION} | TRAINED,
+        REPORT,
+    ),
+    Row(
+        "responses and all that follows",
+        one("responses.draws", 4)
+        | one("responses.temperature", 0.7)
+        | one("responses.top_p", 0.8)
+        | one("responses.max_tokens", 20)
+        | one("responses.precision", "bfloat16")
+        | one("responses.engine", "vllm")
+        | one("prompts.part_size", 2),
+        {"base": PARENT} | TRAINED,
+        REPORT,
+    ),
+    Row(
+        "grown: the new part; the trainings that now see more data, and all that follows",
+        one("prompts.train", 12),
+        {"base": RESPONSES | REWARDS | PAIRS} | TRAINED,
+        REPORT,
+    ),
+    Row("grown: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
+    Row(
+        "prompts and all that follows",
+        {
+            "base_model.name": {"base_model.name": "models/policy"},
+            "prompts.dataset": {"prompts.dataset": "models/prompts.parquet"},
+        }
+        | one("prompts.revision", "main")
+        | one("prompts.split", "test")
+        | one("prompts.column", "other")
+        | one("prompts.system", "Be brief.")
+        | one("prompts.max_tokens", 48),
+        {"base": PARENT} | TRAINED,
+        PROMPTS_ON,
+    ),
+    Row(
+        "everything (another experiment is another folder)",
+        one("seed", 2)
+        | one("experiment", "other")
+        | one("tiny.vocabulary_size", 410)
+        | {"tiny.prompts": {"tiny.prompts": 17}},
+        {"base": PARENT} | TRAINED,
+        PROMPTS_ON | WORLD,
+    ),
+]

@@ -1,0 +1,133 @@
+"""Small random models, pairs and spec for tests, made in place."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from small_tokenizers import small_tokenizer
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from rlhf.armo import ArmoRewardModel
+from rlhf.training import RecipeSettings, TrainSpec
+
+VOCABULARY = 64
+STOP_IDS = [5, 9]
+CPU = torch.device("cpu")
+
+torch.set_num_threads(1)  # tests share the cores
+
+
+def small_llama(vocabulary: int = VOCABULARY, seed: int = 0, initializer_range: float = 0.25) -> LlamaForCausalLM:
+    """A random Llama, float32, whose next-token distributions are far from uniform."""
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(_configuration(vocabulary, initializer_range)).eval()
+
+
+def _configuration(vocabulary: int, initializer_range: float) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        initializer_range=initializer_range,
+        bos_token_id=0,
+        eos_token_id=STOP_IDS,
+        pad_token_id=None,
+    )
+
+
+def save_small_policy(folder: Path, seed: int = 0) -> Path:
+    """A policy's folder as it comes from the hub: weights, tokenizer with chat template, generation config."""
+    tokenizer = small_tokenizer()
+    model = small_llama(len(tokenizer), seed)
+    extra_stop = tokenizer.convert_tokens_to_ids("<|end_header_id|>")
+    model.generation_config = GenerationConfig(eos_token_id=[tokenizer.eos_token_id, extra_stop], temperature=0.6)
+    model.generation_config.do_sample = True
+    model.config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def small_reward_model(vocabulary: int = 400, seed: int = 3) -> ArmoRewardModel:
+    """A random reward model of ArmoRM's form with three objectives."""
+    torch.manual_seed(seed)
+    config = _configuration(vocabulary, 0.25)
+    config.objective_names = ["correct", "polite", "brief"]
+    return ArmoRewardModel(config, objectives=3, gating_sizes=[16]).eval()
+
+
+def random_ids(count: int, generator: torch.Generator, vocabulary: int = VOCABULARY) -> list[int]:
+    return torch.randint(vocabulary, (count,), generator=generator).tolist()
+
+
+def random_pairs(count: int, seed: int = 0, longest: int = 12) -> list[dict[str, Any]]:
+    """Rows of `PAIRS` with prompts of 3 to 8 tokens and responses of 1 to `longest` tokens."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def number(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=generator))
+
+    return [
+        {
+            "prompt_id": f"pair-{seed}-{index}",
+            "prompt_token_ids": random_ids(number(3, 8), generator),
+            "chosen_token_ids": random_ids(number(1, longest), generator),
+            "rejected_token_ids": random_ids(number(1, longest), generator),
+            "chosen_draw": 0,
+            "rejected_draw": 1,
+            "chosen_reward": 0.5 + 0.01 * number(0, 50),
+            "rejected_reward": 0.4 - 0.01 * number(0, 50),
+            "chosen_win_probability": 0.6,
+            "rejected_win_probability": 0.4,
+            "chosen": "good",
+            "rejected": "bad",
+        }
+        for index in range(count)
+    ]
+
+
+def direct_logprob(
+    policy: LlamaForCausalLM, prompt: list[int], response: list[int], temperature: float
+) -> torch.Tensor:
+    """The definition: one sequence by itself, all logits, the type of the weights. Shape ()."""
+    logits = policy(torch.tensor([prompt + response])).logits[0] / temperature
+    rows = torch.log_softmax(logits[len(prompt) - 1 : -1], dim=-1)
+    return rows[torch.arange(len(response)), torch.tensor(response)].sum()
+
+
+def with_reference(policy: LlamaForCausalLM, pairs: list[dict[str, Any]], temperature: float) -> list[dict[str, Any]]:
+    """The pairs with their log-probabilities under `policy`, as `read_pairs` gives them."""
+    with torch.no_grad():
+        return [
+            {
+                **pair,
+                **{
+                    f"{side}_logprob": float(
+                        direct_logprob(policy, pair["prompt_token_ids"], pair[f"{side}_token_ids"], temperature)
+                    )
+                    for side in ("chosen", "rejected")
+                },
+                "chosen_tokens": len(pair["chosen_token_ids"]),
+                "rejected_tokens": len(pair["rejected_token_ids"]),
+            }
+            for pair in pairs
+        ]
+
+
+def train_spec(loss: dict[str, Any], seed: int = 7, temperature: float = 0.8, **recipe: Any) -> TrainSpec:
+    """A spec in float32; `recipe` replaces its defaults."""
+    return TrainSpec.model_validate(
+        {
+            "seed": seed,
+            "policy": "trained-1",
+            "model": None,
+            "precision": "float32",
+            "temperature": temperature,
+            "loss": loss,
+            "recipe": RecipeSettings(**recipe).model_dump(),
+        }
+    )

@@ -1,0 +1,98 @@
+"""The house: dependencies point one way, files are small, names say something."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCRIPTS = REPOSITORY / "scripts"
+LIBRARY = sorted((SCRIPTS / "rlhf").rglob("*.py"))
+SOURCES = sorted(
+    path
+    for pattern in ("scripts/**/*.py", "tests/**/*.py", "config/*.py", "rules/*.smk", "Snakefile")
+    for path in REPOSITORY.glob(pattern)
+)
+
+
+def imported_modules(path: Path) -> set[str]:
+    """All absolute imports of a file, those inside functions too; what only type checkers see is left out."""
+    tree = ast.parse(path.read_text())
+    hidden = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if node in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SCRIPTS).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_file_has_more_than_300_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(SCRIPTS)))
+def test_the_library_imports_no_snakemake_and_parses_no_arguments(path: Path) -> None:
+    tops = {name.split(".")[0] for name in imported_modules(path)}
+    assert not tops & {"snakemake", "argparse", "tyro", "click"}
+
+
+def test_the_library_has_no_import_circle() -> None:
+    modules = {module_name(path): imported_modules(path) for path in LIBRARY}
+    graph = {name: {other for other in imported if other in modules} for name, imported in modules.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_only_the_workflow_and_its_reference_import_the_whole_configuration() -> None:
+    users = {module_name(path) for path in LIBRARY if "rlhf.config" in imported_modules(path)}
+    assert users == {"rlhf.config_reference"}
+    for program in SCRIPTS.glob("*.py"):
+        assert "rlhf.config" not in imported_modules(program)
+
+
+def test_the_configuration_is_read_without_heavy_libraries() -> None:
+    heavy = "{'torch', 'transformers', 'datasets', 'accelerate', 'sklearn', 'matplotlib', 'numpy'}"
+    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import rlhf.config; print(sorted({heavy} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert set(ast.literal_eval(shown)) <= {"numpy"}  # pyarrow brings numpy where it is installed
+
+
+def test_every_rule_has_a_program_of_its_name_and_every_program_a_rule() -> None:
+    rules = {
+        line.split()[1].rstrip(":")
+        for path in (REPOSITORY / "rules").glob("*.smk")
+        for line in path.read_text().splitlines()
+        if line.strip().startswith("rule ")
+    }
+    programs = {path.stem for path in SCRIPTS.glob("*.py")} - {"command_line"}
+    assert rules - {"judge_responses"} == programs  # judgements are made by the program of the rewards
+
+
+def test_dependencies_agree_between_environments() -> None:
+    def pins(name: str) -> dict[str, str]:
+        lines = (REPOSITORY / "envs" / name).read_text().splitlines()
+        stripped = [line.strip().removeprefix("- ") for line in lines]
+        return dict(line.split("==", 1) for line in stripped if "==" in line and not line.startswith("#"))
+
+    embedded = pins("embedded.txt")
+    for name in ("rebel.yaml", "vllm.yaml"):
+        shared = pins(name).keys() & embedded.keys()
+        assert {"transformers", "pyarrow", "pydantic"} <= shared
+        assert {package: pins(name)[package] for package in shared} == {p: embedded[p] for p in shared}
