@@ -41,7 +41,17 @@ def read_spec(text: str, spec: type[AnySettings]) -> AnySettings:
     except OSError as error:
         raise UserError(f"--spec {text}: {error.strerror}. Give JSON in braces, or a file that holds it.") from error
     except ValidationError as error:
-        raise UserError(f"--spec: {error}") from error
+        raise UserError(f"--spec: {_in_words(error)}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--spec {text}: not a text file in UTF-8: {error}") from error
+
+
+def _in_words(error: ValidationError) -> str:
+    """Each wrong key, what is wrong with it, and what it was."""
+    return "; ".join(
+        f"{'.'.join(map(str, wrong['loc'])) or 'the whole'}: {wrong['msg']} (it was {wrong['input']!r})"
+        for wrong in error.errors(include_url=False, include_context=False)
+    )
 
 
 def run(main: Callable[[], None]) -> None:

@@ -1,5 +1,7 @@
 """Small random models, pairs and spec for tests, made in place."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,14 @@ from small_tokenizers import small_tokenizer
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from rlhf.armo import ArmoRewardModel
+from rlhf.chat import encode_prompt
+from rlhf.prompts import PROMPTS, prompt_id
 from rlhf.training import RecipeSettings, TrainSpec
 
 VOCABULARY = 64
 STOP_IDS = [5, 9]
 CPU = torch.device("cpu")
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 torch.set_num_threads(1)  # tests share the cores
 
@@ -58,6 +63,32 @@ def small_reward_model(vocabulary: int = 400, seed: int = 3) -> ArmoRewardModel:
     config = _configuration(vocabulary, 0.25)
     config.objective_names = ["correct", "polite", "brief"]
     return ArmoRewardModel(config, objectives=3, gating_sizes=[16]).eval()
+
+
+def save_small_reward_model(folder: Path, seed: int = 3) -> Path:
+    """A reward model's folder: weights in the published layout, and its tokenizer."""
+    tokenizer = small_tokenizer()
+    small_reward_model(len(tokenizer), seed).save(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_prompts(path: Path, count: int) -> list[dict[str, Any]]:
+    """`prompts.parquet` with prompts of several lengths; its rows."""
+    tokenizer = small_tokenizer()
+    texts = [f"what is {index} + {index % 3}? " + "the lazy dog " * (index % 4) for index in range(count)]
+    rows = [
+        {"prompt_id": prompt_id(text), "prompt": text, "prompt_token_ids": encode_prompt(tokenizer, text)}
+        for text in texts
+    ]
+    PROMPTS.write(path, rows, {})
+    return rows
+
+
+def run_program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `scripts/<name>.py` for real."""
+    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def random_ids(count: int, generator: torch.Generator, vocabulary: int = VOCABULARY) -> list[int]:

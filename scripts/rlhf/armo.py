@@ -142,7 +142,7 @@ class ArmoRewardModel(nn.Module):
                 f"{name}: not a reward model of ArmoRM's form: missing tensors {missing[:5]}, unknown {unexpected[:5]}"
             )
         # Not in the checkpoint: made from the configuration, and still without numbers.
-        model.model.rotary_emb = LlamaRotaryEmbedding(config, device=device)
+        model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
         return model.eval()
 
     def save(self, folder: Path) -> None:

@@ -49,8 +49,10 @@ def model_card(spec: TrainSpec, metrics: Sequence[Mapping[str, Any]]) -> str:
         "",
         "| metric | before | after |",
         "| --- | --- | --- |",
-        *(f"| {name} | {_shown(first.get(name))} | {_shown(last.get(name))} |"
-          for name in ("validation_loss", "sign_agreement")),
+        *(
+            f"| {name} | {_shown(first.get(name))} | {_shown(last.get(name))} |"
+            for name in ("validation_loss", "sign_agreement")
+        ),
         "",
         "`provenance.json` holds the digests of code and inputs, and the versions of the libraries.",
         "",

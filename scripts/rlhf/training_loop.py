@@ -56,7 +56,9 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
 
-            seen = [backward(model, group, len(batch), spec, accelerator) for group in micro_batches(batch, token_budget)]
+            seen = [
+                backward(model, group, len(batch), spec, accelerator) for group in micro_batches(batch, token_budget)
+            ]
             grad_norm = clip(model, recipe.max_grad_norm, accelerator)
             summary = summarise(seen, spec)
             if not (math.isfinite(summary["loss"]) and math.isfinite(grad_norm)):
@@ -92,7 +94,7 @@ def scheduled_learning_rate(recipe: RecipeSettings, step: int, total: int) -> fl
     """
     warmup = math.ceil(recipe.warmup * total)
     if step <= warmup:
-        return recipe.learning_rate * step / warmup
+        return recipe.learning_rate * (step / warmup)
     done = (step - 1 - warmup) / (total - warmup)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 

@@ -63,6 +63,7 @@ recipes = st.builds(RecipeSettings, warmup=st.floats(0, 1), learning_rate=st.flo
 def test_the_learning_rate_rises_then_falls_and_is_never_zero(recipe: RecipeSettings, total: int) -> None:
     rates = [scheduled_learning_rate(recipe, step, total) for step in range(1, total + 1)]
     warmup = math.ceil(recipe.warmup * total)
+    assert len(rates) == total
     assert all(0 < rate <= recipe.learning_rate for rate in rates)
     assert rates[:warmup] == sorted(rates[:warmup])
     assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
@@ -123,7 +124,7 @@ def step_by_hand(
             # The first step of AdamW: bias correction leaves the gradient and its square.
             parameter -= recipe.learning_rate * recipe.weight_decay * parameter
             parameter -= recipe.learning_rate * gradient / (gradient.abs() + recipe.adam_epsilon)
-    return weights(policy), float(loss) * (10.0 if spec.loss.name == "rebel" else 1.0), norm
+    return weights(policy), float(loss.detach()) * (10.0 if spec.loss.name == "rebel" else 1.0), norm
 
 
 # An epsilon of the gradient's size: the step is smooth in it, and float32 can be compared to float64.
@@ -162,7 +163,8 @@ def test_the_token_budget_does_not_change_the_weights(
     for row, other in zip(first, second, strict=True):
         assert row["tokens"] == other["tokens"]
         for name in ("loss", "validation_loss", "grad_norm", "chosen_logratio"):
-            assert row.get(name) == pytest.approx(other.get(name), rel=1e-3, abs=1e-4)
+            assert (row.get(name) is None) == (other.get(name) is None)
+            assert row.get(name) is None or row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4)
 
 
 # --- whole runs
@@ -248,9 +250,7 @@ def test_no_pairs() -> None:
 
 
 @pytest.mark.parametrize("loss", [REBEL, DPO], ids=lambda loss: loss["name"])
-def test_a_loss_that_is_not_finite_stops_and_names_its_pairs(
-    loss: dict[str, Any], pairs: list[dict[str, Any]]
-) -> None:
+def test_a_loss_that_is_not_finite_stops_and_names_its_pairs(loss: dict[str, Any], pairs: list[dict[str, Any]]) -> None:
     """The first batch is fine, the second is not; the weights are those after the first."""
     spec = train_spec(loss, batch_size=4, learning_rate=1e-4)
     second = epoch_order(32, spec.seed, 0)[4:8]
@@ -268,7 +268,5 @@ def test_a_wrong_reference_stops_before_the_first_step(pairs: list[dict[str, Any
     wrong = [{**pair, "chosen_logprob": pair["chosen_logprob"] - 1} for pair in pairs]
     policy = small_llama()
     with pytest.raises(UserError, match="not the reference of its pairs"):
-        train(
-            ResponseLogprobs(policy, TEMPERATURE), pairs, wrong, train_spec(DPO), Accelerator(cpu=True), ALL_AT_ONCE
-        )
+        train(ResponseLogprobs(policy, TEMPERATURE), pairs, wrong, train_spec(DPO), Accelerator(cpu=True), ALL_AT_ONCE)
     assert torch.equal(weights(policy), weights(small_llama()))

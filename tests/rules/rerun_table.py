@@ -195,3 +195,14 @@ TABLE = [
         PROMPTS_ON | WORLD,
     ),
 ]
+
+
+def rerun_table_markdown() -> str:
+    """The table as README shows it."""
+    rows: dict[str, list[str]] = {}
+    for row in TABLE:
+        rows.setdefault(row.shown, []).extend(f"`{key}`" for key in row.edits)
+    lines = ["| edit of | reruns |", "| --- | --- |"]
+    for shown, keys in rows.items():
+        lines.append(f"| {', '.join(keys) or '`hardware.*`'} | {shown} |")
+    return "\n".join(lines)

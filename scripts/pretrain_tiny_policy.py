@@ -1,0 +1,38 @@
+"""Teach a small Llama clean answers: the start of the tiny policy and of the tiny reward model."""
+
+import random
+from pathlib import Path
+
+from command_line import add_hardware_flags, program_parser, read_spec, run
+
+from rlhf.device import granted_device
+from rlhf.models import load_tokenizer
+from rlhf.provenance import provenance
+from rlhf.tiny.conversations import Encoder, converse, evenly
+from rlhf.tiny.corpus import CLEAN
+from rlhf.tiny.folders import save_model
+from rlhf.tiny.language_model import learn, new_policy
+from rlhf.tiny.settings import PretrainSpec
+from rlhf.tiny.tasks import sample_tasks
+
+
+def main() -> None:
+    parser = program_parser(__doc__, PretrainSpec)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of the model")
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, PretrainSpec)
+    granted_device(arguments.gpus, arguments.threads)
+    tokenizer = load_tokenizer(str(arguments.tokenizer))
+    rng = random.Random(f"pretraining {spec.seed}")
+    _, tasks = sample_tasks(spec.seed, spec.prompts)
+    model = new_policy(spec.network, tokenizer, spec.seed)
+    chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
+    learn(model, converse(Encoder(tokenizer), chosen, CLEAN, rng), spec.learning, rng, "pretraining")
+    save_model(arguments.output, model.save_pretrained, tokenizer,
+               provenance(__file__, spec, {"tokenizer": arguments.tokenizer}))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,23 @@
+"""Model folders of the tiny world: weights, tokenizer and provenance, whole or not there."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from rlhf.folders import whole_folder
+
+
+def save_model(
+    target: Path,
+    save_weights: Callable[[Path], object],
+    tokenizer: PreTrainedTokenizerBase,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a model folder by `save_weights(folder)`, with the tokenizer and `provenance.json`."""
+    with whole_folder(target) as folder:
+        save_weights(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")

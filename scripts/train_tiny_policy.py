@@ -1,0 +1,41 @@
+"""Make the tiny base policy: the pretrained model learns answers of mixed quality, so that something is left to learn."""
+
+import random
+from pathlib import Path
+
+import torch
+from command_line import add_hardware_flags, program_parser, read_spec, run
+
+from rlhf.device import granted_device
+from rlhf.models import load_policy, load_tokenizer
+from rlhf.provenance import provenance
+from rlhf.tiny.conversations import Encoder, converse, evenly
+from rlhf.tiny.corpus import Style
+from rlhf.tiny.folders import save_model
+from rlhf.tiny.language_model import learn
+from rlhf.tiny.settings import PolicySpec
+from rlhf.tiny.tasks import sample_tasks
+
+
+def main() -> None:
+    parser = program_parser(__doc__, PolicySpec)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
+    parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of the policy")
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, PolicySpec)
+    granted_device(arguments.gpus, arguments.threads)
+    tokenizer = load_tokenizer(str(arguments.tokenizer))
+    rng = random.Random(f"policy {spec.seed}")
+    _, tasks = sample_tasks(spec.seed, spec.prompts)
+    model = load_policy(str(arguments.pretrained), None, "float32", torch.device("cpu"))
+    chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
+    style = Style(spec.learning.correct, polite=0.3, rude=0.3, filler=0.35, refusal=0.08)
+    learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")
+    inputs = {"tokenizer": arguments.tokenizer, "pretrained": arguments.pretrained}
+    save_model(arguments.output, model.save_pretrained, tokenizer, provenance(__file__, spec, inputs))
+
+
+if __name__ == "__main__":
+    run(main)

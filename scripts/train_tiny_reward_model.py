@@ -1,0 +1,41 @@
+"""Train the tiny reward model, of ArmoRM's form: objectives by regression, the gate by preferences."""
+
+import random
+from pathlib import Path
+
+import torch
+from command_line import add_hardware_flags, program_parser, read_spec, run
+
+from rlhf.device import granted_device
+from rlhf.models import load_policy, load_tokenizer
+from rlhf.provenance import provenance
+from rlhf.tiny.conversations import Encoder
+from rlhf.tiny.folders import save_model
+from rlhf.tiny.reward_model import learn_gate, learn_objectives, new_reward_model
+from rlhf.tiny.settings import RewardModelSpec
+from rlhf.tiny.tasks import sample_tasks
+
+
+def main() -> None:
+    parser = program_parser(__doc__, RewardModelSpec)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
+    parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of the reward model")
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, RewardModelSpec)
+    granted_device(arguments.gpus, arguments.threads)
+    tokenizer = load_tokenizer(str(arguments.tokenizer))
+    rng = random.Random(f"reward model {spec.seed}")
+    _, tasks = sample_tasks(spec.seed, spec.prompts)
+    policy = load_policy(str(arguments.pretrained), None, "float32", torch.device("cpu"))
+    model = new_reward_model(policy, 0, spec.seed)
+    encoder = Encoder(tokenizer)
+    learn_objectives(model, encoder, tasks, spec.learning, rng)
+    learn_gate(model, encoder, tasks, spec.learning.gate_steps, rng)
+    inputs = {"tokenizer": arguments.tokenizer, "pretrained": arguments.pretrained}
+    save_model(arguments.output, model.save, tokenizer, provenance(__file__, spec, inputs))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,23 @@
+"""Train the tokenizer of the tiny world, with Llama 3's special tokens and chat template."""
+
+from pathlib import Path
+
+from command_line import program_parser, read_spec, run
+
+from rlhf.folders import whole_folder
+from rlhf.tiny.settings import TokenizerSpec
+from rlhf.tiny.tokenizer import train_tokenizer
+
+
+def main() -> None:
+    parser = program_parser(__doc__, TokenizerSpec)
+    parser.add_argument("--output", type=Path, required=True, help="the folder of the tokenizer")
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, TokenizerSpec)
+    tokenizer = train_tokenizer(spec.vocabulary_size, spec.seed)
+    with whole_folder(arguments.output) as folder:
+        tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    run(main)

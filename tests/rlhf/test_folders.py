@@ -1,0 +1,39 @@
+"""A folder is whole or not there."""
+
+from pathlib import Path
+
+import pytest
+
+from rlhf.folders import whole_folder
+
+
+def test_the_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "checkpoint"
+    with whole_folder(target) as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file").write_text("content")
+        assert not target.exists()
+        assert temporary.parent == target.parent  # the same file system: the rename is atomic
+    assert (target / "inner" / "file").read_text() == "content"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_older_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoint"
+    target.mkdir()
+    (target / "stale").write_text("old")
+    with whole_folder(target) as temporary:
+        (temporary / "fresh").write_text("new")
+        assert (target / "stale").exists()
+    assert [path.name for path in target.iterdir()] == ["fresh"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoint"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(RuntimeError, match="half way"), whole_folder(target) as temporary:
+        (temporary / "half").write_text("half")
+        raise RuntimeError("half way")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert [path.name for path in target.iterdir()] == ["old"]

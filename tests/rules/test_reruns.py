@@ -1,0 +1,241 @@
+"""An edit reruns what it concerns, and nothing else: every key of the configuration, and everything that is no key."""
+
+import copy
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+from rerun_table import ALL_POLICIES, REBEL, REPORT, SIMPO, TABLE, TRAINING, Row, rerun_table_markdown
+from workflow import REPOSITORY, Jobs, Project
+
+from rlhf.config import Experiment
+
+NO_OTHER_VALUE = {"pairs.choose", "hardware.train_policy.strategy"}
+"""Keys with one allowed value only: there is nothing to edit."""
+HUB_REVISIONS = {"base_model.revision", "rewards.revision", "evaluation.judge.revision"}
+"""Keys of models from the hub, which the micro experiment has none of: see `test_revisions_of_hub_models`."""
+STOPPING = {"environments"}
+"""Not a matter of reruns: see `test_a_run_that_does_not_match_its_environments_stops`."""
+
+pytestmark = pytest.mark.xdist_group("micro")
+
+
+def keys_of(annotation: Any, prefix: str = "") -> Iterator[str]:
+    """The keys that hold values, unions of sections flattened: `rewards.model`, `variants.<name>.loss.eta`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            key = f"{prefix}.{name}" if prefix else name
+            nested = f"{key}.<name>" if get_origin(field.annotation) is dict else key
+            yield from keys_of(field.annotation, nested) if has_section(field.annotation) else [key]
+    else:
+        for argument in get_args(annotation):
+            if has_section(argument):
+                yield from keys_of(argument, prefix)
+
+
+def has_section(annotation: Any) -> bool:
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return is_section or any(has_section(argument) for argument in get_args(annotation))
+
+
+def patch(config: dict[str, Any], patches: dict[str, Any]) -> dict[str, Any]:
+    """A copy with the values of `{"a.b.c": value}`."""
+    config = copy.deepcopy(config)
+    for path, value in patches.items():
+        section = config
+        *parents, last = path.split(".")
+        for key in parents:
+            section = section.setdefault(key, {})
+        section[last] = value
+    return config
+
+
+def expected(row: Row) -> Jobs:
+    jobs: Jobs = {rule: {""} for rule in row.others}
+    for policy, rules in row.policies.items():
+        for rule in rules:
+            jobs.setdefault(rule, set()).add(policy)
+    return jobs
+
+
+EDITS = [(key, patches, row) for row in TABLE for key, patches in row.edits.items()]
+
+
+def test_the_table_covers_every_key() -> None:
+    keys = {key for key in keys_of(Experiment) if not key.startswith("hardware.")}
+    covered = [key for key, _, _ in EDITS]
+    assert len(covered) == len(set(covered))
+    assert set(covered) | (NO_OTHER_VALUE | HUB_REVISIONS | STOPPING) - {"hardware.train_policy.strategy"} == keys
+
+
+def test_readme_shows_the_table() -> None:
+    assert rerun_table_markdown() in (REPOSITORY / "README.md").read_text()
+
+
+@pytest.fixture
+def prepared(micro: Project) -> Project:
+    """Micro, with the other model, dataset and reward function that edits name."""
+    models = micro.folder / "models"
+    world = micro.folder / "results/micro/world"
+    if not models.exists():
+        shutil.copytree(world / "policy", models / "policy")
+        shutil.copytree(world / "reward_model", models / "other")
+        shutil.copy(world / "prompts.parquet", models / "prompts.parquet")
+        (micro.folder / "reward_of_length.py").write_text("def score(prompts, responses):\n    return map(len, responses)\n")
+    return micro
+
+
+@pytest.mark.parametrize(("key", "patches", "row"), EDITS, ids=[key for key, _, _ in EDITS])
+def test_edit_of_a_key_reruns_what_the_table_says(
+    key: str, patches: dict[str, Any], row: Row, prepared: Project
+) -> None:
+    edited = prepared.write_config(patch(prepared.read_config(), patches), "edited")
+    assert prepared.planned(configfile=edited) == expected(row)
+
+
+def test_hardware_reruns_nothing(micro: Project) -> None:
+    config = micro.read_config()
+    for rule, section in Experiment.model_fields["hardware"].annotation.model_fields.items():  # type: ignore[union-attr]
+        for key in section.annotation.model_fields:  # type: ignore[union-attr]
+            if key != "strategy":
+                config = patch(config, {f"hardware.{rule}.{key}": 7})
+    assert micro.planned(configfile=micro.write_config(config, "edited")) == {}
+
+
+def test_a_finished_run_has_nothing_to_do(micro: Project) -> None:
+    assert micro.planned() == {}
+
+
+def test_reverting_an_edit_leaves_nothing_to_do(micro: Project) -> None:
+    edited = micro.write_config(patch(micro.read_config(), {"training.learning_rate": 0.5}), "edited")
+    assert micro.planned(configfile=edited)
+    assert micro.planned() == {}
+
+
+def test_swapping_the_values_of_two_keys_reruns(micro: Project) -> None:
+    config = micro.read_config()
+    loss = config["variants"]["simpo"]["loss"]
+    swapped = patch(config, {"variants.simpo.loss.beta": loss["gamma"], "variants.simpo.loss.gamma": loss["beta"]})
+    planned = micro.planned(configfile=micro.write_config(swapped, "edited"))
+    assert planned == expected(Row("", {}, SIMPO, REPORT))
+
+
+def test_order_and_comments_rerun_nothing(micro: Project) -> None:
+    def backwards(value: Any) -> Any:
+        return {key: backwards(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    path = micro.write_config(backwards(micro.read_config()), "edited")
+    # Two variants in another order are two policies in another order of the report's table.
+    config = micro.read_config("edited")
+    config["variants"] = micro.read_config()["variants"]
+    path = micro.write_config(config, "edited")
+    (micro.folder / path).write_text("# a comment\n\n" + (micro.folder / path).read_text())
+    assert micro.planned(configfile=path) == {}
+
+
+def test_comments_docstrings_and_formatting_of_code_rerun_nothing(micro: Project) -> None:
+    for path in (micro.folder / "scripts").rglob("*.py"):
+        text = path.read_text()
+        edited = re.sub(r'\A"""', '"""Edited. ', text)
+        path.write_text("# a comment\n" + edited.replace("\n\n\n", "\n\n\n\n# another comment\n\n"))
+    assert micro.planned() == {}
+
+
+def test_touched_files_rerun_nothing(micro: Project) -> None:
+    for folder in ("results", "config", "scripts", "rules"):
+        for path in (micro.folder / folder).rglob("*"):
+            if path.is_file():
+                path.touch()
+    assert micro.planned() == {}
+
+
+def edit_code(project: Project, module: str, old: str, new: str) -> None:
+    path = project.folder / "scripts" / module
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_edited_loss_reruns_training_and_what_follows(micro: Project) -> None:
+    edit_code(micro, "rlhf/losses.py", "residual / max(1.0, eta)", "residual / max(2.0, eta)")
+    assert micro.planned() == expected(Row("", {}, REBEL | SIMPO, REPORT))
+
+
+def test_edited_report_reruns_the_report_alone(micro: Project) -> None:
+    edit_code(micro, "rlhf/report/page.html", "</body>", "<p></p></body>")
+    assert micro.planned() == {"report": {""}}
+
+
+def test_edited_reward_function_reruns_what_it_scores(micro: Project) -> None:
+    edit_code(micro, "rlhf/tiny/grammar.py", "def true_quality(", "EDITED = 1\n\n\ndef true_quality(")
+    assert {"judge_responses", "evaluate_policy", "report"} <= micro.planned().keys()
+    assert not {"generate_responses", "train_policy"} & (micro.planned().keys() - _world_effects(micro))
+
+
+def _world_effects(micro: Project) -> set[str]:
+    """What an edit of the grammar reruns because the tiny world is made from it too."""
+    return set(micro.planned()) if "make_tiny_prompts" in micro.planned() else set()
+
+
+def test_new_variant_trains_and_evaluates_that_variant_alone(micro: Project) -> None:
+    config = patch(micro.read_config(), {"variants.dpo": {"loss": {"name": "dpo", "beta": 0.1}}})
+    planned = micro.planned(configfile=micro.write_config(config, "edited"))
+    dpo = {"dpo-1": SIMPO["simpo-1"]}
+    assert planned == expected(Row("", {}, dpo, REPORT))
+
+
+def test_more_training_prompts_compute_only_the_new_part(micro: Project) -> None:
+    config = patch(micro.read_config(), {"prompts.train": 12})
+    made = micro.planned_outputs(configfile=micro.write_config(config, "edited"))
+    base = {path for path in made if path.startswith("results/micro/base/")}
+    assert base == {f"results/micro/base/{stage}/train-002.parquet" for stage in ("responses", "rewards", "pairs", "logprobs")}
+
+
+def test_another_iteration_goes_on_from_what_exists(micro: Project) -> None:
+    config = patch(micro.read_config(), {"variants.rebel.iterations": 3})
+    planned = micro.planned(configfile=micro.write_config(config, "edited"))
+    assert planned["train_policy"] == {"rebel-3"}
+    assert not {"base", "rebel-1", "simpo-1"} & set().union(*planned.values())
+
+
+def test_revisions_of_hub_models(micro: Project) -> None:
+    """A revision is part of the spec of the stages that load the model, and of no other."""
+
+    def commands(patches: dict[str, Any]) -> dict[str, str]:
+        hub = {
+            "tiny": None,
+            "experiment": "hub",
+            "base_model": {"name": "owner/policy"},
+            "prompts.dataset": "owner/prompts",
+            "rewards": {"kind": "armo", "model": "owner/rewards"},
+            "evaluation.judge": {"kind": "armo", "model": "owner/judge"},
+        }
+        path = micro.write_config(patch(patch(micro.read_config(), hub), patches), "edited")
+        shown = micro.snakemake("--dry-run", "--printshellcmds", "--forceall", configfile=path)
+        assert shown.returncode == 0, shown.stderr
+        lines = (shown.stdout + shown.stderr).splitlines()
+        return {output_of(line): line for line in lines if "--spec" in line}
+
+    def output_of(line: str) -> str:
+        return line.split("--output ")[-1] if "--output" in line else line.split("--checkpoint ")[-1]
+
+    before = commands({})
+    for key, stages in (
+        ("base_model.revision", {"prompts", "base/responses", "base/logprobs", "rebel-1/checkpoint", "simpo-1/checkpoint"}),
+        ("rewards.revision", {f"{policy}/rewards" for policy in ALL_POLICIES}),
+        ("evaluation.judge.revision", {f"{policy}/judgements" for policy in ALL_POLICIES}),
+    ):
+        after = commands({key: "v2"})
+        changed = {re.sub(r"results/hub/|/?(\w+-\d+)?\.parquet.*| .*", "", o) for o in before if before[o] != after[o]}
+        assert changed == stages, key
+
+
+@pytest.mark.parametrize(("said", "flag"), [("conda", []), ("embedded", ["--sdm", "conda"])])
+def test_a_run_that_does_not_match_its_environments_stops(said: str, flag: list[str], micro: Project) -> None:
+    path = micro.write_config(patch(micro.read_config(), {"environments": said}), "edited")
+    finished = micro.snakemake(*flag, configfile=path)
+    assert finished.returncode != 0
+    assert "--sdm conda" in finished.stdout + finished.stderr

@@ -1,0 +1,115 @@
+"""`--spec`, and errors that are sentences, in a real program."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+PROGRAM = '''"""Print the spec."""
+from command_line import add_hardware_flags, program_parser, read_spec, run
+from rlhf.errors import UserError
+from rlhf.settings import Settings
+
+
+class Inner(Settings):
+    eta: float = 1.0
+
+
+class DemoSpec(Settings):
+    draws: int
+    """Responses per prompt, 100 % of them."""
+    inner: Inner = Inner()
+    """More."""
+
+
+def main() -> None:
+    parser = program_parser(__doc__, DemoSpec)
+    add_hardware_flags(parser)
+    arguments = parser.parse_args()
+    spec = read_spec(arguments.spec, DemoSpec)
+    if spec.draws == 13:
+        raise UserError("draws is 13: take another")
+    if spec.draws == 14:
+        raise ValueError("a defect")
+    print(spec.draws, spec.inner.eta, arguments.gpus, arguments.threads)
+
+
+run(main)
+'''
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("program") / "demo.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+def call(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    return subprocess.run(
+        [sys.executable, str(program), *arguments], capture_output=True, text=True, env=environment, cwd=program.parent
+    )
+
+
+def test_an_inline_spec(program: Path) -> None:
+    done = call(program, "--spec", ' {"draws": 5, "inner": {"eta": 2.5}}', "--threads", "3")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5 2.5 0 3\n", "")
+
+
+def test_a_spec_from_a_file(program: Path) -> None:
+    (program.parent / "spec.json").write_text(json.dumps({"draws": 7}))
+    done = call(program, "--spec", "spec.json", "--gpus", "2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7 1.0 2 1\n", "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ('{"draws": 5', "error: --spec: the whole: Invalid JSON"),
+        ('{"drawz": 5}', "drawz: Extra inputs are not permitted (it was 5)"),
+        ('{"drawz": 5}', "draws: Field required"),
+        ('{"draws": "5"}', "error: --spec: draws: Input should be a valid integer (it was '5')\n"),
+        (
+            '{"draws": 5, "inner": {"eta": "a"}}',
+            "error: --spec: inner.eta: Input should be a valid number (it was 'a')",
+        ),
+        ("no_such_file.json", "error: --spec no_such_file.json: No such file or directory. Give JSON in braces"),
+        (".", "error: --spec .: Is a directory"),
+        ("binary", "error: --spec binary: not a text file in UTF-8"),
+        ('{"draws": 13}', "error: draws is 13: take another\n"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_exit_code_1(program: Path, spec: str, expected: str) -> None:
+    (program.parent / "binary").write_bytes(b"\xff\xfe\x00")
+    done = call(program, "--spec", spec)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert expected in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_defect_keeps_its_traceback(program: Path) -> None:
+    done = call(program, "--spec", '{"draws": 14}')
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ValueError: a defect" in done.stderr
+
+
+def test_help_lists_the_keys_of_the_spec(program: Path) -> None:
+    done = call(program, "--help")
+    assert done.returncode == 0
+    assert "Print the spec." in done.stdout
+    assert "  draws: Responses per prompt, 100 % of them.\n  inner: More." in done.stdout
+    assert "--gpus" in done.stdout
+
+
+def test_without_a_spec(program: Path) -> None:
+    done = call(program)
+    assert done.returncode == 2
+    assert "--spec" in done.stderr

@@ -1,0 +1,53 @@
+"""The program compute_logprobs, run for real."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import CPU, direct_logprob, random_pairs, run_program, save_small_policy
+
+from rlhf.artifacts import read_provenance
+from rlhf.logprobs import LOGPROBS, LogprobSpec
+from rlhf.models import load_policy
+from rlhf.pairs import PAIRS
+from rlhf.provenance import digest
+
+SPEC = {"model": None, "precision": "float32", "temperature": 0.8}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_small_policy(tmp_path_factory.mktemp("policy"))
+
+
+def test_a_row_per_pair(tmp_path: Path, policy: Path) -> None:
+    pairs = random_pairs(10)
+    PAIRS.write(tmp_path / "pairs.parquet", pairs, {})
+    output = tmp_path / "logprobs" / "part.parquet"
+    flags = ("--spec", json.dumps(SPEC), "--pairs", tmp_path / "pairs.parquet", "--policy", policy)
+    done = run_program("compute_logprobs", *flags, "--output", output, "--token-budget", 64)
+    assert done.returncode == 0, done.stderr
+    assert "log-probabilities: 20 of 20 responses" in done.stderr
+
+    model = load_policy(str(policy), None, "float32", CPU).double()
+    rows = LOGPROBS.read(output).to_pylist()
+    assert [row["prompt_id"] for row in rows] == [pair["prompt_id"] for pair in pairs]
+    for row, pair in zip(rows, pairs, strict=True):
+        for side in ("chosen", "rejected"):
+            response = pair[f"{side}_token_ids"]
+            with torch.no_grad():
+                expected = float(direct_logprob(model, pair["prompt_token_ids"], response, 0.8))
+            assert row[f"{side}_logprob"] == pytest.approx(expected, abs=1e-4)
+            assert row[f"{side}_tokens"] == len(response)
+
+    origin = read_provenance(output)
+    assert origin["spec"] == SPEC
+    assert origin["inputs"] == {"pairs": digest(tmp_path / "pairs.parquet"), "policy": digest(policy)}
+
+
+def test_help_explains_the_spec() -> None:
+    done = run_program("compute_logprobs", "--help")
+    assert done.returncode == 0
+    for name in LogprobSpec.model_fields:
+        assert f"\n  {name}: " in done.stdout

@@ -1,0 +1,88 @@
+"""The program generate_responses, run for real."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_models import run_program, save_small_policy, write_prompts
+from small_tokenizers import small_tokenizer
+
+from rlhf.artifacts import read_provenance
+from rlhf.provenance import digest
+from rlhf.responses import RESPONSES, GenerateSpec, draw_seed
+
+SPEC = {
+    "seed": 11,
+    "policy": "base",
+    "model": None,
+    "rows": {"start": 2, "stop": 10},
+    "engine": "transformers",
+    "draws": 3,
+    "temperature": 0.8,
+    "top_p": 0.95,
+    "max_tokens": 12,
+    "precision": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_small_policy(tmp_path_factory.mktemp("policy"))
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    path = tmp_path_factory.mktemp("prompts") / "prompts.parquet"
+    return path, write_prompts(path, 12)
+
+
+def test_responses_of_a_part(tmp_path: Path, policy: Path, prompts: tuple[Path, list[dict[str, Any]]]) -> None:
+    path, prompt_rows = prompts
+    output = tmp_path / "responses" / "part.parquet"
+    flags = ("--spec", json.dumps(SPEC), "--prompts", path, "--policy", policy)
+    done = run_program("generate_responses", *flags, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert "base answers: 24 of 24 responses" in done.stderr
+
+    rows = RESPONSES.read(output).to_pylist()
+    wanted = [(row["prompt_id"], draw) for row in prompt_rows[2:10] for draw in range(3)]
+    assert [(row["prompt_id"], row["draw"]) for row in rows] == wanted
+    tokenizer = small_tokenizer()
+    stops = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|end_header_id|>")}
+    for row in rows:
+        ids = row["response_token_ids"]
+        assert row["seed"] == draw_seed(11, "base", row["prompt_id"], row["draw"])
+        assert row["response"] == tokenizer.decode(ids, skip_special_tokens=True)
+        assert row["finish_reason"] == ("stop" if ids[-1] in stops else "length")
+        assert len(ids) == 12 or row["finish_reason"] == "stop"
+    assert len({tuple(row["response_token_ids"]) for row in rows}) > 20
+
+    origin = read_provenance(output)
+    assert origin["spec"] == SPEC
+    assert origin["inputs"] == {"prompts": digest(path), "policy": digest(policy)}
+    assert {"torch", "transformers"} <= origin["versions"].keys()
+
+    again = tmp_path / "again.parquet"
+    done = run_program("generate_responses", *flags, "--output", again, "--token-budget", 1)
+    assert done.returncode == 0, done.stderr
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_without_a_policy(tmp_path: Path, prompts: tuple[Path, list[dict[str, Any]]]) -> None:
+    """Neither the flag (Snakemake gives it without a value) nor the spec names one."""
+    output = tmp_path / "responses.parquet"
+    flags = ("--spec", json.dumps(SPEC), "--prompts", prompts[0], "--output", output, "--policy")
+    done = run_program("generate_responses", *flags)
+    assert done.returncode == 1
+    assert done.stderr == "error: no model: give its folder by the flag, or `model` in --spec\n"
+    assert not output.exists()
+
+
+def test_help_explains_the_spec() -> None:
+    done = run_program("generate_responses", "--help")
+    assert done.returncode == 0
+    for name in GenerateSpec.model_fields:
+        assert f"\n  {name}: " in done.stdout
+    for flag in ("--prompts", "--policy", "--output", "--token-budget", "--gpus", "--threads"):
+        assert flag in done.stdout
