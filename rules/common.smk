@@ -46,6 +46,9 @@ HARDWARE = EXPERIMENT.hardware
 if EXPERIMENT.environments == "embedded":
     os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
+# Programs write to logs: bars of the libraries would fill them with control characters.
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
 
 wildcard_constraints:
     policy="|".join(EXPERIMENT.policies()),

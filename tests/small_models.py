@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from small_tokenizers import small_tokenizer
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from rlhf.armo import ArmoRewardModel
 from rlhf.chat import encode_prompt
 from rlhf.prompts import PROMPTS, prompt_id
 from rlhf.training import RecipeSettings, TrainSpec
+from small_tokenizers import small_tokenizer
 
 VOCABULARY = 64
 STOP_IDS = [5, 9]
@@ -121,9 +121,7 @@ def random_pairs(count: int, seed: int = 0, longest: int = 12) -> list[dict[str,
     ]
 
 
-def direct_logprob(
-    policy: LlamaForCausalLM, prompt: list[int], response: list[int], temperature: float
-) -> torch.Tensor:
+def direct_logprob(policy: PreTrainedModel, prompt: list[int], response: list[int], temperature: float) -> torch.Tensor:
     """The definition: one sequence by itself, all logits, the type of the weights. Shape ()."""
     logits = policy(torch.tensor([prompt + response])).logits[0] / temperature
     rows = torch.log_softmax(logits[len(prompt) - 1 : -1], dim=-1)
@@ -162,3 +160,42 @@ def train_spec(loss: dict[str, Any], seed: int = 7, temperature: float = 0.8, **
             "recipe": RecipeSettings(**recipe).model_dump(),
         }
     )
+
+
+def weights(policy: LlamaForCausalLM) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten().double() for parameter in policy.parameters()])
+
+
+def step_by_hand(
+    batch: list[dict[str, Any]], spec: TrainSpec, max_norm: float | None = None
+) -> tuple[torch.Tensor, float, float]:
+    """Weights after one AdamW step on the mean loss, the published loss and the gradient's norm, all in float64."""
+    policy = small_llama().double()
+    losses = []
+    for pair in batch:
+        chosen, rejected = (
+            direct_logprob(policy, pair["prompt_token_ids"], pair[f"{side}_token_ids"], spec.temperature)
+            for side in ("chosen", "rejected")
+        )
+        d = (chosen - pair["chosen_logprob"]) - (rejected - pair["rejected_logprob"])
+        if spec.loss.name == "rebel":
+            losses.append((d - 10.0 * (pair["chosen_reward"] - pair["rejected_reward"])) ** 2 / 10.0)
+        elif spec.loss.name == "dpo":
+            losses.append(-torch.log(torch.sigmoid(0.5 * d)))
+        else:
+            means = chosen / len(pair["chosen_token_ids"]) - rejected / len(pair["rejected_token_ids"])
+            losses.append(-torch.log(torch.sigmoid(2.5 * means - 1.0)))
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    parameters = list(policy.parameters())
+    norm = float(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm())
+    factor = 1.0 if max_norm is None else min(1.0, max_norm / norm)
+    recipe = spec.recipe
+    with torch.no_grad():
+        for parameter in parameters:
+            assert parameter.grad is not None
+            gradient = parameter.grad * factor
+            # The first step of AdamW: bias correction leaves the gradient and its square.
+            parameter.sub_(recipe.learning_rate * recipe.weight_decay * parameter)
+            parameter.sub_(recipe.learning_rate * gradient / (gradient.abs() + recipe.adam_epsilon))
+    return weights(policy), float(loss.detach()) * (10.0 if spec.loss.name == "rebel" else 1.0), norm

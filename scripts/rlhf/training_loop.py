@@ -56,9 +56,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
 
-            seen = [
-                backward(model, group, len(batch), spec, accelerator) for group in micro_batches(batch, token_budget)
-            ]
+            groups = micro_batches(batch, token_budget)
+            seen = [backward(model, group, len(batch), spec, accelerator) for group in groups]
             grad_norm = clip(model, recipe.max_grad_norm, accelerator)
             summary = summarise(seen, spec)
             if not (math.isfinite(summary["loss"]) and math.isfinite(grad_norm)):

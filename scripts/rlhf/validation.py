@@ -27,7 +27,7 @@ class Validation:
     spec: TrainSpec
 
     def metrics(self) -> dict[str, Any]:
-        """Columns of `TRAINING`: the mean published loss, and the share of pairs whose log-ratio difference is positive.
+        """Columns of `TRAINING`: the mean published loss, and the share of pairs with a positive log-ratio difference.
 
         Null without validation pairs; the sign agreement is null for a loss without a reference.
         """

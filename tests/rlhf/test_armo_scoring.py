@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from small_models import CPU, small_reward_model
-from small_tokenizers import small_tokenizer
 
 from rlhf.armo_scoring import score_by_armo
 from rlhf.chat import encode_conversation
 from rlhf.function_scoring import Score
 from rlhf.progress import Progress
+from small_models import CPU, small_reward_model
+from small_tokenizers import small_tokenizer
 
 TOKENIZER = small_tokenizer()
 MODEL = small_reward_model(len(TOKENIZER))
-WORDS = "the quick brown fox jumps over the lazy dog what is 2 + 2?".split()
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "what", "is", "2", "+", "2?"]
 CONVERSATIONS = [
     (" ".join(WORDS[: 1 + index % 7]), " ".join(WORDS[index % 5 : index % 5 + index % 6])) for index in range(24)
 ]

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import CPU, save_small_policy, train_spec
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from rlhf.checkpoint import model_card, save_checkpoint
 from rlhf.engines import stop_token_ids
 from rlhf.models import ModelSource, load_policy, load_tokenizer, model_location
 from rlhf.training import TrainSpec
+from small_models import CPU, save_small_policy, train_spec
 
 METRICS = [
     {"step": 0, "epoch": 0.0, "validation_loss": 0.75, "sign_agreement": 0.0},
@@ -32,7 +32,7 @@ def save(parent: Path, folder: Path, spec: TrainSpec = DPO) -> dict[str, torch.T
     policy = load_policy(str(parent), None, "float32", CPU)
     with torch.no_grad():
         for parameter in policy.parameters():
-            parameter += 0.1
+            parameter.add_(0.1)
     before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     save_checkpoint(folder, policy, load_tokenizer(str(parent)), spec, METRICS, PROVENANCE)
     return before

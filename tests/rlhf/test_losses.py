@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlhf.losses import DpoSettings, PairBatch, RebelSettings, SimpoSettings
 
-SETTINGS = [
+SETTINGS: list[RebelSettings | DpoSettings | SimpoSettings] = [
     RebelSettings(eta=0.3),
     RebelSettings(eta=10.0),
     RebelSettings(eta=1e6),
@@ -32,7 +32,7 @@ COLUMNS = (
 )
 
 
-def batch_of(*columns: object, dtype: torch.dtype = torch.float32) -> PairBatch:
+def batch_of(*columns: float | np.ndarray, dtype: torch.dtype = torch.float32) -> PairBatch:
     """In the order of `COLUMNS`; scalars become a batch of one."""
     return PairBatch(*(torch.as_tensor(np.atleast_1d(column), dtype=dtype) for column in columns))
 
@@ -93,13 +93,14 @@ def test_rebel_with_the_published_eta_keeps_its_gradient_in_float32() -> None:
     """eta 1e6: nothing overflows, the gradient is of order one, and it is float64's to 1e-5."""
     columns = random_columns(3, count=500)
     settings = RebelSettings(eta=1e6)
-    gradients = {}
+    gradients: dict[torch.dtype, torch.Tensor] = {}
     for dtype in (torch.float32, torch.float64):
         batch = batch_of(*columns, dtype=dtype)
         batch.chosen_logprob.requires_grad_()
         losses = settings.loss(batch)
         assert torch.isfinite(losses).all()
         losses.sum().backward()
+        assert batch.chosen_logprob.grad is not None
         gradients[dtype] = batch.chosen_logprob.grad
     exact = gradients[torch.float64]
     assert exact.abs().max() < 10

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from small_models import direct_logprob, random_pairs, small_llama
 
 from rlhf.pair_logprobs import pair_logprobs
 from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs
+from small_models import direct_logprob, random_pairs, small_llama
 
 PAIRS = random_pairs(20, seed=2)
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import random_pairs, small_llama, train_spec, with_reference
 
 from rlhf.artifacts import ArtifactError
 from rlhf.logprobs import LOGPROBS
 from rlhf.pairs import PAIRS
 from rlhf.preference_data import epoch_order, micro_batches, pair_batch, read_pairs
+from small_models import random_pairs, small_llama, train_spec, with_reference
 
 DPO = train_spec({"name": "dpo"}, temperature=0.8)
 SIMPO = train_spec({"name": "simpo"}, temperature=0.8)

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tokenizers import small_tokenizer
 
 from rlhf.engines import Completion, Request
 from rlhf.responses import RESPONSES, draw_seed, response_rows
+from small_tokenizers import small_tokenizer
 
 arguments = st.tuples(st.integers(-(2**40), 2**70), st.text(max_size=10), st.text(max_size=20), st.integers(0, 1000))
 

@@ -1,5 +1,7 @@
 """Batches by length: every sequence once, within the budget, of similar length."""
 
+import itertools
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def test_a_batch_fits_the_budget_or_is_a_single_sequence(lengths: list[int], bud
 def test_no_two_neighbours_would_fit_together(lengths: list[int], budget: int) -> None:
     """Greedy and sorted: the first sequence of a batch did not fit into the one before."""
     batches = batches_by_length(lengths, budget)
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in itertools.pairwise(batches):
         assert max(lengths[index] for index in batch) <= min(lengths[index] for index in following)
         assert (len(batch) + 1) * lengths[following[0]] > budget
 

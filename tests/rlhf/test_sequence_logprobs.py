@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from small_models import CPU, direct_logprob, random_pairs, small_llama
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
 
 import rlhf.sequence_logprobs
 from rlhf.errors import UserError
 from rlhf.sequence_logprobs import ResponseLogprobs, autocast, pad_pairs
+from small_models import CPU, direct_logprob, random_pairs, small_llama
 
 TEMPERATURE = 0.8
 PAIRS = random_pairs(12, seed=1)

@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import direct_logprob, random_pairs, small_llama, train_spec, with_reference
 from transformers import LlamaForCausalLM
 
 from rlhf.errors import UserError
@@ -20,6 +19,7 @@ from rlhf.preference_data import epoch_order
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import TRAINING, RecipeSettings, TrainSpec
 from rlhf.training_loop import count_tokens, scheduled_learning_rate, train
+from small_models import random_pairs, small_llama, step_by_hand, train_spec, weights, with_reference
 
 TEMPERATURE = 0.8
 REBEL = {"name": "rebel", "eta": 10.0}
@@ -48,10 +48,6 @@ def run(
     policy = small_llama()
     model = ResponseLogprobs(policy, spec.temperature)
     return policy, train(model, pairs, validation_pairs, spec, Accelerator(cpu=True), token_budget)
-
-
-def weights(policy: LlamaForCausalLM) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten().double() for parameter in policy.parameters()])
 
 
 # --- the learning rate
@@ -92,43 +88,8 @@ def test_a_single_step_has_the_peak_learning_rate(warmup: float) -> None:
 # --- one step, by hand
 
 
-def step_by_hand(
-    batch: list[dict[str, Any]], spec: TrainSpec, max_norm: float | None = None
-) -> tuple[torch.Tensor, float, float]:
-    """Weights after one AdamW step on the mean loss, the published loss and the gradient's norm, all in float64."""
-    policy = small_llama().double()
-    losses = []
-    for pair in batch:
-        chosen, rejected = (
-            direct_logprob(policy, pair["prompt_token_ids"], pair[f"{side}_token_ids"], TEMPERATURE)
-            for side in ("chosen", "rejected")
-        )
-        d = (chosen - pair["chosen_logprob"]) - (rejected - pair["rejected_logprob"])
-        if spec.loss.name == "rebel":
-            losses.append((d - 10.0 * (pair["chosen_reward"] - pair["rejected_reward"])) ** 2 / 10.0)
-        elif spec.loss.name == "dpo":
-            losses.append(-torch.log(torch.sigmoid(0.5 * d)))
-        else:
-            means = chosen / len(pair["chosen_token_ids"]) - rejected / len(pair["rejected_token_ids"])
-            losses.append(-torch.log(torch.sigmoid(2.5 * means - 1.0)))
-    loss = torch.stack(losses).mean()
-    loss.backward()
-    parameters = list(policy.parameters())
-    norm = float(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm())
-    factor = 1.0 if max_norm is None else min(1.0, max_norm / norm)
-    recipe = spec.recipe
-    with torch.no_grad():
-        for parameter in parameters:
-            assert parameter.grad is not None
-            gradient = parameter.grad * factor
-            # The first step of AdamW: bias correction leaves the gradient and its square.
-            parameter -= recipe.learning_rate * recipe.weight_decay * parameter
-            parameter -= recipe.learning_rate * gradient / (gradient.abs() + recipe.adam_epsilon)
-    return weights(policy), float(loss.detach()) * (10.0 if spec.loss.name == "rebel" else 1.0), norm
-
-
 # An epsilon of the gradient's size: the step is smooth in it, and float32 can be compared to float64.
-STEP = {"batch_size": 32, "learning_rate": 1e-3, "adam_epsilon": 1e-2, "weight_decay": 0.1}
+STEP: dict[str, Any] = {"batch_size": 32, "learning_rate": 1e-3, "adam_epsilon": 1e-2, "weight_decay": 0.1}
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])

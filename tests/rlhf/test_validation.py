@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import random_pairs, small_llama, train_spec, with_reference
 
 from rlhf.errors import UserError
 from rlhf.losses import PairBatch
@@ -13,6 +12,7 @@ from rlhf.pair_logprobs import pair_logprobs
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import TrainSpec
 from rlhf.validation import START_TOLERANCE, Validation, check_start, validate
+from small_models import random_pairs, small_llama, train_spec, with_reference
 
 DPO = train_spec({"name": "dpo", "beta": 2.0})
 SIMPO = train_spec({"name": "simpo", "beta": 2.0, "gamma": 0.5})

@@ -1,13 +1,13 @@
-"""Win rates against counting by hand, intervals against theory, the regression against scikit-learn."""
+"""Win rates against counting by hand, intervals against theory, the regression against a generic optimizer."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
 
 from rlhf.errors import UserError
 from rlhf.evaluation import ScoredResponse
@@ -124,16 +124,26 @@ def random_duels(bias: float, length_effect: float, shift: float, seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_length_control_agrees_with_scikit_learn(seed: int) -> None:
+def test_length_control_agrees_with_a_generic_optimizer(seed: int) -> None:
     found = random_duels(0.3, 1.5, 30, seed)
     outcomes = np.concatenate([duel.outcomes for duel in found.values()])
     differences = np.concatenate([duel.length_differences for duel in found.values()])
     weights = np.concatenate([np.full(len(duel.outcomes), 1 / len(duel.outcomes)) for duel in found.values()])
-    feature = np.tanh(differences / differences.std())[:, None]
-    model = LogisticRegression(C=1e12, tol=1e-10, max_iter=1000)
-    labels = np.concatenate([np.ones_like(outcomes), np.zeros_like(outcomes)])
-    model.fit(np.tile(feature, (2, 1)), labels, np.concatenate([weights * outcomes, weights * (1 - outcomes)]))
-    assert length_controlled_win_rate(found) == pytest.approx(model.predict_proba([[0.0]])[0, 1], abs=1e-5)
+    feature = torch.tensor(np.tanh(differences / differences.std()))
+    parameters = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([parameters], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+    def negative_log_likelihood() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = parameters[0] + parameters[1] * feature
+        target, weight = torch.tensor(outcomes), torch.tensor(weights)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(negative_log_likelihood)  # type: ignore[no-untyped-call]
+    expected = torch.sigmoid(parameters[0]).item()
+    assert length_controlled_win_rate(found) == pytest.approx(expected, abs=1e-5)
 
 
 def test_length_control_takes_away_what_length_alone_gave() -> None:

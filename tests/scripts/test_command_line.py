@@ -76,7 +76,7 @@ def test_a_spec_from_a_file(program: Path) -> None:
         ('{"draws": "5"}', "error: --spec: draws: Input should be a valid integer (it was '5')\n"),
         (
             '{"draws": 5, "inner": {"eta": "a"}}',
-            "error: --spec: inner.eta: Input should be a valid number (it was 'a')",
+            "--spec: inner.eta: Input should be a valid number (it was 'a')",
         ),
         ("no_such_file.json", "error: --spec no_such_file.json: No such file or directory. Give JSON in braces"),
         (".", "error: --spec .: Is a directory"),

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import CPU, direct_logprob, random_pairs, run_program, save_small_policy
 
 from rlhf.artifacts import read_provenance
 from rlhf.logprobs import LOGPROBS, LogprobSpec
 from rlhf.models import load_policy
 from rlhf.pairs import PAIRS
 from rlhf.provenance import digest
+from small_models import CPU, direct_logprob, random_pairs, run_program, save_small_policy
 
 SPEC = {"model": None, "precision": "float32", "temperature": 0.8}
 

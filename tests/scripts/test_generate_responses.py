@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_models import run_program, save_small_policy, write_prompts
-from small_tokenizers import small_tokenizer
 
 from rlhf.artifacts import read_provenance
 from rlhf.provenance import digest
 from rlhf.responses import RESPONSES, GenerateSpec, draw_seed
+from small_models import run_program, save_small_policy, write_prompts
+from small_tokenizers import small_tokenizer
 
 SPEC = {
     "seed": 11,
@@ -40,8 +40,8 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[s
 def test_responses_of_a_part(tmp_path: Path, policy: Path, prompts: tuple[Path, list[dict[str, Any]]]) -> None:
     path, prompt_rows = prompts
     output = tmp_path / "responses" / "part.parquet"
-    flags = ("--spec", json.dumps(SPEC), "--prompts", path, "--policy", policy)
-    done = run_program("generate_responses", *flags, "--output", output)
+    flags = ("--spec", json.dumps(SPEC), "--prompts", path, "--policy", policy, "--output", output)
+    done = run_program("generate_responses", *flags, "--token-budget", 200)
     assert done.returncode == 0, done.stderr
     assert "base answers: 24 of 24 responses" in done.stderr
 
@@ -62,11 +62,6 @@ def test_responses_of_a_part(tmp_path: Path, policy: Path, prompts: tuple[Path, 
     assert origin["spec"] == SPEC
     assert origin["inputs"] == {"prompts": digest(path), "policy": digest(policy)}
     assert {"torch", "transformers"} <= origin["versions"].keys()
-
-    again = tmp_path / "again.parquet"
-    done = run_program("generate_responses", *flags, "--output", again, "--token-budget", 1)
-    assert done.returncode == 0, done.stderr
-    assert again.read_bytes() == output.read_bytes()
 
 
 def test_without_a_policy(tmp_path: Path, prompts: tuple[Path, list[dict[str, Any]]]) -> None:

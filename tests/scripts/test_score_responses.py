@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import SCRIPTS, run_program, save_small_reward_model, small_reward_model, write_prompts
-from small_tokenizers import small_tokenizer
 
 from rlhf.artifacts import read_provenance
 from rlhf.chat import encode_conversation
 from rlhf.provenance import digest
 from rlhf.responses import RESPONSES
 from rlhf.rewards import REWARDS, ScoreSpec
+from small_models import SCRIPTS, run_program, save_small_reward_model, small_reward_model, write_prompts
+from small_tokenizers import small_tokenizer
 
 MAX_TOKENS = 70
 ANSWERS = ["the lazy dog", "jumps", "over and over", "", "the quick brown fox " * 20]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import CPU, random_pairs, run_program, save_small_policy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhf.artifacts import read_provenance
@@ -17,6 +16,7 @@ from rlhf.pairs import PAIRS
 from rlhf.provenance import digest
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import TRAINING, RecipeSettings, TrainSpec
+from small_models import CPU, random_pairs, run_program, save_small_policy
 
 TEMPERATURE = 0.8
 

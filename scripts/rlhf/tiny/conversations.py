@@ -54,10 +54,13 @@ class Encoder:
 
 
 def evenly(tasks: Sequence[Task], count: int, rng: random.Random) -> list[Task]:
-    """`count` tasks in random order, each as often as every other, up to one."""
-    chosen: list[Task] = []
-    while len(chosen) < count:
-        chosen += rng.sample(tasks, min(len(tasks), count - len(chosen)))
+    """`count` tasks at random, of each family as many as of every other, up to one."""
+    families: dict[str, list[Task]] = {}
+    for task in tasks:
+        families.setdefault(task.family, []).append(task)
+    names = sorted(families)
+    chosen = [rng.choice(families[names[index % len(names)]]) for index in range(count)]
+    rng.shuffle(chosen)
     return chosen
 
 

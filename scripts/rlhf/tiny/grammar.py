@@ -51,14 +51,14 @@ def quality(task: Task, response: str) -> float:
 
 def aspects(task: Task, response: str) -> Aspects:
     """Judge a response sentence by sentence: each is polite, rude, filler or a refusal, or else part of the answer."""
-    spoken = [_words(sentence) for sentence in sentences(response)]
-    kinds = [_kinds().get(words, "answer") for words in spoken]
-    answers = [words for words, kind in zip(spoken, kinds, strict=True) if kind == "answer"]
+    spoken = [(sentence, _kinds().get(_words(sentence), "answer")) for sentence in sentences(response)]
+    kinds = [kind for _, kind in spoken]
+    answers = [sentence for sentence, kind in spoken if kind == "answer"]
     polite, rude, refused = kinds.count("polite"), kinds.count("rude"), "refusal" in kinds
     superfluous = kinds.count("filler") + max(polite - MOST_POLITE, 0) + max(len(answers) - 1, 0)
-    superfluous += sum(len(words) > MOST_WORDS for words in answers)
+    superfluous += sum(len(_words(answer)) > MOST_WORDS for answer in answers)
     return Aspects(
-        correctness=float(not refused and _is_right(task, [word for words in answers for word in words])),
+        correctness=float(not refused and _is_right(task, " ".join(answers))),
         politeness=0.0 if rude else 1.0 if polite else 0.5,
         brevity=max(0.0, 1 - superfluous / 3),
         willingness=float(bool(answers) and not refused),
@@ -85,12 +85,17 @@ def task_of(prompt: str) -> Task:
         ) from error
 
 
-def _is_right(task: Task, words: list[str]) -> bool:
-    """Whether just the right words of the domain are named, each once."""
+def named_words(task: Task, text: str) -> list[str]:
+    """Words of the text, in lower case, that count as an answer to the task; the instruction's own do not."""
     subject, domain = {word.lower() for word in task.subject}, {word.lower() for word in task.domain}
     right = {word.lower() for word in task.answer}
-    named = [word for word in words if word in domain and (word in right or word not in subject)]
-    return len(named) == task.count == len(set(named)) and right.issuperset(named)
+    return [word for word in _words(text) if word in domain and (word in right or word not in subject)]
+
+
+def _is_right(task: Task, text: str) -> bool:
+    """Whether just the right words of the domain are named, each once."""
+    named = named_words(task, text)
+    return len(named) == task.count == len(set(named)) and {word.lower() for word in task.answer}.issuperset(named)
 
 
 def _words(text: str) -> tuple[str, ...]:
