@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test clean config-reference
 
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -1,12 +1,12 @@
 # Paths, specs and input functions that the rules share. There is no rule in this file.
 #
-# A rule has two parameters: `spec`, canonical JSON of exactly the settings that its program reads, and `code`, a digest
+# A rule has two parameters. `spec` is canonical JSON of exactly the settings that its program reads; `code` is a digest
 # of its program and the modules behind it. So an edit reruns what it concerns, and nothing else.
 import os
 import sys
 
-SCRIPTS = os.path.join(workflow.basedir, "scripts")
-sys.path.insert(0, SCRIPTS)
+SCRIPTS = Path(workflow.basedir) / "scripts"
+sys.path.insert(0, str(SCRIPTS))
 
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.errors import UserError
@@ -41,10 +41,11 @@ RESULTS = f"results/{EXPERIMENT.experiment}"
 LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"benchmarks/{EXPERIMENT.experiment}"
 HARDWARE = EXPERIMENT.hardware
+TRAINED = [policy for policy in EXPERIMENT.policies() if policy != "base"]
 
 # The programs of an embedded run come from the environment that Snakemake runs in.
 if EXPERIMENT.environments == "embedded":
-    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.getenv("PATH", "")]))
 
 # Programs write to logs: bars of the libraries would fill them with control characters.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -62,7 +63,7 @@ def spec_json(spec):
 def code(program, modules=()):
     """The digest of a program and of the modules behind it; `modules` are those that the settings name."""
     try:
-        return source_digest(Path(SCRIPTS) / f"{program}.py", modules)
+        return source_digest(SCRIPTS / f"{program}.py", modules)
     except FileNotFoundError as error:
         stop(error)
 
@@ -121,3 +122,126 @@ def test_parts_of(artifact):
 def judgements(policy):
     """The judgements of the policy's test parts; nothing where the evaluation has no judge."""
     return parts_of("judgements", policy, EXPERIMENT.test_parts()) if EXPERIMENT.evaluation.judge else []
+
+
+# Specs: what a program gets to read, as a function of its wildcards.
+def collect_spec():
+    prompts = EXPERIMENT.prompts
+    made = bool(made_by_rule(prompts.dataset))
+    try:
+        fingerprint = None if made else local_fingerprint(prompts.dataset)
+    except UserError as error:
+        stop(error)
+    return CollectSpec(
+        seed=EXPERIMENT.seed,
+        dataset=None if made else prompts.dataset,
+        dataset_fingerprint=fingerprint,
+        revision=prompts.revision,
+        split=prompts.split,
+        column=prompts.column,
+        system=prompts.system,
+        max_tokens=prompts.max_tokens,
+        model=policy_source("base"),
+    )
+
+
+def generate_spec(wildcards):
+    responses = EXPERIMENT.responses
+    return spec_json(
+        GenerateSpec(
+            seed=EXPERIMENT.seed,
+            policy=wildcards.policy,
+            model=policy_source(wildcards.policy),
+            rows=rows(wildcards.part),
+            engine=responses.engine,
+            draws=responses.draws,
+            temperature=responses.temperature,
+            top_p=responses.top_p,
+            max_tokens=responses.max_tokens,
+            precision=responses.precision,
+        )
+    )
+
+
+def import_spec(wildcards):
+    dataset = EXPERIMENT.responses.imported.dataset
+    try:
+        fingerprint = local_fingerprint(dataset)
+    except UserError as error:
+        stop(error)
+    return spec_json(
+        ImportSpec(
+            dataset=dataset,
+            dataset_fingerprint=fingerprint,
+            model=policy_source("base"),
+            rows=rows(wildcards.part),
+            draws=EXPERIMENT.responses.draws,
+            max_tokens=EXPERIMENT.responses.max_tokens,
+        )
+    )
+
+
+def loss_of(policy):
+    return EXPERIMENT.variants[variant_and_iteration(policy)[0]].loss
+
+
+def training_parts(artifact):
+    """Input function: an artifact of the parent's train parts of this iteration."""
+
+    def inputs(wildcards):
+        iteration = variant_and_iteration(wildcards.policy)[1]
+        return parts_of(artifact, parent(wildcards.policy), EXPERIMENT.train_parts(iteration))
+
+    return inputs
+
+
+def validation_part(artifact):
+    """Input function: an artifact of the parent's first test part."""
+    return lambda wildcards: parts_of(artifact, parent(wildcards.policy), ["test-000"])
+
+
+def if_reference(inputs):
+    """Input function: log-probabilities, which a loss without a reference does not pull in."""
+    return lambda wildcards: inputs(wildcards) if loss_of(wildcards.policy).needs_reference else []
+
+
+def parent_folder(wildcards):
+    name = parent(wildcards.policy)
+    return made_by_rule(EXPERIMENT.base_model.name) if name == "base" else f"{RESULTS}/{name}/checkpoint"
+
+
+def train_spec(wildcards):
+    variant = variant_and_iteration(wildcards.policy)[0]
+    return spec_json(
+        TrainSpec(
+            seed=EXPERIMENT.seed,
+            policy=wildcards.policy,
+            model=policy_source(parent(wildcards.policy)),
+            precision=EXPERIMENT.logprobs.precision,
+            temperature=EXPERIMENT.responses.temperature,
+            loss=loss_of(wildcards.policy),
+            recipe=EXPERIMENT.recipe(variant),
+        )
+    )
+
+
+def all_test_parts(artifact):
+    return [path for policy in EXPERIMENT.policies() for path in parts_of(artifact, policy, EXPERIMENT.test_parts())]
+
+
+def all_training_pairs():
+    """The pairs that any policy was trained on, each file once."""
+    paths = [
+        path
+        for policy in TRAINED
+        for path in parts_of("pairs", parent(policy), EXPERIMENT.train_parts(variant_and_iteration(policy)[1]))
+    ]
+    return list(dict.fromkeys(paths))
+
+
+try:
+    check_split_sizes(
+        Path(RESULTS) / "prompts.parquet", EXPERIMENT.prompts.train, EXPERIMENT.prompts.test, collect_spec()
+    )
+except UserError as error:
+    stop(error)

@@ -34,7 +34,7 @@ rule evaluate_policy:
         code=code("evaluate_policy"),
     shell:
         """
-        python {SCRIPTS}/evaluate_policy.py --spec {params.spec:q} --responses {input.responses} \
+        python scripts/evaluate_policy.py --spec {params.spec:q} --responses {input.responses} \
             --rewards {input.rewards} --judgements {input.judgements} --base-responses {input.base_responses} \
-            --base-rewards {input.base_rewards} --base-judgements {input.base_judgements} --output {output} 2> {log}
+            --base-rewards {input.base_rewards} --base-judgements {input.base_judgements} --output {output} 2>{log}
         """

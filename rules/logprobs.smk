@@ -33,7 +33,7 @@ rule compute_logprobs:
         code=code("compute_logprobs"),
     shell:
         """
-        python {SCRIPTS}/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
+        python scripts/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
             --gpus {resources.gpu_request} --threads {resources.compute_threads} \
-            --token-budget {resources.token_budget} --output {output} 2> {log}
+            --token-budget {resources.token_budget} --output {output} 2>{log}
         """

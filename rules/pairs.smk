@@ -30,6 +30,6 @@ rule build_pairs:
         code=code("build_pairs"),
     shell:
         """
-        python {SCRIPTS}/build_pairs.py --spec {params.spec:q} --prompts {input.prompts} \
-            --responses {input.responses} --rewards {input.rewards} --output {output} 2> {log}
+        python scripts/build_pairs.py --spec {params.spec:q} --prompts {input.prompts} \
+            --responses {input.responses} --rewards {input.rewards} --output {output} 2>{log}
         """

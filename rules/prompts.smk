@@ -1,34 +1,6 @@
 # prompts.parquet: every prompt of the dataset that fits, ordered by hash.
 
 
-def collect_spec():
-    prompts = EXPERIMENT.prompts
-    made = bool(made_by_rule(prompts.dataset))
-    try:
-        fingerprint = None if made else local_fingerprint(prompts.dataset)
-    except UserError as error:
-        stop(error)
-    return CollectSpec(
-        seed=EXPERIMENT.seed,
-        dataset=None if made else prompts.dataset,
-        dataset_fingerprint=fingerprint,
-        revision=prompts.revision,
-        split=prompts.split,
-        column=prompts.column,
-        system=prompts.system,
-        max_tokens=prompts.max_tokens,
-        model=policy_source("base"),
-    )
-
-
-try:
-    check_split_sizes(
-        Path(RESULTS) / "prompts.parquet", EXPERIMENT.prompts.train, EXPERIMENT.prompts.test, collect_spec()
-    )
-except UserError as error:
-    stop(error)
-
-
 rule collect_prompts:
     """Normalise, deduplicate, filter by length and order the prompts; train is their start, test their end."""
     input:
@@ -54,6 +26,6 @@ rule collect_prompts:
         code=code("collect_prompts"),
     shell:
         """
-        python {SCRIPTS}/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} --policy {input.policy} \
-            --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2> {log}
+        python scripts/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} --policy {input.policy} \
+            --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2>{log}
         """

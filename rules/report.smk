@@ -1,21 +1,5 @@
 # report: one page for the experiment.
 
-TRAINED = [policy for policy in EXPERIMENT.policies() if policy != "base"]
-
-
-def all_test_parts(artifact):
-    return [path for policy in EXPERIMENT.policies() for path in parts_of(artifact, policy, EXPERIMENT.test_parts())]
-
-
-def all_training_pairs():
-    """The pairs that any policy was trained on, each file once."""
-    paths = [
-        path
-        for policy in TRAINED
-        for path in parts_of("pairs", parent(policy), EXPERIMENT.train_parts(variant_and_iteration(policy)[1]))
-    ]
-    return list(dict.fromkeys(paths))
-
 
 rule report:
     """Summary table, curves, reward distributions, pair statistics and examples on one self-contained page."""
@@ -51,8 +35,8 @@ rule report:
         code=code("report"),
     shell:
         """
-        python {SCRIPTS}/report.py --spec {params.spec:q} --evaluations {input.evaluations} \
+        python scripts/report.py --spec {params.spec:q} --evaluations {input.evaluations} \
             --training {input.training} --pairs {input.pairs} --prompts {input.prompts} \
             --responses {input.responses} --rewards {input.rewards} --judgements {input.judgements} \
-            --output {output} 2> {log}
+            --output {output} 2>{log}
         """

@@ -1,24 +1,6 @@
 # responses: several draws per prompt, a part per job.
 
 
-def generate_spec(wildcards):
-    responses = EXPERIMENT.responses
-    return spec_json(
-        GenerateSpec(
-            seed=EXPERIMENT.seed,
-            policy=wildcards.policy,
-            model=policy_source(wildcards.policy),
-            rows=rows(wildcards.part),
-            engine=responses.engine,
-            draws=responses.draws,
-            temperature=responses.temperature,
-            top_p=responses.top_p,
-            max_tokens=responses.max_tokens,
-            precision=responses.precision,
-        )
-    )
-
-
 rule generate_responses:
     """Sample the responses of a policy to the prompts of a part, with a seed per prompt and draw."""
     input:
@@ -45,30 +27,13 @@ rule generate_responses:
         code=code("generate_responses"),
     shell:
         """
-        python {SCRIPTS}/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+        python scripts/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
             --policy {input.policy} --gpus {resources.gpu_request} --threads {resources.compute_threads} \
-            --token-budget {resources.token_budget} --output {output} 2> {log}
+            --token-budget {resources.token_budget} --output {output} 2>{log}
         """
 
 
 if EXPERIMENT.responses.imported:
-
-    def import_spec(wildcards):
-        dataset = EXPERIMENT.responses.imported.dataset
-        try:
-            fingerprint = local_fingerprint(dataset)
-        except UserError as error:
-            stop(error)
-        return spec_json(
-            ImportSpec(
-                dataset=dataset,
-                dataset_fingerprint=fingerprint,
-                model=policy_source("base"),
-                rows=rows(wildcards.part),
-                draws=EXPERIMENT.responses.draws,
-                max_tokens=EXPERIMENT.responses.max_tokens,
-            )
-        )
 
     ruleorder: import_responses > generate_responses
 
@@ -79,13 +44,13 @@ if EXPERIMENT.responses.imported:
             policy=made_by_rule(EXPERIMENT.base_model.name),
         output:
             f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
-        wildcard_constraints:
-            policy="base",
-            part=r"train-\d+",
         log:
             f"{LOGS}/import_responses/{{policy}}/{{part}}.log",
         benchmark:
             f"{BENCHMARKS}/import_responses/{{policy}}/{{part}}.tsv"
+        wildcard_constraints:
+            policy="base",
+            part=r"train-\d+",
         conda:
             "../envs/rebel.yaml"
         threads: HARDWARE.import_responses.threads
@@ -97,6 +62,6 @@ if EXPERIMENT.responses.imported:
             code=code("import_responses"),
         shell:
             """
-            python {SCRIPTS}/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-                --policy {input.policy} --output {output} 2> {log}
+            python scripts/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+                --policy {input.policy} --output {output} 2>{log}
             """

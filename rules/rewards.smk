@@ -28,9 +28,9 @@ rule score_responses:
         code=code("score_responses", scorer_modules(EXPERIMENT.rewards)),
     shell:
         """
-        python {SCRIPTS}/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+        python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
             --responses {input.responses} --reward-model {input.reward_model} --gpus {resources.gpu_request} \
-            --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2> {log}
+            --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
         """
 
 
@@ -63,7 +63,7 @@ if EXPERIMENT.evaluation.judge:
             code=code("score_responses", scorer_modules(EXPERIMENT.evaluation.judge)),
         shell:
             """
-            python {SCRIPTS}/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+            python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
                 --responses {input.responses} --reward-model {input.reward_model} --gpus {resources.gpu_request} \
-                --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2> {log}
+                --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
             """

@@ -25,7 +25,7 @@ if EXPERIMENT.tiny:
             spec=lambda wildcards: spec_json(PromptsSpec(seed=EXPERIMENT.seed, prompts=TINY.prompts)),
             code=code("make_tiny_prompts"),
         shell:
-            "python {SCRIPTS}/make_tiny_prompts.py --spec {params.spec:q} --output {output} 2> {log}"
+            "python scripts/make_tiny_prompts.py --spec {params.spec:q} --output {output} 2> {log}"
 
     rule train_tiny_tokenizer:
         """A byte-pair tokenizer with Llama-3's special tokens and chat template."""
@@ -42,12 +42,10 @@ if EXPERIMENT.tiny:
             mem_mb=HARDWARE.tiny.mem_mb,
             runtime=HARDWARE.tiny.runtime,
         params:
-            spec=lambda wildcards: spec_json(
-                TokenizerSpec(seed=EXPERIMENT.seed, vocabulary_size=TINY.vocabulary_size)
-            ),
+            spec=lambda wildcards: spec_json(TokenizerSpec(seed=EXPERIMENT.seed, vocabulary_size=TINY.vocabulary_size)),
             code=code("train_tiny_tokenizer"),
         shell:
-            "python {SCRIPTS}/train_tiny_tokenizer.py --spec {params.spec:q} --output {output} 2> {log}"
+            "python scripts/train_tiny_tokenizer.py --spec {params.spec:q} --output {output} 2> {log}"
 
     rule pretrain_tiny_policy:
         """A small Llama that learns clean answers: the start of the policy and of the reward model."""
@@ -75,8 +73,8 @@ if EXPERIMENT.tiny:
             code=code("pretrain_tiny_policy"),
         shell:
             """
-            python {SCRIPTS}/pretrain_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
-                --threads {resources.compute_threads} --output {output} 2> {log}
+            python scripts/pretrain_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
+                --threads {resources.compute_threads} --output {output} 2>{log}
             """
 
     rule train_tiny_policy:
@@ -104,8 +102,8 @@ if EXPERIMENT.tiny:
             code=code("train_tiny_policy"),
         shell:
             """
-            python {SCRIPTS}/train_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
-                --pretrained {input.pretrained} --threads {resources.compute_threads} --output {output} 2> {log}
+            python scripts/train_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
+                --pretrained {input.pretrained} --threads {resources.compute_threads} --output {output} 2>{log}
             """
 
     rule train_tiny_reward_model:
@@ -133,6 +131,6 @@ if EXPERIMENT.tiny:
             code=code("train_tiny_reward_model"),
         shell:
             """
-            python {SCRIPTS}/train_tiny_reward_model.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
-                --pretrained {input.pretrained} --threads {resources.compute_threads} --output {output} 2> {log}
+            python scripts/train_tiny_reward_model.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
+                --pretrained {input.pretrained} --threads {resources.compute_threads} --output {output} 2>{log}
             """

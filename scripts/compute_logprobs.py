@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
-
 from rlhf.device import granted_device
 from rlhf.logprobs import LOGPROBS, LogprobSpec
 from rlhf.models import load_policy, model_location

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
-
 from rlhf.device import granted_device
 from rlhf.engines import Engine, Request, SamplingSettings
 from rlhf.models import load_tokenizer, model_location

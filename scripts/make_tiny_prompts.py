@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from command_line import program_parser, read_spec, run
 
+from command_line import program_parser, read_spec, run
 from rlhf.tiny.settings import PromptsSpec
 from rlhf.tiny.tasks import sample_tasks
 

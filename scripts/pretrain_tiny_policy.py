@@ -4,7 +4,6 @@ import random
 from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
-
 from rlhf.device import granted_device
 from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
@@ -30,8 +29,12 @@ def main() -> None:
     model = new_policy(spec.network, tokenizer, spec.seed)
     chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
     learn(model, converse(Encoder(tokenizer), chosen, CLEAN, rng), spec.learning, rng, "pretraining")
-    save_model(arguments.output, model.save_pretrained, tokenizer,
-               provenance(__file__, spec, {"tokenizer": arguments.tokenizer}))
+    save_model(
+        arguments.output,
+        model.save_pretrained,
+        tokenizer,
+        provenance(__file__, spec, {"tokenizer": arguments.tokenizer}),
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Score the responses of a part with a reward model or a function; the rules `score_responses` and `judge_responses`."""
+"""Score the responses of a part with a reward model or a function; also the program of `judge_responses`."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
-
 from rlhf.artifacts import ArtifactError
 from rlhf.function_scoring import Score, load_function, score_by_function
 from rlhf.models import load_tokenizer, model_location

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from command_line import add_hardware_flags, program_parser, read_spec, run
 
+from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.checkpoint import save_checkpoint
 from rlhf.device import granted_device
 from rlhf.models import load_policy, load_tokenizer, model_location, resolved_revision
@@ -34,9 +34,7 @@ def main() -> None:
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
     device = granted_device(arguments.gpus, arguments.threads)
-    accelerator = Accelerator(
-        cpu=arguments.gpus == 0, mixed_precision="bf16" if spec.precision == "bfloat16" else "no"
-    )
+    accelerator = Accelerator(cpu=arguments.gpus == 0, mixed_precision="bf16" if spec.precision == "bfloat16" else "no")
     set_seed(spec.seed % 2**32)
     policy = load_policy(name, revision, "float32", device)
     model = ResponseLogprobs(policy, spec.temperature)

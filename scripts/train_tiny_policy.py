@@ -1,11 +1,11 @@
-"""Make the tiny base policy: the pretrained model learns answers of mixed quality, so that something is left to learn."""
+"""Make the tiny base policy: the pretrained model learns answers of mixed quality."""
 
 import random
 from pathlib import Path
 
 import torch
-from command_line import add_hardware_flags, program_parser, read_spec, run
 
+from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.models import load_policy, load_tokenizer
 from rlhf.provenance import provenance

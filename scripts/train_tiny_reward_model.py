@@ -4,8 +4,8 @@ import random
 from pathlib import Path
 
 import torch
-from command_line import add_hardware_flags, program_parser, read_spec, run
 
+from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.models import load_policy, load_tokenizer
 from rlhf.provenance import provenance
@@ -29,7 +29,7 @@ def main() -> None:
     rng = random.Random(f"reward model {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
     policy = load_policy(str(arguments.pretrained), None, "float32", torch.device("cpu"))
-    model = new_reward_model(policy, 0, spec.seed)
+    model = new_reward_model(policy, spec.seed)
     encoder = Encoder(tokenizer)
     learn_objectives(model, encoder, tasks, spec.learning, rng)
     learn_gate(model, encoder, tasks, spec.learning.gate_steps, rng)

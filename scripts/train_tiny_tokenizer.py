@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-
 from rlhf.folders import whole_folder
 from rlhf.tiny.settings import TokenizerSpec
 from rlhf.tiny.tokenizer import train_tokenizer

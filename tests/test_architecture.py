@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,8 +70,10 @@ def test_only_the_workflow_and_its_reference_import_the_whole_configuration() ->
 
 def test_the_configuration_is_read_without_heavy_libraries() -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'accelerate', 'matplotlib', 'numpy'}"
-    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import rlhf.config; print(sorted({heavy} & set(sys.modules)))"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = f"import sys, rlhf.config; print(sorted({heavy} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    shown = finished.stdout
     assert set(ast.literal_eval(shown)) <= {"numpy"}  # pyarrow brings numpy where it is installed
 
 

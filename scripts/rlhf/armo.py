@@ -10,6 +10,7 @@ Mixture-of-Experts", and the model's own code.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,7 @@ class GatingNetwork(nn.Module):
 
     def __init__(self, sizes: list[int], temperature: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.logit_scale = nn.Parameter(torch.ones(1))
         self.temperature = temperature
 

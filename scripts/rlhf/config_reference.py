@@ -93,9 +93,17 @@ def _type_name(annotation: Any) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    signs = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<"), MultipleOf: ("multiple_of", "multiple of")}
+    signs = {
+        Ge: ("ge", "≥"),
+        Gt: ("gt", ">"),
+        Le: ("le", "≤"),
+        Lt: ("lt", "<"),
+        MultipleOf: ("multiple_of", "multiple of"),
+    }
     shown = [
-        f"{signs[type(item)][1]} {getattr(item, signs[type(item)][0])}" for item in field.metadata if type(item) in signs
+        f"{signs[type(item)][1]} {getattr(item, signs[type(item)][0])}"
+        for item in field.metadata
+        if type(item) in signs
     ]
     if get_origin(field.annotation) is dict and any(isinstance(item, MinLen) for item in field.metadata):
         shown.append("at least one")

@@ -27,7 +27,7 @@ class VllmEngine:
             enforce_eager=gpus == 0,
             generation_config="vllm",
         )
-        generation = GenerationConfig.from_pretrained(model, revision=revision)
+        generation = GenerationConfig.from_pretrained(model, revision=revision or "main")
         self.stop_ids = stop_token_ids(generation, load_tokenizer(model, revision))
 
     def sample(

@@ -70,13 +70,14 @@ def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[P
     tree = _WithoutTypeImports().visit(ast.parse(path.read_bytes()))
     text = "\n".join(_canonical(tree))
     imported = {find_module(name, roots) for name in _imported_names(tree)}
+    imported |= {find_module(name, (folder,)) for folder, name in _relative_imports(tree, path)}
     return hashlib.sha256(text.encode()).hexdigest(), tuple(sorted(p for p in imported if p))
 
 
 class _WithoutTypeImports(ast.NodeTransformer):
     """Drops `if TYPE_CHECKING:`, which never runs."""
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802 (the name that ast looks for)
+    def visit_If(self, node: ast.If) -> ast.AST | None:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return None
         return self.generic_visit(node)
@@ -93,6 +94,16 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
         for name in names:
             parts = name.split(".")
             yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+
+
+def _relative_imports(tree: ast.AST, path: Path) -> Iterator[tuple[Path, str]]:
+    """The folder that `from ..a import b` starts from, and the modules that it may mean there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1]
+            prefix = f"{node.module}." if node.module else ""
+            yield from ((folder, name) for name in [node.module] if name)
+            yield from ((folder, prefix + alias.name) for alias in node.names)
 
 
 def _canonical(node: ast.AST | list[ast.AST] | object) -> Iterator[str]:

@@ -1,16 +1,16 @@
-"""What the workflow looks up before any job: is a name a hub's or a local file, and does the run match the experiment."""
+"""What the workflow looks up before any job: which names are local files, and how it was started."""
 
 import re
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
+from rlhf.dataset_files import LOADERS
 from rlhf.errors import UserError
 from rlhf.models import ModelSource
 from rlhf.provenance import digest
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-LOCAL_SUFFIXES = (".parquet", ".jsonl", ".json")
 
 
 def model_source(name: str, revision: str | None) -> ModelSource:
@@ -38,10 +38,10 @@ def local_fingerprint(dataset: str) -> str | None:
     """
     path = Path(dataset)
     if path.is_file():
-        if path.suffix not in LOCAL_SUFFIXES:
-            raise UserError(f"dataset {dataset!r}: a local dataset is a file with one of {', '.join(LOCAL_SUFFIXES)}")
+        if path.suffix not in LOADERS:
+            raise UserError(f"dataset {dataset!r}: a local dataset is a file with one of {', '.join(LOADERS)}")
         return _cached_digest(path.resolve())
-    if path.suffix in LOCAL_SUFFIXES or path.is_dir():
+    if path.suffix in LOADERS or path.is_dir():
         raise UserError(f"dataset {dataset!r}: there is no such file")
     _check_hub_name(dataset, "dataset")
     return None

@@ -72,6 +72,11 @@ def test_the_nucleus_reaches_top_p_and_needs_its_least_likely_token(probabilitie
     assert exact[exact > threshold].sum() < top_p + 1e-12
 
 
+@pytest.mark.parametrize(("top_p", "smallest"), [(0.5, 0.5), (0.500001, 0.25), (0.75, 0.25), (0.76, 0.125), (1.0, 0.0)])
+def test_a_set_that_reaches_top_p_exactly_is_enough(top_p: float, smallest: float) -> None:
+    assert float(nucleus_threshold(torch.tensor([[0.125, 0.5, 0.125, 0.25]]), top_p)) == smallest
+
+
 def test_a_nucleus_wider_than_the_first_candidates() -> None:
     """Beside a peaked row, so that one row alone asks for more candidates."""
     flat = torch.full((1, 40 * FIRST_NUCLEUS_CANDIDATES), 1.0)
@@ -122,8 +127,7 @@ def test_a_stream_depends_on_its_seed_alone_and_is_a_prefix_of_a_longer_one() ->
     assert not torch.equal(random_stream(1, 10), random_stream(2, 10))
     numbers = random_stream(5, 10_000)
     assert numbers.dtype == torch.float64
-    assert numbers.min() >= 0
-    assert numbers.max() < 1
+    assert bool(((numbers >= 0) & (numbers < 1)).all())
     assert float(numbers.mean()) == pytest.approx(0.5, abs=0.02)
 
 
@@ -156,9 +160,8 @@ def sample(
 @torch.inference_mode()
 def sample_one(model: PreTrainedModel, prompt: list[int], seed: int, sampling: SamplingSettings) -> list[int]:
     """Plainly: the whole sequence again for every token, no batch, no cache."""
-    uniforms = random_stream(seed, sampling.max_tokens).tolist()
     response: list[int] = []
-    for uniform in uniforms:
+    for uniform in random_stream(seed, sampling.max_tokens).tolist():
         logits = model(torch.tensor([prompt + response]), use_cache=False).logits[0, -1]
         probabilities = torch.softmax(logits / sampling.temperature, dim=-1).numpy()
         response.append(draw(nucleus(probabilities, sampling.top_p), uniform))

@@ -107,3 +107,32 @@ def test_stages_do_not_see_later_ones() -> None:
         path = SCRIPTS / f"{program}.py"
         assert source_digest(path) != source_digest(path, ["rlhf.losses"])
         assert source_digest(path) == source_digest(path, ["rlhf.prompts"])
+
+
+def test_relative_imports_of_a_package_count(tmp_path: Path) -> None:
+    package = tmp_path / "rewards"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "score.py").write_text("from .rules import best\nfrom . import words\n")
+    (package / "rules.py").write_text("best = 1\n")
+    (package / "words.py").write_text("")
+    program = tmp_path / "program.py"
+    program.write_text("")
+    digests = [source_digest(program, ["rewards.score"], (tmp_path,))]
+    (package / "rules.py").write_text("best = 2\n")
+    digests.append(source_digest(program, ["rewards.score"], (tmp_path,)))
+    (package / "words.py").write_text("few = 1\n")
+    digests.append(source_digest(program, ["rewards.score"], (tmp_path,)))
+    assert len(set(digests)) == 3
+
+
+def test_templates_of_a_package_count(tmp_path: Path) -> None:
+    package = tmp_path / "page"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "page.html").write_text("a")
+    program = tmp_path / "program.py"
+    program.write_text("import page\n")
+    before = source_digest(program, (), (tmp_path,))
+    (package / "page.html").write_text("b")
+    assert source_digest(program, (), (tmp_path,)) != before

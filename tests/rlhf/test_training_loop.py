@@ -18,7 +18,7 @@ from rlhf.errors import UserError
 from rlhf.preference_data import epoch_order
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import TRAINING, RecipeSettings, TrainSpec
-from rlhf.training_loop import count_tokens, scheduled_learning_rate, train
+from rlhf.training_loop import adamw, count_tokens, scheduled_learning_rate, train
 from small_models import random_pairs, small_llama, step_by_hand, train_spec, weights, with_reference
 
 TEMPERATURE = 0.8
@@ -126,6 +126,22 @@ def test_the_token_budget_does_not_change_the_weights(
         for name in ("loss", "validation_loss", "grad_norm", "chosen_logratio"):
             assert (row.get(name) is None) == (other.get(name) is None)
             assert row.get(name) is None or row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4)
+
+
+def test_a_step_does_not_see_the_gradient_of_the_one_before(pairs: list[dict[str, Any]]) -> None:
+    """With weights that stay where they are: every step's norm is that of its own batch, by hand."""
+    spec = train_spec(DPO, batch_size=8, learning_rate=1e-30)
+    _, metrics = run(pairs, [], spec)
+    order = epoch_order(32, spec.seed, 0)
+    for step, row in enumerate(metrics[1:]):
+        batch = [pairs[index] for index in order[8 * step : 8 * step + 8]]
+        assert row["grad_norm"] == pytest.approx(step_by_hand(batch, spec)[2], rel=1e-3)
+
+
+def test_the_moments_decay_as_the_recipe_says() -> None:
+    """What a single step does not show."""
+    recipe = RecipeSettings(adam_beta1=0.7, adam_beta2=0.8)
+    assert adamw(ResponseLogprobs(small_llama(), 1.0), recipe).defaults["betas"] == (0.7, 0.8)
 
 
 # --- whole runs

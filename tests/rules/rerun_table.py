@@ -17,15 +17,7 @@ TRAINING: Rules = frozenset({"train_policy"})
 EVALUATION: Rules = frozenset({"evaluate_policy"})
 SAMPLED = RESPONSES | REWARDS | JUDGEMENTS | EVALUATION
 PARENT = SAMPLED | PAIRS
-WORLD: Rules = frozenset(
-    {
-        "make_tiny_prompts",
-        "train_tiny_tokenizer",
-        "pretrain_tiny_policy",
-        "train_tiny_policy",
-        "train_tiny_reward_model",
-    }
-)
+TINY_MODELS: Rules = frozenset({"pretrain_tiny_policy", "train_tiny_policy", "train_tiny_reward_model"})
 REBEL = {"rebel-1": TRAINING | PARENT, "rebel-2": TRAINING | SAMPLED}
 SIMPO = {"simpo-1": TRAINING | SAMPLED}
 TRAINED = REBEL | SIMPO
@@ -124,7 +116,10 @@ TABLE = [
     ),
     Row(
         "raised: what the new iterations need; report",
-        {"training.iterations": {"training.iterations": 2}, "variants.<name>.iterations": {"variants.simpo.iterations": 2}},
+        {
+            "training.iterations": {"training.iterations": 2},
+            "variants.<name>.iterations": {"variants.simpo.iterations": 2},
+        },
         {"simpo-1": RESPONSES | REWARDS | frozenset({"build_pairs"}), "simpo-2": TRAINING | SAMPLED},
         REPORT,
     ),
@@ -186,13 +181,58 @@ TABLE = [
         PROMPTS_ON,
     ),
     Row(
-        "everything (another experiment is another folder)",
-        one("seed", 2)
-        | one("experiment", "other")
-        | one("tiny.vocabulary_size", 410)
-        | {"tiny.prompts": {"tiny.prompts": 17}},
+        "the train responses of base and all that follows",
+        {"responses.imported.dataset": {"responses.imported": {"dataset": "models/imported.jsonl"}}},
+        {"base": frozenset({"import_responses"}) | REWARDS | PAIRS} | TRAINED,
+        REPORT,
+    ),
+    Row(
+        "the tiny reward model, rewards and all that follows",
+        one("tiny.reward_model.steps", 21)
+        | one("tiny.reward_model.batch_size", 16)
+        | one("tiny.reward_model.learning_rate", 2.0e-3)
+        | one("tiny.reward_model.gate_steps", 6),
+        {"base": REWARDS | PAIRS | EVALUATION} | TRAINED,
+        REPORT | frozenset({"train_tiny_reward_model"}),
+    ),
+    Row(
+        "the tiny policy, prompts and all that follows",
+        one("tiny.mixture.steps", 1)
+        | one("tiny.mixture.batch_size", 16)
+        | one("tiny.mixture.learning_rate", 2.0e-3)
+        | one("tiny.mixture.correct", 0.3),
         {"base": PARENT} | TRAINED,
-        PROMPTS_ON | WORLD,
+        PROMPTS_ON | frozenset({"train_tiny_policy"}),
+    ),
+    Row(
+        "the tiny models, prompts and all that follows",
+        one("tiny.network.hidden_size", 16)
+        | one("tiny.network.intermediate_size", 32)
+        | one("tiny.network.layers", 2)
+        | one("tiny.network.heads", 4)
+        | one("tiny.pretraining.steps", 61)
+        | one("tiny.pretraining.batch_size", 16)
+        | one("tiny.pretraining.learning_rate", 2.0e-3),
+        {"base": PARENT} | TRAINED,
+        PROMPTS_ON | TINY_MODELS,
+    ),
+    Row(
+        "the tiny tokenizer and models, prompts and all that follows",
+        one("tiny.vocabulary_size", 410),
+        {"base": PARENT} | TRAINED,
+        PROMPTS_ON | TINY_MODELS | frozenset({"train_tiny_tokenizer"}),
+    ),
+    Row(
+        "the tiny dataset and models, prompts and all that follows",
+        one("tiny.prompts", 17),
+        {"base": PARENT} | TRAINED,
+        PROMPTS_ON | TINY_MODELS | frozenset({"make_tiny_prompts"}),
+    ),
+    Row(
+        "everything (another experiment is another folder: the first one's results stay)",
+        one("seed", 2) | one("experiment", "other"),
+        {"base": PARENT} | TRAINED,
+        PROMPTS_ON | TINY_MODELS | frozenset({"make_tiny_prompts", "train_tiny_tokenizer"}),
     ),
 ]
 

@@ -4,17 +4,16 @@ import copy
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
-from rerun_table import ALL_POLICIES, REBEL, REPORT, SIMPO, TABLE, TRAINING, Row, rerun_table_markdown
+from rerun_table import ALL_POLICIES, REBEL, REPORT, SIMPO, TABLE, Row, rerun_table_markdown
 from workflow import REPOSITORY, Jobs, Project
 
 from rlhf.config import Experiment
 
-NO_OTHER_VALUE = {"pairs.choose", "hardware.train_policy.strategy"}
+NO_OTHER_VALUE = {"pairs.choose"}
 """Keys with one allowed value only: there is nothing to edit."""
 HUB_REVISIONS = {"base_model.revision", "rewards.revision", "evaluation.judge.revision"}
 """Keys of models from the hub, which the micro experiment has none of: see `test_revisions_of_hub_models`."""
@@ -69,7 +68,7 @@ def test_the_table_covers_every_key() -> None:
     keys = {key for key in keys_of(Experiment) if not key.startswith("hardware.")}
     covered = [key for key, _, _ in EDITS]
     assert len(covered) == len(set(covered))
-    assert set(covered) | (NO_OTHER_VALUE | HUB_REVISIONS | STOPPING) - {"hardware.train_policy.strategy"} == keys
+    assert set(covered) | NO_OTHER_VALUE | HUB_REVISIONS | STOPPING == keys
 
 
 def test_readme_shows_the_table() -> None:
@@ -85,7 +84,10 @@ def prepared(micro: Project) -> Project:
         shutil.copytree(world / "policy", models / "policy")
         shutil.copytree(world / "reward_model", models / "other")
         shutil.copy(world / "prompts.parquet", models / "prompts.parquet")
-        (micro.folder / "reward_of_length.py").write_text("def score(prompts, responses):\n    return map(len, responses)\n")
+        (models / "imported.jsonl").write_text('{"prompt": "", "response_0": ""}\n')
+        (micro.folder / "reward_of_length.py").write_text(
+            "def score(prompts, responses):\n    return map(len, responses)\n"
+        )
     return micro
 
 
@@ -191,7 +193,9 @@ def test_more_training_prompts_compute_only_the_new_part(micro: Project) -> None
     config = patch(micro.read_config(), {"prompts.train": 12})
     made = micro.planned_outputs(configfile=micro.write_config(config, "edited"))
     base = {path for path in made if path.startswith("results/micro/base/")}
-    assert base == {f"results/micro/base/{stage}/train-002.parquet" for stage in ("responses", "rewards", "pairs", "logprobs")}
+    assert base == {
+        f"results/micro/base/{stage}/train-002.parquet" for stage in ("responses", "rewards", "pairs", "logprobs")
+    }
 
 
 def test_another_iteration_goes_on_from_what_exists(micro: Project) -> None:
@@ -224,7 +228,10 @@ def test_revisions_of_hub_models(micro: Project) -> None:
 
     before = commands({})
     for key, stages in (
-        ("base_model.revision", {"prompts", "base/responses", "base/logprobs", "rebel-1/checkpoint", "simpo-1/checkpoint"}),
+        (
+            "base_model.revision",
+            {"prompts", "base/responses", "base/logprobs", "rebel-1/checkpoint", "simpo-1/checkpoint"},
+        ),
         ("rewards.revision", {f"{policy}/rewards" for policy in ALL_POLICIES}),
         ("evaluation.judge.revision", {f"{policy}/judgements" for policy in ALL_POLICIES}),
     ):

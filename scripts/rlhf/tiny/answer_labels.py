@@ -1,7 +1,7 @@
 """Which answer was given and which is right, as class numbers: what the reward model has to compare."""
 
 from rlhf.tiny import facts
-from rlhf.tiny.grammar import named_words, sentences
+from rlhf.tiny.grammar import named_words
 from rlhf.tiny.tasks import Task, tasks
 
 NO_ANSWER = -100
@@ -25,7 +25,7 @@ class AnswerLabels:
 
     def given(self, task: Task, response: str) -> int:
         """Class of the first answer that the response names, or `NO_ANSWER`."""
-        for word in named_words(task, " ".join(sentences(response))):
+        for word in named_words(task, response):
             if _key(task, word) in self._classes:
                 return self._classes[_key(task, word)]
         return NO_ANSWER

@@ -77,10 +77,32 @@ SEASONS = _table(
     summer="June July August",
     autumn="September October November",
 )
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-NAMES = (
-    "Anna Ben Clara David Emma Felix Grace Henry Iris Jack Kate Leo Mary Nina Oscar Paul Rosa Sam Tina Victor "
-    "Wendy Simon Laura Peter"
-).split()
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+NAMES = [
+    "Anna",
+    "Ben",
+    "Clara",
+    "David",
+    "Emma",
+    "Felix",
+    "Grace",
+    "Henry",
+    "Iris",
+    "Jack",
+    "Kate",
+    "Leo",
+    "Mary",
+    "Nina",
+    "Oscar",
+    "Paul",
+    "Rosa",
+    "Sam",
+    "Tina",
+    "Victor",
+    "Wendy",
+    "Simon",
+    "Laura",
+    "Peter",
+]
 NUMBER_WORDS = {2: "two", 3: "three"}
 LARGEST_SUM = 8

@@ -1,6 +1,6 @@
 """The rules of the tiny world's grammar by which an independent judge rates responses.
 
-The grammar is finite: every instruction it can make is in `tasks.tasks()`, and an instruction is parsed by looking it up.
+The grammar is finite: every instruction that it makes is in `tasks.tasks()`, and parsing one means looking it up.
 """
 
 import functools

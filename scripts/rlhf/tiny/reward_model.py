@@ -27,7 +27,7 @@ GATE_LEARNING_RATE = 3.0e-3
 FROZEN_BATCH = 64
 PREFERENCE_SLOPE = 10.0
 """How sure the preferences are: a difference of 0.1 in quality is preferred with a chance of sigmoid(1)."""
-ASPECT_WEIGHTS = Aspects(correctness=4.0, politeness=1.0, brevity=1.0, willingness=1.0)
+ASPECT_WEIGHTS = Aspects(correctness=4.0, politeness=3.0, brevity=3.0, willingness=1.0)
 """In the loss: correctness is by far the hardest to learn."""
 ANSWER_WEIGHT = 0.3
 """Of the auxiliary losses, the given and the right answer."""

@@ -32,7 +32,7 @@ class LearningSettings(Settings):
 class MixtureSettings(LearningSettings):
     """The second stage of the policy: responses of mixed quality, so that there is something left to learn."""
 
-    correct: float = Field(0.4, ge=0, le=1)
+    correct: float = Field(0.55, ge=0, le=1)
     """Share of right answers among those that the policy learns from."""
 
 
@@ -48,15 +48,15 @@ class TinySettings(Settings):
 
     prompts: int = Field(2600, ge=2, le=6000)
     """Prompts of the dataset. The models learn from the grammar's other prompts."""
-    vocabulary_size: int = Field(1280, ge=320)
+    vocabulary_size: int = Field(1536, ge=320)
     """Tokens of the tokenizer, special tokens included."""
     network: NetworkSettings = NetworkSettings()
     """Shape of the policy and of the reward model's backbone."""
-    pretraining: LearningSettings = LearningSettings(steps=800, learning_rate=3.0e-3)
+    pretraining: LearningSettings = LearningSettings(steps=600, learning_rate=3.0e-3)
     """First stage: clean answers. The policy and the reward model both start from here."""
-    mixture: MixtureSettings = MixtureSettings(steps=300, learning_rate=2.0e-3)
+    mixture: MixtureSettings = MixtureSettings(steps=250, learning_rate=2.0e-3)
     """Second stage of the policy."""
-    reward_model: RewardModelSettings = RewardModelSettings(steps=400, learning_rate=2.0e-3)
+    reward_model: RewardModelSettings = RewardModelSettings(steps=320, learning_rate=2.0e-3)
     """How the reward model is trained."""
 
 
