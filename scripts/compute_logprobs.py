@@ -5,7 +5,7 @@ from pathlib import Path
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.logprobs import LOGPROBS, LogprobSpec
-from rlhf.models import load_policy, model_location
+from rlhf.models import load_policy, model_location, resolved_revision
 from rlhf.pair_logprobs import pair_logprobs
 from rlhf.pairs import PAIRS
 from rlhf.progress import Progress
@@ -40,7 +40,9 @@ def main() -> None:
         for index, pair in enumerate(pairs)
     ]
     inputs = {"pairs": arguments.pairs, **({"policy": arguments.policy} if arguments.policy else {})}
-    LOGPROBS.write(arguments.output, rows, provenance(__file__, spec, inputs))
+    LOGPROBS.write(
+        arguments.output, rows, provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
+    )
 
 
 if __name__ == "__main__":

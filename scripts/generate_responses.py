@@ -5,7 +5,7 @@ from pathlib import Path
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.engines import Engine, Request, SamplingSettings
-from rlhf.models import load_tokenizer, model_location
+from rlhf.models import load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
@@ -38,7 +38,9 @@ def main() -> None:
         completions = engine.sample(requests, sampling, progress)
     rows = response_rows(requests, completions, load_tokenizer(name, revision))
     inputs = {"prompts": arguments.prompts, **({"policy": arguments.policy} if arguments.policy else {})}
-    RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs))
+    RESPONSES.write(
+        arguments.output, rows, provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
+    )
 
 
 def start_engine(

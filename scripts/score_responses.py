@@ -7,7 +7,7 @@ from typing import Any
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.artifacts import ArtifactError
 from rlhf.function_scoring import Score, load_function, score_by_function
-from rlhf.models import load_tokenizer, model_location
+from rlhf.models import load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
@@ -72,7 +72,10 @@ def compute_scores(
     model = ArmoRewardModel.from_folder_or_hub(name, revision, getattr(torch, spec.scorer.precision), device)
     tokenizer = load_tokenizer(name, revision)
     scores = score_by_armo(model, tokenizer, conversations, spec.scorer.max_tokens, arguments.token_budget, progress)
-    return scores, {"objectives": list(model.objective_names)}
+    return scores, {
+        "objectives": list(model.objective_names),
+        "model_revision": resolved_revision(name, revision),
+    }
 
 
 def scorer_modules(spec: ScoreSpec) -> list[str]:

@@ -47,7 +47,7 @@ def main() -> None:
         "validation_logprobs": arguments.validation_logprobs,
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
-    origin = provenance(__file__, spec, inputs, revision=resolved_revision(name, revision))
+    origin = provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
     save_checkpoint(arguments.checkpoint, policy, load_tokenizer(name, revision), spec, metrics, origin)
     TRAINING.write(arguments.metrics, metrics, origin)
 
