@@ -21,7 +21,7 @@ from rlhf.responses import GenerateSpec, ImportSpec
 from rlhf.rewards import ArmoSettings, FunctionSettings, ScoreSpec
 from rlhf.settings import canonical_json
 from rlhf.source_digest import source_digest
-from rlhf.sources import check_environments, local_fingerprint, model_source
+from rlhf.sources import local_fingerprint, model_source, refuse_conda_for_embedded, require_conda
 from rlhf.training import TrainSpec
 
 
@@ -32,8 +32,7 @@ def stop(error):
 
 try:
     EXPERIMENT = load_experiment(config, ", ".join(map(str, workflow.configfiles)) or "--config")
-    if workflow.executor_plugin and not workflow.dryrun:  # a plan needs no conda
-        check_environments(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+    refuse_conda_for_embedded(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
 except UserError as error:
     stop(error)
 
@@ -245,3 +244,11 @@ try:
     )
 except UserError as error:
     stop(error)
+
+
+onstart:
+    # A plan (-n) needs no conda, and does not come here.
+    try:
+        require_conda(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+    except UserError as error:
+        stop(error)

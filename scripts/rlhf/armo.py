@@ -126,7 +126,7 @@ class ArmoRewardModel(nn.Module):
             UserError: there is no such checkpoint, or it is not of this form.
         """
         try:
-            config = LlamaConfig.from_pretrained(name, revision=revision)
+            config = LlamaConfig.from_pretrained(name, revision=revision or "main")
         except (OSError, ValueError) as error:
             raise UserError(f"no reward model can be loaded from {name!r}: {error}") from error
         tensors = {}

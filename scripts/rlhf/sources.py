@@ -47,17 +47,30 @@ def local_fingerprint(dataset: str) -> str | None:
     return None
 
 
-def check_environments(environments: str, methods: Collection[object]) -> None:
-    """Stop a run whose `--sdm` is not what the experiment says: Snakemake would rerun everything.
+def require_conda(environments: str, methods: Collection[object]) -> None:
+    """Stop a run without `--sdm conda` of an experiment that says `environments: conda`.
+
+    Its programs would not find their libraries; and with results there, Snakemake would rerun everything.
 
     Raises:
         UserError: with the flag to use.
     """
-    conda = any("conda" in str(method).lower() for method in methods)
-    if environments == "conda" and not conda:
+    if environments == "conda" and not _has_conda(methods):
         raise UserError("this experiment runs in conda environments (`environments: conda`): add `--sdm conda`")
-    if environments == "embedded" and conda:
+
+
+def refuse_conda_for_embedded(environments: str, methods: Collection[object]) -> None:
+    """Stop a run with `--sdm conda` of an experiment that says `environments: embedded`.
+
+    Raises:
+        UserError: with the flag to leave out.
+    """
+    if environments == "embedded" and _has_conda(methods):
         raise UserError("this experiment runs without conda (`environments: embedded`): leave out `--sdm conda`")
+
+
+def _has_conda(methods: Collection[object]) -> bool:
+    return any("conda" in str(method).lower() for method in methods)
 
 
 def _check_hub_name(name: str, kind: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
-from rerun_table import ALL_POLICIES, REBEL, REPORT, SIMPO, TABLE, Row, rerun_table_markdown
+from rerun_table import ALL_POLICIES, REBEL, REPORT, SIMPO, TABLE, Row, rerun_table_markdown, same
 from workflow import REPOSITORY, Jobs, Project
 
 from rlhf.config import Experiment
@@ -19,6 +19,9 @@ HUB_REVISIONS = {"base_model.revision", "rewards.revision", "evaluation.judge.re
 """Keys of models from the hub, which the micro experiment has none of: see `test_revisions_of_hub_models`."""
 STOPPING = {"environments"}
 """Not a matter of reruns: see `test_a_run_that_does_not_match_its_environments_stops`."""
+
+SNAKEMAKE_RECORD = ".snakemake_timestamp"
+"""Snakemake's own file in folders that rules make: it says when the folder was made."""
 
 pytestmark = pytest.mark.xdist_group("micro")
 
@@ -150,7 +153,7 @@ def test_comments_docstrings_and_formatting_of_code_rerun_nothing(micro: Project
 def test_touched_files_rerun_nothing(micro: Project) -> None:
     for folder in ("results", "config", "scripts", "rules"):
         for path in (micro.folder / folder).rglob("*"):
-            if path.is_file():
+            if path.is_file() and path.name != SNAKEMAKE_RECORD:
                 path.touch()
     assert micro.planned() == {}
 
@@ -171,15 +174,16 @@ def test_edited_report_reruns_the_report_alone(micro: Project) -> None:
     assert micro.planned() == {"report": {""}}
 
 
-def test_edited_reward_function_reruns_what_it_scores(micro: Project) -> None:
-    edit_code(micro, "rlhf/tiny/grammar.py", "def true_quality(", "EDITED = 1\n\n\ndef true_quality(")
-    assert {"judge_responses", "evaluate_policy", "report"} <= micro.planned().keys()
-    assert not {"generate_responses", "train_policy"} & (micro.planned().keys() - _world_effects(micro))
-
-
-def _world_effects(micro: Project) -> set[str]:
-    """What an edit of the grammar reruns because the tiny world is made from it too."""
-    return set(micro.planned()) if "make_tiny_prompts" in micro.planned() else set()
+def test_edited_reward_function_of_the_user_reruns_what_it_scores(scratch_micro: Project) -> None:
+    function = scratch_micro.folder / "my_rewards.py"
+    function.write_text("def score(prompts, responses):\n    return [float(len(r)) for r in responses]\n")
+    judge = {"evaluation.judge": {"kind": "function", "function": "my_rewards:score"}}
+    path = scratch_micro.write_config(patch(scratch_micro.read_config(), judge), "edited")
+    scratch_micro.run(configfile=path)
+    assert scratch_micro.planned(configfile=path) == {}
+    function.write_text(function.read_text().replace("len(r)", "len(r) + 1"))
+    judged = same(frozenset({"judge_responses", "evaluate_policy"}))
+    assert scratch_micro.planned(configfile=path) == expected(Row("", {}, judged, REPORT))
 
 
 def test_new_variant_trains_and_evaluates_that_variant_alone(micro: Project) -> None:
@@ -243,6 +247,8 @@ def test_revisions_of_hub_models(micro: Project) -> None:
 @pytest.mark.parametrize(("said", "flag"), [("conda", []), ("embedded", ["--sdm", "conda"])])
 def test_a_run_that_does_not_match_its_environments_stops(said: str, flag: list[str], micro: Project) -> None:
     path = micro.write_config(patch(micro.read_config(), {"environments": said}), "edited")
-    finished = micro.snakemake(*flag, configfile=path)
+    finished = micro.snakemake(*flag, "--forceall", configfile=path)
     assert finished.returncode != 0
-    assert "--sdm conda" in finished.stdout + finished.stderr
+    assert "error: this experiment runs" in finished.stderr
+    assert "--sdm conda" in finished.stderr
+    assert "jobid" not in finished.stderr

@@ -20,6 +20,8 @@ class Style:
     """Chance of bad manners."""
     filler: float = 0.0
     """Chance of a filler sentence, and then of another, and of a third."""
+    gushing: float = 0.0
+    """Chance of more good or bad manners than one sentence before the answer and one after it."""
     refusal: float = 0.0
     """Chance of a refusal in the place of an answer."""
 
@@ -39,7 +41,7 @@ def compose(task: Task, style: Style, rng: random.Random) -> str:
         if rng.random() >= style.filler:
             break
         core.insert(rng.choice((0, len(core))), filler)
-    return " ".join(_with_manner(core, manner, rng))
+    return " ".join(_with_manner(core, manner, rng.random() < style.gushing, rng))
 
 
 def right_words(task: Task, rng: random.Random) -> list[str]:
@@ -67,12 +69,15 @@ def join_words(task: Task, words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _with_manner(core: list[str], manner: str, rng: random.Random) -> list[str]:
-    """Add an opening, a closing or both."""
+def _with_manner(core: list[str], manner: str, is_gushing: bool, rng: random.Random) -> list[str]:
+    """Add an opening, a closing or both; or, gushing, two to four sentences, before and after."""
     if manner == "neutral":
         return core
-    polite = manner == "polite"
-    opening = rng.choice(phrases.POLITE_OPENINGS if polite else phrases.RUDE_OPENINGS)
-    closing = rng.choice(phrases.POLITE_CLOSINGS if polite else phrases.RUDE_CLOSINGS)
-    place = rng.choice(("opening", "closing", "both"))
-    return [opening] * (place != "closing") + core + [closing] * (place != "opening")
+    openings, closings = (
+        (phrases.POLITE_OPENINGS, phrases.POLITE_CLOSINGS)
+        if manner == "polite"
+        else (phrases.RUDE_OPENINGS, phrases.RUDE_CLOSINGS)
+    )
+    counts = [(1, 1), (1, 0), (0, 1)] if not is_gushing else [(1, 2), (2, 1), (1, 3), (2, 2), (0, 2), (2, 0)]
+    before, after = rng.choice(counts)
+    return [*rng.choices(openings, k=before), *core, *rng.choices(closings, k=after)]

@@ -29,9 +29,9 @@ PREFERENCE_SLOPE = 10.0
 """How sure the preferences are: a difference of 0.1 in quality is preferred with a chance of sigmoid(1)."""
 ASPECT_WEIGHTS = Aspects(correctness=4.0, politeness=3.0, brevity=3.0, willingness=1.0)
 """In the loss: correctness is by far the hardest to learn."""
-ANSWER_WEIGHT = 0.1
+ANSWER_WEIGHT = 0.2
 """Of the auxiliary losses, the given and the right answer."""
-STYLE = {"polite": 0.33, "rude": 0.33, "filler": 0.35, "refusal": 0.06}
+STYLE = {"polite": 0.33, "rude": 0.33, "filler": 0.35, "gushing": 0.25, "refusal": 0.06}
 
 
 def new_reward_model(policy: LlamaForCausalLM, seed: int) -> ArmoRewardModel:

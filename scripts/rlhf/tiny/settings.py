@@ -56,7 +56,7 @@ class TinySettings(Settings):
     """First stage: clean answers. The policy and the reward model both start from here."""
     mixture: MixtureSettings = MixtureSettings(steps=250, learning_rate=2.0e-3)
     """Second stage of the policy."""
-    reward_model: RewardModelSettings = RewardModelSettings(steps=320, learning_rate=2.0e-3)
+    reward_model: RewardModelSettings = RewardModelSettings(steps=400, learning_rate=2.0e-3)
     """How the reward model is trained."""
 
 
