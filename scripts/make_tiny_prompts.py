@@ -1,5 +1,6 @@
 """Write the prompts of the tiny world: short English instructions from a grammar."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,9 +18,12 @@ def main() -> None:
     spec = read_spec(arguments.spec, PromptsSpec)
     tasks, _ = sample_tasks(spec.seed, spec.prompts)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = arguments.output.with_suffix(".tmp")
-    pq.write_table(pa.table({"prompt": [task.prompt for task in tasks]}), temporary)
-    temporary.replace(arguments.output)
+    temporary = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(pa.table({"prompt": [task.prompt for task in tasks]}), temporary)
+        temporary.replace(arguments.output)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import random
 from pathlib import Path
 
-import torch
+from transformers import LlamaForCausalLM
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
-from rlhf.models import load_policy, load_tokenizer
+from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder, converse, evenly
 from rlhf.tiny.corpus import Style
@@ -29,7 +29,7 @@ def main() -> None:
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"policy {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
-    model = load_policy(str(arguments.pretrained), None, "float32", torch.device("cpu"))
+    model = LlamaForCausalLM.from_pretrained(arguments.pretrained)
     chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
     style = Style(spec.learning.correct, polite=0.3, rude=0.3, filler=0.45, gushing=0.1, refusal=0.08)
     learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")

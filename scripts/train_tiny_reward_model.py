@@ -3,11 +3,11 @@
 import random
 from pathlib import Path
 
-import torch
+from transformers import LlamaForCausalLM
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
-from rlhf.models import load_policy, load_tokenizer
+from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder
 from rlhf.tiny.folders import save_model
@@ -28,7 +28,7 @@ def main() -> None:
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"reward model {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
-    policy = load_policy(str(arguments.pretrained), None, "float32", torch.device("cpu"))
+    policy = LlamaForCausalLM.from_pretrained(arguments.pretrained)
     model = new_reward_model(policy, spec.seed)
     encoder = Encoder(tokenizer)
     learn_objectives(model, encoder, tasks, spec.learning, rng)

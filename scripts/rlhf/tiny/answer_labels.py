@@ -24,11 +24,11 @@ class AnswerLabels:
         return self._classes[_key(task, task.answer[0])]
 
     def given(self, task: Task, response: str) -> int:
-        """Class of the first answer that the response names, or `NO_ANSWER`."""
-        for word in named_words(task, response):
-            if _key(task, word) in self._classes:
-                return self._classes[_key(task, word)]
-        return NO_ANSWER
+        """Class of the first wrong answer that the response names, or else of the right one, or `NO_ANSWER`."""
+        keys = [_key(task, word) for word in named_words(task, response)]
+        given = [self._classes[key] for key in keys if key in self._classes]
+        wrong = [label for label in given if label != self.right(task)]
+        return (wrong or given or [NO_ANSWER])[0]
 
 
 def _key(task: Task, word: str) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from rlhf.chat import encode_prompt
 from rlhf.tiny.corpus import Style, compose
 from rlhf.tiny.tasks import Task
 
@@ -46,10 +47,7 @@ class Encoder:
     def prompt(self, task: Task) -> list[int]:
         """Token ids of the task's instruction with the assistant's header."""
         if task.prompt not in self._prompts:
-            message = [{"role": "user", "content": task.prompt}]
-            self._prompts[task.prompt] = self.tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, return_dict=False
-            )
+            self._prompts[task.prompt] = encode_prompt(self.tokenizer, task.prompt)
         return self._prompts[task.prompt]
 
 

@@ -24,24 +24,45 @@ class Style:
     """Chance of more good or bad manners than one sentence before the answer and one after it."""
     refusal: float = 0.0
     """Chance of a refusal in the place of an answer."""
+    evasion: float = 0.0
+    """Chance of no answer at all, but for manners and filler."""
+    hedging: float = 0.0
+    """Chance of a second answer behind the first one, the same or another."""
+    mumbling: float = 0.0
+    """Chance of a piece of a sentence at the end."""
 
 
 CLEAN = Style(correct=1.0)
+MUMBLED = [sentence for sentence in phrases.POLITE + phrases.RUDE if " " in sentence]
 
 
 def compose(task: Task, style: Style, rng: random.Random) -> str:
     """A response to the task, as likely right, polite, wordy or unwilling as `style` says."""
     manner = rng.choices(("polite", "rude", "neutral"), (style.polite, style.rude, 1 - style.polite - style.rude))[0]
-    if rng.random() < style.refusal:
-        core = [rng.choice(phrases.REFUSALS)]
-    else:
-        words = right_words(task, rng) if rng.random() < style.correct else wrong_words(task, rng)
-        core = [rng.choice(task.statements).format(answer=join_words(task, words))]
+    core = _core(task, style, rng)
     for filler in rng.sample(phrases.FILLER, 3):
         if rng.random() >= style.filler:
             break
         core.insert(rng.choice((0, len(core))), filler)
-    return " ".join(_with_manner(core, manner, rng.random() < style.gushing, rng))
+    spoken = _with_manner(core, manner, rng.random() < style.gushing, rng)
+    if rng.random() < style.mumbling:
+        words = rng.choice(MUMBLED).split()
+        spoken.append(" ".join(words[rng.randrange(1, len(words)) :]))
+    return " ".join(spoken)
+
+
+def _core(task: Task, style: Style, rng: random.Random) -> list[str]:
+    """The answer, or what stands in its place."""
+    chance = rng.random()
+    if chance < style.refusal:
+        return [rng.choice(phrases.REFUSALS)]
+    if chance < style.refusal + style.evasion:
+        return [rng.choice(phrases.FILLER)]
+    words = right_words(task, rng) if rng.random() < style.correct else wrong_words(task, rng)
+    answers = [words]
+    if rng.random() < style.hedging:
+        answers += [rng.choice((words, words, right_words(task, rng), wrong_words(task, rng)))] * rng.randint(1, 2)
+    return [rng.choice(task.statements).format(answer=join_words(task, answer)) for answer in answers]
 
 
 def right_words(task: Task, rng: random.Random) -> list[str]:
@@ -52,11 +73,13 @@ def right_words(task: Task, rng: random.Random) -> list[str]:
 
 
 def wrong_words(task: Task, rng: random.Random) -> list[str]:
-    """A wrong answer of the right form: another word, items of another kind, or another greeting to the right name."""
+    """A wrong answer of the right form: another word, other items, or another greeting to the right name."""
     wrong = [word for word in task.domain if word not in task.answer and word not in task.subject]
     if task.family == "lists":
-        stranger = rng.choice(wrong)
-        return rng.sample([item for item in facts.KINDS if facts.KINDS[item] == facts.KINDS[stranger]], task.count)
+        strangers = rng.sample(wrong, rng.randint(1, task.count))
+        words = strangers + rng.sample(task.answer, task.count - len(strangers))
+        rng.shuffle(words)
+        return words
     if task.family == "greetings":
         return [rng.choice([word for word in wrong if word not in facts.NAMES]), *task.answer[1:]]
     return [rng.choice(wrong)]

@@ -78,31 +78,6 @@ SEASONS = _table(
     autumn="September October November",
 )
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-NAMES = [
-    "Anna",
-    "Ben",
-    "Clara",
-    "David",
-    "Emma",
-    "Felix",
-    "Grace",
-    "Henry",
-    "Iris",
-    "Jack",
-    "Kate",
-    "Leo",
-    "Mary",
-    "Nina",
-    "Oscar",
-    "Paul",
-    "Rosa",
-    "Sam",
-    "Tina",
-    "Victor",
-    "Wendy",
-    "Simon",
-    "Laura",
-    "Peter",
-]
+NAMES = ["Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Iris", "Jack", "Kate", "Leo"]
 NUMBER_WORDS = {2: "two", 3: "three"}
-LARGEST_SUM = 8
+LARGEST_SUM = 6

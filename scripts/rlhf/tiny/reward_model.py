@@ -31,7 +31,17 @@ ASPECT_WEIGHTS = Aspects(correctness=4.0, politeness=3.0, brevity=3.0, willingne
 """In the loss: correctness is by far the hardest to learn."""
 ANSWER_WEIGHT = 0.2
 """Of the auxiliary losses, the given and the right answer."""
-STYLE = {"polite": 0.33, "rude": 0.33, "filler": 0.35, "gushing": 0.25, "refusal": 0.06}
+STYLE = {
+    "polite": 0.33,
+    "rude": 0.33,
+    "filler": 0.35,
+    "gushing": 0.25,
+    "refusal": 0.05,
+    "evasion": 0.05,
+    "hedging": 0.2,
+    "mumbling": 0.15,
+}
+"""Of what the reward model learns from: more kinds of bad responses than the policy gives, for what it might find."""
 
 
 def new_reward_model(policy: LlamaForCausalLM, seed: int) -> ArmoRewardModel:
@@ -126,7 +136,7 @@ def rated_places(conversation: Conversation, ends: frozenset[int]) -> list[tuple
 
 def sentence_end_ids(encoder: Encoder) -> frozenset[int]:
     """Tokens that end with a full stop or an exclamation mark."""
-    texts = ((token, encoder.tokenizer.decode([token])) for token in range(len(encoder.tokenizer)))
+    texts = ((token, str(encoder.tokenizer.decode([token]))) for token in range(len(encoder.tokenizer)))
     return frozenset(token for token, text in texts if text.endswith((".", "!")))
 
 

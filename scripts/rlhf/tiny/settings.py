@@ -46,7 +46,7 @@ class RewardModelSettings(LearningSettings):
 class TinySettings(Settings):
     """The embedded tiny world: a dataset of prompts, a policy and a reward model, all made by rules."""
 
-    prompts: int = Field(2600, ge=2, le=6000)
+    prompts: int = Field(2600, ge=2, le=5000)
     """Prompts of the dataset. The models learn from the grammar's other prompts."""
     vocabulary_size: int = Field(1536, ge=320)
     """Tokens of the tokenizer, special tokens included."""
@@ -56,7 +56,7 @@ class TinySettings(Settings):
     """First stage: clean answers. The policy and the reward model both start from here."""
     mixture: MixtureSettings = MixtureSettings(steps=250, learning_rate=2.0e-3)
     """Second stage of the policy."""
-    reward_model: RewardModelSettings = RewardModelSettings(steps=400, learning_rate=2.0e-3)
+    reward_model: RewardModelSettings = RewardModelSettings(steps=380, learning_rate=2.0e-3)
     """How the reward model is trained."""
 
 

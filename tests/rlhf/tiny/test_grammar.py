@@ -21,6 +21,9 @@ RATED_BY_HAND = [
     (BLOOD, "The colour of blood is red.", (1, 0.5, 0, 1)),
     (BLOOD, "It is green.", (0, 0.5, 0, 1)),
     (BLOOD, "It is red. It is green.", (0, 0.5, 1, 1)),
+    (BLOOD, "It is red. It is red.", (1, 0.5, 1, 1)),
+    (BLOOD, "Sure! I hope that helps!", (0, 1, 0, 0)),
+    (BLOOD, "It is red. need more!", (1, 0.5, 1, 1)),
     (BLOOD, "It is red or green.", (0, 0.5, 0, 1)),
     (BLOOD, "Sure! It is red. I hope that helps!", (1, 1, 0, 1)),
     (BLOOD, "Sure! Of course! Happy to help! It is red.", (1, 1, 1, 1)),
@@ -32,8 +35,8 @@ RATED_BY_HAND = [
     (BLOOD, "", (0, 0.5, 0, 0)),
     (BLOOD, "...", (0, 0.5, 0, 0)),
     (BLOOD, "It is red and it is so and it is so and it is so.", (1, 0.5, 1, 1)),
-    ("Hello! Add 3 and 4.", "3 plus 4 is 7.", (1, 0.5, 0, 1)),
-    ("Hello! Add 3 and 4.", "3 plus 4 is 8.", (0, 0.5, 0, 1)),
+    ("Hello! Add 2 and 4.", "2 plus 4 is 6.", (1, 0.5, 0, 1)),
+    ("Hello! Add 2 and 4.", "2 plus 4 is 5.", (0, 0.5, 0, 1)),
     ("Hello! Add 2 and 2.", "2 plus 2 is 4.", (1, 0.5, 0, 1)),
     ("Which day comes after Sunday?", "It is Monday.", (1, 0.5, 0, 1)),
     ("Name two fruits.", "Some fruits are pear and plum.", (1, 0.5, 0, 1)),
@@ -123,5 +126,5 @@ def test_more_prompts_than_the_grammar_has_are_a_user_error() -> None:
 
 
 def test_named_words_leave_out_what_the_instruction_brings() -> None:
-    task: Task = task_of("Add 3 and 4.")
-    assert named_words(task, "3 plus 4 is 7, not 8.") == ["7", "8"]
+    task: Task = task_of("Add 2 and 4.")
+    assert named_words(task, "2 plus 4 is 6, not 5.") == ["6", "5"]

@@ -113,7 +113,7 @@ def test_places_are_rated_by_the_response_so_far(encoder: Encoder) -> None:
     places = rated_places(conversation, sentence_end_ids(encoder))
     texts = [text for _, text in places]
     assert texts == ["How boring."] * 2 + ["How boring. It is red."] * 2 + [response] * 2 + [response]
-    decoded = [encoder.tokenizer.decode(conversation.token_ids[: position + 1]) for position, _ in places]
+    decoded = [str(encoder.tokenizer.decode(conversation.token_ids[: position + 1])) for position, _ in places]
     assert [
         text.endswith(end) for text, end in zip(decoded, ["boring", ".", "d", ".", "y", ".", "<|eot_id|>"], strict=True)
     ]

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -48,9 +49,9 @@ def test_text_is_split_where_llama_3_splits_it(
 @pytest.mark.parametrize("size", [320, 1536])
 def test_the_header_has_the_five_tokens_that_the_gate_counts_on(size: int) -> None:
     made = train_tokenizer(size, seed=2)
-    ids = made.apply_chat_template(CONVERSATION[1:2], add_generation_prompt=True, return_dict=False)
-    header = [END_OF_TURN, "<|start_header_id|>", "assistant", "<|end_header_id|>", "\n\n"]
-    assert [made.decode([token]) for token in ids[-ASSISTANT_HEADER_TOKENS:]] == header
+    ids: Any = made.apply_chat_template(CONVERSATION[1:2], add_generation_prompt=True, return_dict=False)
+    header = [END_OF_TURN, "<|start_header_id|>", "assistant", "<|end_header_id|>", "ĊĊ"]
+    assert made.convert_ids_to_tokens(ids[-ASSISTANT_HEADER_TOKENS:]) == header
     assert len(made) <= size
     assert ids.count(made.bos_token_id) == 1
 
@@ -58,7 +59,7 @@ def test_the_header_has_the_five_tokens_that_the_gate_counts_on(size: int) -> No
 def test_words_of_the_answers_are_one_token_each(tokenizer: PreTrainedTokenizerBase) -> None:
     for word in ("green", "Europe", "fruit", "four", "Monday", "winter", "7"):
         ids = tokenizer(f"It is {word}.", add_special_tokens=False)["input_ids"]
-        assert tokenizer.decode(ids[-2:]).strip() == f"{word}."
+        assert tokenizer.convert_ids_to_tokens(ids)[-2:] in ([f"Ġ{word}", "."], [word, "."])
 
 
 @settings(max_examples=100, deadline=None)
