@@ -51,3 +51,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if os.environ.get("FAIL_ON_SKIP") and reporter and reporter.stats.get("skipped") and exitstatus == 0:
         reporter.write_line("FAIL_ON_SKIP is set, and tests were skipped: see the reasons above", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist a file's tests share a worker and its fixtures; the workflow, the longest, goes first."""
+
+    def group(item: pytest.Item) -> str:
+        marker = item.get_closest_marker("xdist_group")
+        return str(marker.args[0]) if marker else str(item.path)
+
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: (group(item) != "micro", group(item) != "real data"))
