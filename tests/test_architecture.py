@@ -14,7 +14,16 @@ SCRIPTS = REPOSITORY / "scripts"
 LIBRARY = sorted((SCRIPTS / "rlhf").rglob("*.py"))
 SOURCES = sorted(
     path
-    for pattern in ("scripts/**/*.py", "tests/**/*.py", "config/*.py", "rules/*.smk", "Snakefile")
+    for pattern in (
+        "scripts/**/*.py",
+        "tests/**/*.py",
+        "config/*.*",
+        "rules/*.smk",
+        "envs/*",
+        "*.md",
+        "*file",
+        "*.toml",
+    )
     for path in REPOSITORY.glob(pattern)
 )
 

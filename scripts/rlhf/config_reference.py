@@ -40,8 +40,8 @@ def reference() -> str:
 
 
 def schema() -> str:
-    """The text of `config/schema.json`."""
-    return json.dumps(Experiment.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    """The text of `config/schema.json`, on one line: it is read by editors alone."""
+    return json.dumps(Experiment.model_json_schema(), ensure_ascii=False) + "\n"
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -59,7 +59,7 @@ def _section(title: str, model: type[BaseModel], prefix: str) -> str:
     heading = f"## {title}" + (f" ({tag})" if tag else "")
     rows = [_row(name, field) for name, field in model.model_fields.items()]
     table = ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
-    return "\n".join([heading, "", _one_line(model.__doc__ or ""), "", *table, ""])
+    return "\n".join([heading, _one_line(model.__doc__ or ""), "", *table, ""])
 
 
 def _row(name: str, field: FieldInfo) -> str:
