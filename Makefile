@@ -21,7 +21,7 @@ test: .venv/development  ## linters, types and tests
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 config-reference: .venv/embedded  ## write config/README.md and config/schema.json from the settings classes
 	$(BIN)/python config/generate.py

@@ -5,34 +5,46 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from workflow import Project, copy_project
 
 
 @pytest.fixture(scope="session")
-def finished_micro(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project in which the micro experiment has run. Do not edit: use `micro`."""
-    project = copy_project(tmp_path_factory.mktemp("micro"))
-    project.run()
-    return project
+def finished_micro(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    """A copy of the project in which the micro experiment has run, one for all workers. Nobody edits it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished-micro"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            copy_project(folder).run()
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def editable_micro(finished_micro: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of it, Snakemake's records included."""
+    folder = tmp_path_factory.mktemp("editable") / "project"
+    shutil.copytree(finished_micro.folder, folder)
+    return Project(folder)
 
 
 @pytest.fixture
-def micro(finished_micro: Project) -> Iterator[Project]:
-    """The finished micro experiment; sources and configuration are restored after the test, results must not change."""
-    kept = finished_micro.folder.with_name("kept")
+def micro(editable_micro: Project) -> Iterator[Project]:
+    """The finished micro experiment to plan with; sources and configuration are restored after the test."""
+    kept = editable_micro.folder.with_name("kept")
     for name in ("config", "scripts", "rules"):
-        shutil.copytree(finished_micro.folder / name, kept / name, dirs_exist_ok=True)
+        shutil.copytree(editable_micro.folder / name, kept / name)
     try:
-        yield finished_micro
+        yield editable_micro
     finally:
         for name in ("config", "scripts", "rules"):
-            shutil.rmtree(finished_micro.folder / name)
-            shutil.copytree(kept / name, finished_micro.folder / name)
+            shutil.rmtree(editable_micro.folder / name)
+            shutil.copytree(kept / name, editable_micro.folder / name)
         shutil.rmtree(kept)
 
 
 @pytest.fixture
 def scratch_micro(finished_micro: Project, tmp_path: Path) -> Project:
-    """A copy of the finished micro experiment, Snakemake's records included, in which a test may run jobs."""
-    shutil.copytree(finished_micro.folder, tmp_path / "project", symlinks=True)
+    """A copy of the finished micro experiment in which a test may run jobs."""
+    shutil.copytree(finished_micro.folder, tmp_path / "project")
     return Project(tmp_path / "project")

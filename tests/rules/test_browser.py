@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from workflow import Project
 
-pytestmark = pytest.mark.xdist_group("micro")
-
 FLAGS = [
     "--headless",
     "--disable-gpu",

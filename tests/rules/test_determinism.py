@@ -5,11 +5,8 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 from test_reruns import patch
 from workflow import Project, copy_project
-
-pytestmark = pytest.mark.xdist_group("micro")
 
 COMPARED = (
     "prompts.parquet",

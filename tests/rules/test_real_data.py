@@ -12,8 +12,6 @@ from rlhf.logprobs import LOGPROBS
 from rlhf.pairs import PAIRS
 from rlhf.training import TRAINING
 
-pytestmark = pytest.mark.xdist_group("real data")
-
 PARTS = [f"train-{index:03d}" for index in range(4)]
 CONFIG = {
     "experiment": "real",

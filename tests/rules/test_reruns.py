@@ -23,8 +23,6 @@ STOPPING = {"environments"}
 SNAKEMAKE_RECORD = ".snakemake_timestamp"
 """Snakemake's own file in folders that rules make: it says when the folder was made."""
 
-pytestmark = pytest.mark.xdist_group("micro")
-
 
 def keys_of(annotation: Any, prefix: str = "") -> Iterator[str]:
     """The keys that hold values, unions of sections flattened: `rewards.model`, `variants.<name>.loss.eta`."""

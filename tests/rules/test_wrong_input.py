@@ -56,7 +56,6 @@ def test_wrong_input_stops_before_the_first_job(case: str, project: Project) -> 
         assert words in output
 
 
-@pytest.mark.xdist_group("micro")
 def test_splits_that_meet_stop_at_the_start_where_the_prompts_are_known(micro: Project) -> None:
     output = stopped(micro, {"prompts.train": 15})
     assert "there are 16 prompts" in output

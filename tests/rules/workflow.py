@@ -56,6 +56,8 @@ class Project:
 
 
 def copy_project(folder: Path) -> Project:
+    """Copy the project's files into `folder`, which need not be there."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         source = REPOSITORY / name
         if source.is_dir():
