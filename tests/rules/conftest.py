@@ -16,7 +16,9 @@ def finished_micro(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
     folder = (base if worker_id == "master" else base.parent) / "finished-micro"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            copy_project(folder).run()
+            running = copy_project(folder.with_name("running-micro"))
+            running.run()
+            running.folder.rename(folder)
     return Project(folder)
 
 

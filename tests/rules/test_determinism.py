@@ -26,7 +26,7 @@ def digest(path: Path) -> str:
 
 def test_one_core_and_two_cores_in_two_folders_give_equal_bytes(finished_micro: Project, tmp_path: Path) -> None:
     other = copy_project(tmp_path)
-    other.run("--cores", "1", "results/micro/rebel-1/checkpoint")
+    other.run("results/micro/rebel-1/checkpoint", "--cores", "1")
     results = [project.folder / "results/micro" for project in (finished_micro, other)]
     different = [name for name in COMPARED if digest(results[0] / name) != digest(results[1] / name)]
     assert different == []

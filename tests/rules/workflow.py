@@ -24,7 +24,9 @@ class Project:
     folder: Path
 
     def snakemake(self, *arguments: str, configfile: str = "config/micro.yaml") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", configfile, *arguments]
+        command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", configfile]
+        if "--cores" not in arguments:
+            command += ["--cores", "2"]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment)
 
