@@ -62,6 +62,8 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
         raise UserError(f"no tokenizer can be loaded from {name!r}: {error}") from error
+    # It would be saved with the tokenizer, and is not its own: HF_HUB_OFFLINE sets it.
+    tokenizer.init_kwargs.pop("local_files_only", None)
     if not tokenizer.chat_template:
         raise UserError(f"the tokenizer of {name!r} has no chat template; use an instruction-tuned model")
     return tokenizer

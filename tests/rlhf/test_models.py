@@ -1,6 +1,9 @@
 """Which model is loaded, and from where."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rlhf.errors import UserError
 from rlhf.models import ModelSource, Precision, load_policy, load_tokenizer, model_location, resolved_revision
 from small_tokenizers import small_tokenizer
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def test_folder_of_the_flag_comes_before_the_spec(policy_folder: Path) -> None:
@@ -77,3 +82,16 @@ def test_revision_of_a_folder_is_none_and_of_the_hub_the_commit(
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert resolved_revision("owner/model", None) == commit
     assert resolved_revision("owner/model", commit) == commit
+
+
+def test_a_saved_tokenizer_does_not_depend_on_being_offline(policy_folder: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from rlhf.models import load_tokenizer; load_tokenizer(sys.argv[1]).save_pretrained(sys.argv[2])"
+    )
+    saved = []
+    for offline in ("0", "1"):
+        target = tmp_path / offline
+        environment = {**os.environ, "HF_HUB_OFFLINE": offline, "PYTHONPATH": str(SCRIPTS)}
+        subprocess.run([sys.executable, "-c", code, str(policy_folder), str(target)], check=True, env=environment)
+        saved.append((target / "tokenizer_config.json").read_text())
+    assert saved[0] == saved[1]
