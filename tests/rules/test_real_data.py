@@ -21,20 +21,20 @@ CONFIG = {
     "prompts": {
         "dataset": "responses.parquet",
         "train": 800,
-        "test": 2,
+        "test": 1,
         "part_size": 200,
         "max_tokens": 1024,
         "per_iteration": 1,
     },
     "responses": {
         "engine": "transformers",
-        "max_tokens": 600,
+        "max_tokens": 400,
         "precision": "float32",
         "imported": {"dataset": "responses.parquet"},
     },
     "rewards": {"kind": "function", "function": "my_rewards:checksum"},
     "logprobs": {"precision": "float32"},
-    "pairs": {"min_margin": 0.9},  # leaves one pair in twelve: a vocabulary of 128,256 takes its time on a CPU
+    "pairs": {"min_margin": 0.8},  # leaves few pairs to train on: a vocabulary of 128,256 takes its time on a CPU
     "training": {"batch_size": 4, "learning_rate": 1.0e-4},
     "variants": {"dpo": {"loss": {"name": "dpo", "beta": 0.1}}},
     "hardware": {
@@ -86,7 +86,7 @@ def test_imported_responses_go_through_pairs_logprobs_and_training(
         rows = PAIRS.read(tmp_path / path).to_pylist()
         assert counts["prompts"] == 200 == counts["pairs"] + sum(counts["dropped"].values())
         assert counts["pairs"] == len(rows) > 5
-        assert counts["dropped"]["below_margin"] > 100
+        assert counts["dropped"]["below_margin"] > 20
         for row in rows:
             assert row["prompt_token_ids"].count(128000) == 1
             assert row["prompt_token_ids"][-1] == 271
