@@ -18,7 +18,7 @@ from rlhf.parts import part_rows
 from rlhf.prompts import CollectSpec, check_split_sizes
 from rlhf.report.settings import ReportSpec
 from rlhf.responses import GenerateSpec, ImportSpec
-from rlhf.rewards import ArmoSettings, FunctionSettings, ScoreSpec
+from rlhf.rewards import ArmoSettings, ScoreSpec, scorer_modules
 from rlhf.settings import canonical_json
 from rlhf.source_digest import source_digest
 from rlhf.sources import local_fingerprint, model_source, refuse_conda_for_embedded, require_conda
@@ -98,10 +98,6 @@ def rows(part):
 
 def scorer_folder(scorer):
     return made_by_rule(scorer.model) if isinstance(scorer, ArmoSettings) else []
-
-
-def scorer_modules(scorer):
-    return [scorer.function.split(":")[0]] if isinstance(scorer, FunctionSettings) else []
 
 
 def score_spec(part, scorer):

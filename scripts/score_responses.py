@@ -12,7 +12,7 @@ from rlhf.parts import read_part
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
 from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS, FunctionSettings, ScoreSpec
+from rlhf.rewards import REWARDS, FunctionSettings, ScoreSpec, scorer_modules
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     ]
     model = {"reward_model": arguments.reward_model} if arguments.reward_model else {}
     inputs = {"prompts": arguments.prompts, "responses": arguments.responses, **model}
-    origin = provenance(__file__, spec, inputs, scorer_modules(spec), **facts)
+    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer), **facts)
     REWARDS.write(arguments.output, rows, origin)
 
 
@@ -76,10 +76,6 @@ def compute_scores(
         "objectives": list(model.objective_names),
         "model_revision": resolved_revision(name, revision),
     }
-
-
-def scorer_modules(spec: ScoreSpec) -> list[str]:
-    return [spec.scorer.function.split(":")[0]] if isinstance(spec.scorer, FunctionSettings) else []
 
 
 if __name__ == "__main__":

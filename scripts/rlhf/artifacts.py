@@ -15,6 +15,8 @@ from rlhf.errors import UserError
 from rlhf.settings import canonical_json
 
 METADATA_KEY = b"rlhf"
+TOKEN_IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+"""Type of a column of token ids."""
 
 
 class ArtifactError(UserError):

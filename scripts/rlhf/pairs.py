@@ -5,11 +5,9 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
-from rlhf.artifacts import Artifact
+from rlhf.artifacts import TOKEN_IDS, Artifact
 from rlhf.parts import Rows
 from rlhf.settings import Settings
-
-TOKEN_IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 
 
 class PairSettings(Settings):

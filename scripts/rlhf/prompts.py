@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from rlhf.artifacts import Artifact, count_rows, read_provenance
+from rlhf.artifacts import TOKEN_IDS, Artifact, count_rows, read_provenance
 from rlhf.errors import UserError
 from rlhf.models import ModelSource
 from rlhf.settings import Settings
@@ -69,7 +69,7 @@ PROMPTS = Artifact(
         [
             pa.field("prompt_id", pa.string(), nullable=False),
             pa.field("prompt", pa.string(), nullable=False),
-            pa.field("prompt_token_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False),
+            pa.field("prompt_token_ids", TOKEN_IDS, nullable=False),
         ]
     ),
     key=("prompt_id",),

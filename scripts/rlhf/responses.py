@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from rlhf.artifacts import Artifact
+from rlhf.artifacts import TOKEN_IDS, Artifact
 from rlhf.models import ModelSource, Precision
 from rlhf.parts import Rows
 from rlhf.settings import Settings
@@ -99,7 +99,7 @@ RESPONSES = Artifact(
             pa.field("prompt_id", pa.string(), nullable=False),
             pa.field("draw", pa.int32(), nullable=False),
             pa.field("response", pa.string(), nullable=False),
-            pa.field("response_token_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False),
+            pa.field("response_token_ids", TOKEN_IDS, nullable=False),
             pa.field("finish_reason", pa.string(), nullable=False),
             pa.field("seed", pa.int64(), nullable=False),
         ]

@@ -39,6 +39,11 @@ class FunctionSettings(Settings):
 RewardSettings = Annotated[ArmoSettings | FunctionSettings, Field(discriminator="kind")]
 
 
+def scorer_modules(scorer: ArmoSettings | FunctionSettings) -> list[str]:
+    """The modules that a scorer names: their code is part of what makes its scores."""
+    return [scorer.function.split(":")[0]] if isinstance(scorer, FunctionSettings) else []
+
+
 class ScoreSpec(Settings):
     """What `score_responses` and `judge_responses` read."""
 
