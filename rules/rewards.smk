@@ -1,18 +1,22 @@
 # rewards: the training reward of every response. judgements: the evaluation's judge on the test responses.
 
 
+# Where one scorer's scores go: they are the rewards, or one of several that are combined.
+SCORES = "scores/{scorer}" if COMBINED else "rewards"
+
+
 rule score_responses:
-    """Score the responses of a part with the reward model or function of the experiment."""
+    """Score the responses of a part with a reward model or function of the experiment."""
     input:
         prompts=f"{RESULTS}/prompts.parquet",
         responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
-        reward_model=scorer_folder(EXPERIMENT.rewards),
+        reward_model=lambda wildcards: scorer_folder(scorer_of(wildcards)),
     output:
-        f"{RESULTS}/{{policy}}/rewards/{{part}}.parquet",
+        f"{RESULTS}/{{policy}}/{SCORES}/{{part}}.parquet",
     log:
-        f"{LOGS}/score_responses/{{policy}}/{{part}}.log",
+        f"{LOGS}/score_responses/{{policy}}/{SCORES}/{{part}}.log",
     benchmark:
-        f"{BENCHMARKS}/score_responses/{{policy}}/{{part}}.tsv"
+        f"{BENCHMARKS}/score_responses/{{policy}}/{SCORES}/{{part}}.tsv"
     conda:
         "../envs/rebel.yaml"
     threads: HARDWARE.score_responses.threads
@@ -24,14 +28,82 @@ rule score_responses:
         mem_mb=HARDWARE.score_responses.mem_mb,
         runtime=HARDWARE.score_responses.runtime,
     params:
-        spec=lambda wildcards: score_spec(wildcards.part, EXPERIMENT.rewards),
-        code=code("score_responses", scorer_modules(EXPERIMENT.rewards)),
+        spec=lambda wildcards: score_spec(wildcards.part, scorer_of(wildcards)),
+        code=lambda wildcards: score_code(scorer_of(wildcards)),
     shell:
         """
         python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
             --responses {input.responses} --reward-model {input.reward_model} --gpus {resources.gpu_request} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
         """
+
+
+if COMBINED:
+
+    rule combine_rewards:
+        """Combine the scores of a part: the weighted mean, standardized by the scores of `base` in `train-000`."""
+        input:
+            scores=lambda wildcards: scores_of(wildcards.policy, wildcards.part),
+            reference_scores=scores_of("base", "train-000"),
+        output:
+            f"{RESULTS}/{{policy}}/rewards/{{part}}.parquet",
+        log:
+            f"{LOGS}/combine_rewards/{{policy}}/{{part}}.log",
+        benchmark:
+            f"{BENCHMARKS}/combine_rewards/{{policy}}/{{part}}.tsv"
+        conda:
+            "../envs/rebel.yaml"
+        threads: HARDWARE.combine_rewards.threads
+        resources:
+            mem_mb=HARDWARE.combine_rewards.mem_mb,
+            runtime=HARDWARE.combine_rewards.runtime,
+        params:
+            spec=combine_spec,
+            code=code("combine_rewards"),
+        shell:
+            """
+            python scripts/combine_rewards.py --spec {params.spec:q} --scores {input.scores} \
+                --reference-scores {input.reference_scores} --output {output} 2>{log}
+            """
+
+
+if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
+
+    if COMBINED:
+
+        ruleorder: import_rewards > combine_rewards
+
+    else:
+
+        ruleorder: import_rewards > score_responses
+
+    rule import_rewards:
+        """Take the rewards of imported responses from their dataset."""
+        input:
+            prompts=f"{RESULTS}/prompts.parquet",
+        output:
+            f"{RESULTS}/{{policy}}/rewards/{{part}}.parquet",
+        log:
+            f"{LOGS}/import_rewards/{{policy}}/{{part}}.log",
+        benchmark:
+            f"{BENCHMARKS}/import_rewards/{{policy}}/{{part}}.tsv"
+        wildcard_constraints:
+            policy="base",
+            part=r"train-\d+",
+        conda:
+            "../envs/rebel.yaml"
+        threads: HARDWARE.import_rewards.threads
+        resources:
+            mem_mb=HARDWARE.import_rewards.mem_mb,
+            runtime=HARDWARE.import_rewards.runtime,
+        params:
+            spec=import_rewards_spec,
+            code=code("import_rewards"),
+        shell:
+            """
+            python scripts/import_rewards.py --spec {params.spec:q} --prompts {input.prompts} --output {output} \
+                2>{log}
+            """
 
 
 if EXPERIMENT.evaluation.judge:
@@ -60,7 +132,7 @@ if EXPERIMENT.evaluation.judge:
             runtime=HARDWARE.judge_responses.runtime,
         params:
             spec=lambda wildcards: score_spec(wildcards.part, EXPERIMENT.evaluation.judge),
-            code=code("score_responses", scorer_modules(EXPERIMENT.evaluation.judge)),
+            code=score_code(EXPERIMENT.evaluation.judge),
         shell:
             """
             python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \

@@ -1,4 +1,4 @@
-"""Build the preference pairs of a part: of each prompt the best and the worst response."""
+"""Build the preference pairs of a part: two responses of each prompt, the chosen and the rejected."""
 
 import logging
 from pathlib import Path
@@ -26,7 +26,7 @@ def main() -> None:
         read_part(arguments.prompts, spec.rows),
         RESPONSES.read(arguments.responses),
         REWARDS.read(arguments.rewards),
-        spec.min_margin,
+        spec,
         responses_path=arguments.responses,
         rewards_path=arguments.rewards,
     )

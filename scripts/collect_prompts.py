@@ -1,13 +1,10 @@
 """Collect the prompts of a dataset: normalised, each once, short enough for the policy, ordered by hash."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from command_line import program_parser, read_spec, run
-from rlhf.dataset_files import is_local, open_file, open_hub, require_columns
+from rlhf.dataset_files import is_local, open_dataset, require_columns
 from rlhf.errors import UserError
 from rlhf.models import load_tokenizer, model_location, resolved_revision
 from rlhf.progress import track
@@ -15,9 +12,6 @@ from rlhf.prompt_collection import Collection, collect
 from rlhf.prompts import PROMPTS, CollectSpec, require_split_sizes
 from rlhf.provenance import provenance
 from rlhf.settings import canonical_json
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 
 def main() -> None:
@@ -30,18 +24,20 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, CollectSpec)
     model, model_revision = model_location(arguments.policy, spec.model)
-    local = arguments.dataset or (Path(spec.dataset) if spec.dataset and is_local(spec.dataset) else None)
+    name = arguments.dataset or spec.dataset
+    if name is None:
+        raise UserError("no dataset: give a file by --dataset, or `dataset` in --spec")
+    where = str(name)
 
     tokenizer = load_tokenizer(model, model_revision)
-    with open_dataset(local, spec) as (dataset, dataset_revision):
-        where = str(local or spec.dataset)
+    with open_dataset(name, spec.split, spec.revision) as (dataset, dataset_revision):
         require_columns(dataset, [spec.column], where)
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     logging.info("%s: %s", where, canonical_json(collection.counts))
     require_prompts(collection, arguments.train, arguments.test, where)
     inputs = {
-        **({"dataset": local} if local else {}),
+        **({"dataset": Path(name)} if is_local(where) else {}),
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
     origin = provenance(
@@ -53,18 +49,6 @@ def main() -> None:
         model_revision=resolved_revision(model, model_revision),
     )
     PROMPTS.write(arguments.output, collection.table, origin)
-
-
-@contextmanager
-def open_dataset(local: Path | None, spec: CollectSpec) -> "Iterator[tuple[Dataset, str | None]]":
-    """The rows, and the commit of the hub's repository that they come from, or None for a local file."""
-    if local is not None:
-        with open_file(local) as dataset:
-            yield dataset, None
-    elif spec.dataset is not None:
-        yield open_hub(spec.dataset, spec.split, spec.revision)
-    else:
-        raise UserError("no dataset: give a file by --dataset, or `dataset` in --spec")
 
 
 def require_prompts(collection: Collection, train: int, test: int, where: str) -> None:

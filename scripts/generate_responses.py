@@ -4,7 +4,7 @@ from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
-from rlhf.engines import Engine, Request, SamplingSettings
+from rlhf.engines import Engine, Request
 from rlhf.models import load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress
@@ -33,9 +33,8 @@ def main() -> None:
         for row in prompts
     ]
     engine = start_engine(spec, name, revision, arguments.gpus, arguments.threads, arguments.token_budget)
-    sampling = SamplingSettings(spec.temperature, spec.top_p, spec.max_tokens)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
-        completions = engine.sample(requests, sampling, progress)
+        completions = engine.sample(requests, progress)
     rows = response_rows(requests, completions, load_tokenizer(name, revision))
     inputs = {"prompts": arguments.prompts, **({"policy": arguments.policy} if arguments.policy else {})}
     RESPONSES.write(
@@ -51,10 +50,10 @@ def start_engine(
     if spec.engine == "vllm":
         from rlhf.engine_vllm import VllmEngine
 
-        return VllmEngine(name, revision, spec.precision, gpus)
+        return VllmEngine(name, revision, spec, gpus, threads)
     from rlhf.engine_transformers import TransformersEngine
 
-    return TransformersEngine(name, revision, spec.precision, device, token_budget)
+    return TransformersEngine(name, revision, spec, device, token_budget)
 
 
 if __name__ == "__main__":

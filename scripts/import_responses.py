@@ -1,49 +1,52 @@
-"""Import the responses to a part of the prompts from a local file with `prompt`, `response_0`, `response_1`, ..."""
+"""Import the responses to a part of the prompts from a dataset: `response_0`, `response_1`, ..., or a row for each."""
 
 import logging
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-from rlhf.dataset_files import open_file, require_columns
-from rlhf.imported_responses import check_responses, imported_rows, match_rows, response_columns
+from rlhf.dataset_files import is_local, open_dataset
+from rlhf.imported_responses import imported_rows, read_imported
 from rlhf.models import load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import track
 from rlhf.provenance import provenance
-from rlhf.responses import RESPONSES, ImportSpec
+from rlhf.responses import RESPONSES, ImportResponsesSpec
 from rlhf.settings import canonical_json
 
 
 def main() -> None:
-    parser = program_parser(__doc__, ImportSpec)
+    parser = program_parser(__doc__, ImportResponsesSpec)
     parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
     arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, ImportSpec)
+    spec = read_spec(arguments.spec, ImportResponsesSpec)
     model, model_revision = model_location(arguments.policy, spec.model)
 
     tokenizer = load_tokenizer(model, model_revision)
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()
-    names = response_columns(spec.draws)
-    with open_file(Path(spec.dataset)) as dataset:
-        require_columns(dataset, ["prompt", *names], spec.dataset)
-        matched = match_rows(dataset["prompt"], prompts, spec.dataset)
-        columns = dataset.select_columns(names)[matched]
-    check_responses(columns, matched, spec.dataset)
-    draws = track(zip(*(columns[name] for name in names), strict=True), len(prompts), "prompts", "imported responses")
-    rows = list(imported_rows(prompts, draws, tokenizer, spec.max_tokens))
+    with open_dataset(spec.dataset, spec.split, spec.revision) as (dataset, dataset_revision):
+        imported = read_imported(dataset, prompts, spec, spec.dataset, rewards=False)
+    total = sum(map(len, imported.draws))
+    rows = list(track(imported_rows(prompts, imported, tokenizer, spec.max_tokens), total, "responses", "imported"))
 
     truncated = sum(row["finish_reason"] == "length" for row in rows)
-    counts = {"prompts": len(prompts), "responses": len(rows), "truncated": truncated}
+    counts = {"prompts": len(prompts), "responses": len(rows), "truncated": truncated, **imported.counts}
     logging.info("%s: %s", spec.dataset, canonical_json(counts))
     inputs = {
         "prompts": arguments.prompts,
-        "dataset": Path(spec.dataset),
+        **({"dataset": Path(spec.dataset)} if is_local(spec.dataset) else {}),
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
-    commit = resolved_revision(model, model_revision)
-    RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs, counts=counts, model_revision=commit))
+    origin = provenance(
+        __file__,
+        spec,
+        inputs,
+        counts=counts,
+        dataset_revision=dataset_revision,
+        model_revision=resolved_revision(model, model_revision),
+    )
+    RESPONSES.write(arguments.output, rows, origin)
 
 
 if __name__ == "__main__":

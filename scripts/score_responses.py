@@ -1,6 +1,8 @@
 """Score the responses of a part with a reward model or a function; also the program of `judge_responses`."""
 
+import logging
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from rlhf.parts import read_part
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
 from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS, FunctionSettings, ScoreSpec, scorer_modules
+from rlhf.rewards import REWARDS, FunctionSettings, ScoreSpec, reward_counts, scorer_modules
+from rlhf.settings import canonical_json
 
 
 def main() -> None:
@@ -45,14 +48,18 @@ def main() -> None:
         }
         for response, score in zip(responses, scores, strict=True)
     ]
+    counts = reward_counts(rows)
+    logging.log(
+        logging.WARNING if counts["invalid"] else logging.INFO, "%s: %s", arguments.output, canonical_json(counts)
+    )
     model = {"reward_model": arguments.reward_model} if arguments.reward_model else {}
     inputs = {"prompts": arguments.prompts, "responses": arguments.responses, **model}
-    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer), **facts)
+    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer), counts=counts, **facts)
     REWARDS.write(arguments.output, rows, origin)
 
 
 def compute_scores(
-    spec: ScoreSpec, conversations: list[tuple[str, str]], arguments: Any, progress: Progress
+    spec: ScoreSpec, conversations: list[tuple[str, str]], arguments: Namespace, progress: Progress
 ) -> tuple[list[Score], dict[str, Any]]:
     """The scores in order, and facts for the provenance."""
     if isinstance(spec.scorer, FunctionSettings):
@@ -61,19 +68,18 @@ def compute_scores(
         scores = score_by_function(function, [p for p, _ in conversations], [r for _, r in conversations])
         progress.advance(len(scores))
         return scores, {}
-    import torch  # a function does not need to wait for it
-
-    from rlhf.armo import ArmoRewardModel
-    from rlhf.armo_scoring import score_by_armo
-    from rlhf.device import granted_device
+    from rlhf.device import granted_device  # a function does not need to wait for torch
+    from rlhf.reward_models import load_reward_model
+    from rlhf.reward_scoring import score_conversations
 
     name, revision = model_location(arguments.reward_model, spec.model)
     device = granted_device(arguments.gpus, arguments.threads)
-    model = ArmoRewardModel.from_folder_or_hub(name, revision, getattr(torch, spec.scorer.precision), device)
     tokenizer = load_tokenizer(name, revision)
-    scores = score_by_armo(model, tokenizer, conversations, spec.scorer.max_tokens, arguments.token_budget, progress)
+    reward = load_reward_model(spec.scorer, name, revision, tokenizer, device)
+    max_tokens = min(spec.scorer.max_tokens, reward.longest)
+    scores = score_conversations(reward, device, tokenizer, conversations, max_tokens, arguments.token_budget, progress)
     return scores, {
-        "objectives": list(model.objective_names),
+        "objectives": list(reward.objective_names),
         "model_revision": resolved_revision(name, revision),
     }
 

@@ -53,7 +53,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files go first: they set how long two workers take."""
-    longest = ["test_reruns.py", "test_real_data.py", "test_determinism.py", "test_tiny_programs.py"]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files go first: they set how long two workers take. Tests marked `gpu` go where there is none."""
+    longest = ["test_vllm.py", "test_reruns.py", "test_real_data.py", "test_determinism.py", "test_tiny_programs.py"]
     items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
+    for_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if for_gpu and not _has_gpu():
+        items[:] = [item for item in items if item not in for_gpu]
+        config.hook.pytest_deselected(items=for_gpu)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedModel,
+)
 
 from rlhf.armo import ArmoRewardModel
 from rlhf.chat import encode_prompt
@@ -71,6 +77,17 @@ def save_small_reward_model(folder: Path, seed: int = 3) -> Path:
     small_reward_model(len(tokenizer), seed).save(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_small_classifier(folder: Path, tokenizer: Any, labels: int = 1) -> LlamaForSequenceClassification:
+    """A random sequence classifier with its tokenizer."""
+    torch.manual_seed(4)
+    config = _configuration(len(tokenizer), 0.25)
+    config.num_labels, config.pad_token_id = labels, len(tokenizer) - 1
+    model = LlamaForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
 
 
 def write_prompts(path: Path, count: int) -> list[dict[str, Any]]:

@@ -25,13 +25,36 @@ PHI = (  # the last turn of a conversation is closed twice
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
 )
+LLAMA31 = (  # a system turn with the dates comes first, whether or not there is a system message
+    "{% if messages[0]['role'] == 'system' %}{% set system, turns = messages[0]['content'] | trim, messages[1:] %}"
+    "{% else %}{% set system, turns = '', messages %}{% endif %}"
+    "{% set today = strftime_now('%d %b %Y') if strftime_now is defined else '26 Jul 2024' %}"
+    "{{ bos_token + '<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n' }}"
+    "{{ 'Today Date: ' + today + '\n\n' + system + '<|eot_id|>' }}{% for turn in turns %}"
+    "{{ '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\n\n' + turn['content'] | trim + '<|eot_id|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+QWEN = (  # its own system message where there is none
+    "{% if messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are Qwen, a helpful assistant.<|im_end|>\n' }}{% endif %}" + CHATML
+)
+MISTRAL = (  # the system message stands before the first question, and a space before every answer
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'system' %}"
+    "{{ '[INST] ' + message['content'] + '\n\n' }}{% elif message['role'] == 'user' %}"
+    "{{ ('' if loop.index0 and loop.previtem['role'] == 'system' else '[INST] ') + message['content'] + '[/INST]' }}"
+    "{% else %}{{ ' ' + message['content'] | trim + eos_token }}{% endif %}{% endfor %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}"
+    "{{ message['content'] | trim + '<end_of_turn>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+LLAMA3_SPECIALS = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 FORMS: dict[str, tuple[str, list[str], str | None, str]] = {
-    "llama3": (
-        LLAMA3,
-        ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
-        "<|begin_of_text|>",
-        "<|eot_id|>",
-    ),
+    "llama3": (LLAMA3, LLAMA3_SPECIALS, "<|begin_of_text|>", "<|eot_id|>"),
+    "llama31": (LLAMA31, LLAMA3_SPECIALS, "<|begin_of_text|>", "<|eot_id|>"),
     "chatml": (CHATML, ["<|im_start|>", "<|im_end|>"], None, "<|im_end|>"),
     "instruct": (INSTRUCT, ["<s>", "</s>"], "<s>", "</s>"),
     "phi": (
@@ -40,8 +63,14 @@ FORMS: dict[str, tuple[str, list[str], str | None, str]] = {
         "<s>",
         "<|endoftext|>",
     ),
+    "qwen": (QWEN, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], None, "<|im_end|>"),
+    "mistral": (MISTRAL, ["<s>", "</s>"], "<s>", "</s>"),
+    "gemma": (GEMMA, ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"], "<bos>", "<eos>"),
 }
 """Template, special tokens, beginning and end of a sequence."""
+SPECIAL_TEXTS = sorted({text for _, specials, _, _ in FORMS.values() for text in specials})
+TRIMMED_PROMPTS = ("llama3", "llama31", "gemma")
+"""Forms whose template takes the white space off the ends of a prompt."""
 CORPUS = ["the quick brown fox jumps over the lazy dog", "what is 2 + 2?", "Hello, world! [INST] [/INST]\n\n<|>_"] * 4
 
 

@@ -14,7 +14,6 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -24,9 +23,10 @@ from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from rlhf.errors import UserError
+from rlhf.packed_attention import packed_hidden_states
+from rlhf.packing import Pack
+from rlhf.reward_scoring import RewardOutput
 
-ASSISTANT_HEADER_TOKENS = 5
-"""`<|eot_id|><|start_header_id|>assistant<|end_header_id|>\\n\\n`: five tokens, the gate reads the first."""
 DEFAULT_GATING_TEMPERATURE = 10.0
 PUBLISHED_ARCHITECTURE = "LlamaForRewardModelWithGating"
 PUBLISHED_OBJECTIVES = (
@@ -50,15 +50,6 @@ PUBLISHED_OBJECTIVES = (
     "code-instruction-following",
     "code-readability",
 )
-
-
-class ArmoOutput(NamedTuple):
-    """Rewards of a batch, float32."""
-
-    score: Tensor
-    """(batch,): the objectives, transformed and mixed by the gate."""
-    objectives: Tensor
-    """(batch, objectives): as the regression heads give them."""
 
 
 class GatingNetwork(nn.Module):
@@ -96,25 +87,17 @@ class ArmoRewardModel(nn.Module):
         self.gating = GatingNetwork([config.hidden_size, *gating_sizes, objectives], temperature)
         self.objective_names = _objective_names(config, objectives)
 
-    def forward(self, input_ids: Tensor, prompt_lengths: Tensor, lengths: Tensor) -> ArmoOutput:
-        """Score whole conversations.
+    def forward(self, pack: Pack, turn_ends: Tensor) -> RewardOutput:
+        """Score the conversations of a pack.
 
         Args:
-            input_ids: (batch, tokens) int64: prompt with the assistant's header, response, end-of-turn token; padded
-                on the right with any token (attention is causal: what comes after the end changes nothing).
-            prompt_lengths: (batch,) tokens of the prompts, the assistant's header included.
-            lengths: (batch,) tokens of the conversations without padding.
+            turn_ends: of each response the index in the pack of the token that ends the user's turn, which the gate
+                reads, int64 (responses,). It follows from the prompt's length: a search could be led astray by text.
         """
-        hidden = self.hidden_states(input_ids)
-        rows = torch.arange(len(hidden), device=hidden.device)
-        # The position follows from the prompt's length. A search for the header's tokens could be led astray by text.
-        gate = self.gating(hidden[rows, prompt_lengths - ASSISTANT_HEADER_TOKENS])
-        objectives = self.regression_layer(hidden[rows, lengths - 1])
-        return ArmoOutput((gate * (objectives @ self.reward_transform_matrix)).sum(-1), objectives)
-
-    def hidden_states(self, input_ids: Tensor) -> Tensor:
-        """(batch, tokens, hidden), after the final norm, float32."""
-        return self.model(input_ids=input_ids, use_cache=False).last_hidden_state.float()
+        hidden = packed_hidden_states(self.model, pack)
+        gate = self.gating(hidden[turn_ends].float())
+        objectives = self.regression_layer(hidden[pack.last_tokens()].float())
+        return RewardOutput((gate * (objectives @ self.reward_transform_matrix)).sum(-1), objectives)
 
     @classmethod
     def from_folder_or_hub(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,14 +40,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str |
     """
     messages = [("system", system)] if system is not None else []
     messages.append(("user", prompt))
-    roles = tuple(role for role, _ in messages)
-    scaffold = _scaffold(tokenizer, tokenizer.chat_template, roles)
-    rendered = _render(tokenizer, messages, generation_prompt=True)
-    ids = _plain_ids(tokenizer, rendered)
-    specials = _specials(tokenizer)
-    if specials.among(ids) != scaffold.special_ids:
-        ids = _ids_with_text_as_text(tokenizer, scaffold, [content for _, content in messages], rendered)
-    return [*scaffold.missing_bos, *ids]
+    return _encode(tokenizer, messages)
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -58,16 +52,28 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return [*_text_ids(tokenizer, text), end_of_turn_id(tokenizer)]
 
 
-def encode_conversation(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, system: str | None = None
-) -> tuple[list[int], int]:
-    """Token ids of a prompt and its response, end-of-turn token included, and how many of them are the prompt's.
+def encode_conversation(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> list[int]:
+    """Token ids of a prompt and its whole answer, with all that the template puts around and behind them.
+
+    This is what a reward model reads. Special tokens that are written in the texts are encoded as text.
 
     Raises:
         UserError: see `encode_prompt`.
     """
-    prompt_ids = encode_prompt(tokenizer, prompt, system)
-    return prompt_ids + encode_response(tokenizer, response), len(prompt_ids)
+    return _encode(tokenizer, [("user", prompt), ("assistant", response)])
+
+
+def turn_change_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What the template puts between a prompt and its answer: the end of the user's turn, the assistant's header.
+
+    Raises:
+        UserError: it does not begin with a special token, so that where it begins depends on the prompt.
+    """
+    scaffold = _scaffold(tokenizer, tokenizer.get_chat_template(), ("user",))
+    ids = _plain_ids(tokenizer, scaffold.text.rpartition(scaffold.stand_ins[-1])[2])
+    if ids[:1] != _specials(tokenizer).among(ids[:1]) or not ids:
+        raise UserError(f"the chat template of {tokenizer.name_or_path!r} ends a prompt without a special token")
+    return ids
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -79,7 +85,7 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
     Raises:
         UserError: there is neither.
     """
-    return _end_of_turn_id(tokenizer, tokenizer.chat_template)
+    return _end_of_turn_id(tokenizer, tokenizer.get_chat_template())
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def _specials(tokenizer: PreTrainedTokenizerBase) -> _Specials:
 def _scaffold(tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[str, ...]) -> _Scaffold:
     """The template around stand-ins; `template` is part of the key, so that another one makes another scaffold."""
     stand_ins = _stand_ins(template, len(roles))
-    text = _render(tokenizer, list(zip(roles, stand_ins, strict=True)), generation_prompt=True)
+    text = _render(tokenizer, list(zip(roles, stand_ins, strict=True)))
     for role, stand_in in zip(roles, stand_ins, strict=True):
         if stand_in not in text:
             raise UserError(f"the chat template of {tokenizer.name_or_path!r} leaves out or rewrites the {role} text")
@@ -140,7 +146,7 @@ def _scaffold(tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[st
 @functools.lru_cache(maxsize=8)
 def _end_of_turn_id(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
     question, answer = _stand_ins(template, 2)
-    rendered = _render(tokenizer, [("user", question), ("assistant", answer)], generation_prompt=False)
+    rendered = _render(tokenizer, [("user", question), ("assistant", answer)])
     _, found, after = rendered.rpartition(answer)
     if not found:
         raise UserError(f"the chat template of {tokenizer.name_or_path!r} leaves out the assistant's message")
@@ -164,7 +170,19 @@ def _stand_ins(template: str, count: int) -> list[str]:
     return [f"{letters}x{'y' * index}x" for index in range(count)]
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generation_prompt: bool) -> str:
+def _encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """The conversation as the template renders it, up to the assistant's answer or behind it."""
+    roles = tuple(role for role, _ in messages)
+    scaffold = _scaffold(tokenizer, tokenizer.get_chat_template(), roles)
+    rendered = _render(tokenizer, messages)
+    ids = _plain_ids(tokenizer, rendered)
+    if _specials(tokenizer).among(ids) != scaffold.special_ids:
+        ids = _ids_with_text_as_text(tokenizer, scaffold, [content for _, content in messages], rendered)
+    return [*scaffold.missing_bos, *ids]
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """The template's text; where the user has the last word, with the header of the assistant's answer."""
     from jinja2 import TemplateError
 
     conversation = [{"role": role, "content": content} for role, content in messages]
@@ -172,16 +190,17 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], gen
         return str(
             tokenizer.apply_chat_template(
                 conversation,
-                add_generation_prompt=generation_prompt,
+                add_generation_prompt=messages[-1][0] == "user",
                 tokenize=False,
                 strftime_now=TEMPLATE_DATE.strftime,
             )
         )
     except TemplateError as error:
-        roles = ", ".join(role for role, _ in messages)
+        roles = [role for role, _ in messages]
+        remedy = " Many templates know no system prompt: set `prompts.system` to null." if "system" in roles else ""
         raise UserError(
-            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {roles}: {error}. "
-            "Many templates know no system prompt: set `prompts.system` to null."
+            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {', '.join(roles)}: "
+            f"{error}.{remedy}"
         ) from error
 
 
@@ -209,7 +228,7 @@ def _ids_with_text_as_text(
     if _ids_in_pieces(tokenizer, scaffold, scaffold.stand_ins) != _plain_ids(tokenizer, scaffold.text):
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path!r} encodes text differently behind a special token, so special "
-            f"tokens in a prompt cannot be encoded as text; remove the prompt: {contents[-1][:SHOWN_CHARACTERS]!r}"
+            f"tokens in it cannot be encoded as text; remove this from your data: {_first_words(contents)}"
         )
     return _ids_in_pieces(tokenizer, scaffold, shown)
 
@@ -217,14 +236,18 @@ def _ids_with_text_as_text(
 def _shown_contents(
     tokenizer: PreTrainedTokenizerBase, scaffold: _Scaffold, contents: Sequence[str], rendered: str
 ) -> list[str]:
-    """The contents as the template shows them: as they are, or without outer white space."""
-    for shown in (list(contents), [content.strip() for content in contents]):
+    """The contents as the template shows them: each as it is, or without outer white space."""
+    for shown in itertools.product(*((content, content.strip()) for content in contents)):
         if _fill(scaffold.text, scaffold.stand_ins, shown) == rendered:
-            return shown
+            return list(shown)
     raise UserError(
-        f"the chat template of {tokenizer.name_or_path!r} changes the text of a prompt that has special tokens in it, "
-        f"so they cannot be told from its own; remove the prompt: {contents[-1][:SHOWN_CHARACTERS]!r}"
+        f"the chat template of {tokenizer.name_or_path!r} changes the text of a conversation with special tokens in "
+        f"it, so they cannot be told from its own; remove this from your data: {_first_words(contents)}"
     )
+
+
+def _first_words(contents: Sequence[str]) -> str:
+    return ", ".join(repr(content[:SHOWN_CHARACTERS]) for content in contents)
 
 
 def _ids_in_pieces(tokenizer: PreTrainedTokenizerBase, scaffold: _Scaffold, contents: Sequence[str]) -> list[int]:

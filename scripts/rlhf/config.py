@@ -17,7 +17,7 @@ from rlhf.parts import part_names
 from rlhf.prompts import PromptSettings
 from rlhf.report.settings import ReportSettings
 from rlhf.responses import ResponseSettings
-from rlhf.rewards import ArmoSettings, RewardSettings
+from rlhf.rewards import ArmoSettings, CombinedSettings, RewardSettings, Scorer, SequenceClassificationSettings
 from rlhf.settings import Settings
 from rlhf.tiny.settings import TinySettings
 from rlhf.training import RecipeSettings, TrainingSettings, VariantSettings
@@ -89,8 +89,13 @@ class Experiment(Settings):
                 raise ValueError(f"{key}: no rule makes {value!r}; `tiny` makes {made!r} where it is configured")
 
     def _reward_models(self) -> Iterator[tuple[str, str]]:
-        for key, scorer in (("rewards", self.rewards), ("evaluation.judge", self.evaluation.judge)):
-            if isinstance(scorer, ArmoSettings):
+        scorers: dict[str, Scorer | None] = {"evaluation.judge": self.evaluation.judge}
+        if isinstance(self.rewards, CombinedSettings):
+            scorers |= {f"rewards.scorers.{name}.scorer": part.scorer for name, part in self.rewards.scorers.items()}
+        else:
+            scorers["rewards"] = self.rewards
+        for key, scorer in scorers.items():
+            if isinstance(scorer, ArmoSettings | SequenceClassificationSettings):
                 yield key, scorer.model
 
     def iterations(self, variant: str) -> int:

@@ -24,6 +24,20 @@ def is_local(dataset: str) -> bool:
 
 
 @contextmanager
+def open_dataset(dataset: str | Path, split: str, revision: str | None) -> Iterator[tuple[Dataset, str | None]]:
+    """The rows of a local file or of a split of a hub dataset, and the commit of the hub's repository or None.
+
+    Raises:
+        UserError: as `open_file` and `open_hub`.
+    """
+    if is_local(str(dataset)):
+        with open_file(Path(dataset)) as rows:
+            yield rows, None
+    else:
+        yield open_hub(str(dataset), split, revision)
+
+
+@contextmanager
 def open_file(path: Path) -> Iterator[Dataset]:
     """The rows of a local file. What `datasets` makes of it lies in a temporary folder: no cache has a say.
 

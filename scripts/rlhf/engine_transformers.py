@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
-from rlhf.engines import Completion, Request, SamplingSettings, check_context, stop_token_ids
-from rlhf.models import Precision, load_policy, load_tokenizer
+from rlhf.engines import Completion, Request, check_context, stop_token_ids
+from rlhf.models import load_policy, load_tokenizer
 from rlhf.progress import Progress
+from rlhf.responses import SamplingSettings
+from rlhf.token_sampling import sample_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FIRST_NUCLEUS_CANDIDATES = 64
 COMPACT_WHEN_FINISHED = 0.125
 """Share of finished rows at which the key-value cache is copied without them."""
 
@@ -24,16 +25,16 @@ class TransformersEngine:
     """An `Engine` on one device. `token_budget` bounds prompts plus responses of a batch, in tokens."""
 
     def __init__(
-        self, model: str, revision: str | None, precision: Precision, device: torch.device, token_budget: int
+        self, model: str, revision: str | None, sampling: SamplingSettings, device: torch.device, token_budget: int
     ) -> None:
-        self.model = load_policy(model, revision, precision, device)
-        self.stop_ids = stop_token_ids(self.model.generation_config, load_tokenizer(model, revision))
+        self.model = load_policy(model, revision, sampling.precision, device)
+        tokenizer = load_tokenizer(model, revision)
+        self.stop_ids = stop_token_ids(self.model.generation_config, tokenizer, sampling.stop_tokens)
+        self.sampling = sampling
         self.token_budget = token_budget
 
     @torch.inference_mode()
-    def sample(
-        self, requests: Sequence[Request], sampling: SamplingSettings, progress: Progress
-    ) -> list[list[Completion]]:
+    def sample(self, requests: Sequence[Request], progress: Progress) -> list[list[Completion]]:
         """See `Engine.sample`.
 
         Raises:
@@ -41,16 +42,15 @@ class TransformersEngine:
         """
         if not requests:
             return []
-        check_context(requests, sampling.max_tokens, getattr(self.model.config, "max_position_embeddings", None))
+        check_context(requests, self.sampling, getattr(self.model.config, "max_position_embeddings", None))
         completions: list[list[Completion]] = [[] for _ in requests]
-        tokens = 0
-        for indices in self._batches(requests, sampling.max_tokens):
+        for indices in self._batches(requests, self.sampling.max_tokens):
             batch = [requests[index] for index in indices]
-            rows = iter(sample_batch(self.model, batch, sampling, self.stop_ids))
+            sampled = sample_batch(self.model, batch, self.sampling, self.stop_ids)
+            rows = iter(sampled)
             for index, request in zip(indices, batch, strict=True):
                 completions[index] = [next(rows) for _ in request.seeds]
-                tokens += sum(len(completion.token_ids) for completion in completions[index])
-            progress.advance(sum(len(request.seeds) for request in batch), tokens=str(tokens))
+            progress.advance(len(sampled), tokens=sum(len(completion.token_ids) for completion in sampled))
         return completions
 
     def _batches(self, requests: Sequence[Request], max_tokens: int) -> Iterator[list[int]]:
@@ -92,7 +92,7 @@ def sample_batch(
     row_of = torch.arange(len(streams), device=device)
     active = torch.ones_like(row_of, dtype=torch.bool)
     for step in range(sampling.max_tokens):
-        tokens = sample_tokens(logits, streams[row_of, step], sampling.temperature, sampling.top_p)
+        tokens = sample_tokens(logits, streams[row_of, step], sampling)
         for row, token in zip(row_of[active].tolist(), tokens[active].tolist(), strict=True):
             sampled[row].append(token)
         active &= ~torch.isin(tokens, stops)
@@ -119,45 +119,3 @@ def pad_left(sequences: Sequence[list[int]], device: torch.device) -> tuple[torc
     ids = torch.tensor([[0] * (length - len(sequence)) + sequence for sequence in sequences])
     mask = torch.tensor([[0] * (length - len(sequence)) + [1] * len(sequence) for sequence in sequences])
     return ids.to(device), mask.to(device)
-
-
-def sample_tokens(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """One token per row by inversion of the nucleus's distribution function.
-
-    Args:
-        logits: (rows, vocabulary), any floating type.
-        uniform: (rows,), float64 in [0, 1).
-
-    Returns:
-        int64 of shape (rows,). Tokens are summed up in the order of their ids, not of their probabilities: so rounding
-        that swaps two equally likely tokens does not change the draw.
-    """
-    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    kept = torch.where(probabilities >= nucleus_threshold(probabilities, top_p), probabilities, 0.0)
-    cumulative = kept.double().cumsum(-1)
-    target = uniform[:, None] * cumulative[:, -1:]
-    last = kept.shape[-1] - 1
-    return torch.searchsorted(cumulative, target, right=True).squeeze(-1).clamp(max=last)
-
-
-def nucleus_threshold(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Smallest probability in the nucleus: the fewest most likely tokens that reach `top_p` together.
-
-    Args:
-        probabilities: (rows, vocabulary), float32.
-
-    Returns:
-        (rows, 1). Tokens exactly as likely as the last one of the nucleus belong to it.
-    """
-    vocabulary = probabilities.shape[-1]
-    if top_p >= 1.0:
-        return probabilities.new_zeros(len(probabilities), 1)
-    candidates = min(FIRST_NUCLEUS_CANDIDATES, vocabulary)
-    while True:
-        top = probabilities.topk(candidates).values
-        cumulative = top.double().cumsum(-1)
-        if candidates == vocabulary or bool((cumulative[:, -1] >= top_p).all()):
-            break
-        candidates = min(4 * candidates, vocabulary)
-    last = (cumulative < top_p).sum(-1, keepdim=True).clamp(max=candidates - 1)
-    return top.gather(-1, last)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rlhf.errors import UserError
 
 if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
     from rlhf.progress import Progress
+    from rlhf.responses import SamplingSettings
 
 
 @dataclass(frozen=True)
@@ -30,41 +33,47 @@ class Completion:
     """`stop`, or `length` where it was cut at the limit."""
 
 
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How to sample."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-
-
 class Engine(Protocol):
     """Samples all draws of all requests; the result does not depend on how it groups them."""
 
-    def sample(
-        self, requests: Sequence[Request], sampling: SamplingSettings, progress: Progress
-    ) -> list[list[Completion]]:
+    def sample(self, requests: Sequence[Request], progress: Progress) -> list[list[Completion]]:
         """The completions of each request, in the order of its seeds; `progress` counts responses."""
         ...
 
 
-def check_context(requests: Sequence[Request], max_tokens: int, context: int | None) -> None:
-    """Raise UserError where a prompt and a response of `max_tokens` do not fit the model's context."""
+def check_context(requests: Sequence[Request], sampling: SamplingSettings, context: int | None) -> None:
+    """Raise UserError where a prompt and a response of `max_tokens` do not fit the model's context.
+
+    Args:
+        context: longest sequence of the model, if it has one; `sampling.max_model_len` may be shorter.
+    """
+    limits = [limit for limit in (context, sampling.max_model_len) if limit is not None]
     longest = max(requests, key=lambda request: len(request.prompt_token_ids))
-    needed = len(longest.prompt_token_ids) + max_tokens
-    if context is not None and needed > context:
+    needed = len(longest.prompt_token_ids) + sampling.max_tokens
+    if limits and needed > min(limits):
         raise UserError(
             f"prompt {longest.prompt_id} has {len(longest.prompt_token_ids)} tokens; with responses.max_tokens "
-            f"{max_tokens} that makes {needed}, and the model's context is {context}. Lower `prompts.max_tokens` or "
+            f"{sampling.max_tokens} that makes {needed}, and there is room for {min(limits)} (the model's context is "
+            f"{context}, responses.max_model_len {sampling.max_model_len}). Lower `prompts.max_tokens` or "
             "`responses.max_tokens`."
         )
 
 
-def stop_token_ids(generation_config: Any, tokenizer: Any) -> list[int]:
-    """The model's own stop tokens: those of its generation config, and the tokenizer's end-of-sequence token."""
-    configured = getattr(generation_config, "eos_token_id", None)
-    ids = set(configured if isinstance(configured, list) else [configured]) | {tokenizer.eos_token_id}
+def stop_token_ids(
+    generation_config: GenerationConfig, tokenizer: PreTrainedTokenizerBase, extra: Sequence[str]
+) -> list[int]:
+    """What ends a response: the stop tokens of the model's generation config, the tokenizer's, and those of `extra`.
+
+    Raises:
+        UserError: there is none, or a text of `extra` is no single token.
+    """
+    configured = generation_config.eos_token_id
+    ids = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+    vocabulary = tokenizer.get_vocab()
+    for text in extra:
+        if text not in vocabulary:
+            raise UserError(f"responses.stop_tokens: {text!r} is no token of {tokenizer.name_or_path!r}")
+        ids.add(vocabulary[text])
     found = sorted(token for token in ids if token is not None)
     if not found:
         raise UserError("the model names no stop token: neither its generation config nor its tokenizer has one")

@@ -10,14 +10,14 @@ from pydantic import Field
 
 from rlhf.artifacts import Artifact, ArtifactError
 from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS, RewardSettings
+from rlhf.rewards import REWARDS, ScorerSettings
 from rlhf.settings import Settings
 
 
 class EvaluationSettings(Settings):
     """Who judges, beside the training reward, and how intervals are made."""
 
-    judge: RewardSettings | None = None
+    judge: ScorerSettings | None = None
     """An independent judge of the test responses: policies should not be judged by their training reward alone."""
     bootstrap_samples: int = Field(2000, ge=100)
     """Resamples of the prompts behind each interval."""

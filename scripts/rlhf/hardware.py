@@ -57,6 +57,10 @@ class HardwareSettings(Settings):
     """Samples responses, one part per job."""
     score_responses: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=360)
     """Scores responses with the reward model."""
+    import_rewards: JobHardware = JobHardware()
+    """Takes over rewards that you bring."""
+    combine_rewards: JobHardware = JobHardware()
+    """Combines the scores of several scorers."""
     judge_responses: BatchedHardware = BatchedHardware()
     """Scores the test responses with the evaluation's judge."""
     build_pairs: JobHardware = JobHardware()

@@ -1,106 +1,186 @@
-"""Responses that the user brings, in the wide form `prompt`, `response_0`, `response_1`, ...: rows of `RESPONSES`."""
+"""Responses that the user brings, in the wide form (`response_0`, `response_1`, ...) or one row per response.
+
+Both forms may hold rewards too: `response_0_reward`, ..., or `reward`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rlhf.chat import encode_response
+from rlhf.dataset_files import require_columns
 from rlhf.errors import UserError
 from rlhf.prompts import normalise_prompt, prompt_id
+from rlhf.responses import ImportSpec
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 IMPORTED_SEED = 0
 """The seed of every imported response: nothing here drew it."""
+LONG_RESPONSE, LONG_REWARD = "response", "reward"
 SHOWN_CHARACTERS = 80
 SHOWN_ROWS = 5
+LARGEST_REWARD = (2 - 2**-23) * 2.0**127
+"""The largest float32: a larger reward would be infinite in `REWARDS`."""
 
 
-def response_columns(draws: int) -> list[str]:
-    """`response_0` to `response_<draws - 1>`; further columns of the dataset are passed over."""
-    return [f"response_{draw}" for draw in range(draws)]
+@dataclass(frozen=True)
+class ImportedDraw:
+    """A response of the dataset."""
+
+    draw: int
+    """Number of its column, or how many responses to the same prompt stand in rows before."""
+    response: str
+    reward: float | None
+    """None where the dataset has none for it, or was not asked."""
 
 
-def match_rows(texts: Iterable[object], prompts: Sequence[Mapping[str, Any]], where: str) -> list[int]:
-    """The dataset's row of each prompt: the first one whose normalised text is the prompt's.
+@dataclass
+class Imported:
+    """The draws of each prompt, in the order of the prompts, and what was left out."""
 
-    A prompt that occurs twice in the dataset has the responses of its first row, as in `collect_prompts`.
+    draws: list[list[ImportedDraw]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=lambda: Counter(missing=0, beyond_draws=0))
+    """`missing`: null or nothing but white space. `beyond_draws`: more rows for a prompt than `responses.draws`."""
+
+
+def read_imported(
+    dataset: Dataset, prompts: Sequence[Mapping[str, Any]], spec: ImportSpec, where: str, *, rewards: bool
+) -> Imported:
+    """The responses to some prompts, matched by the prompts' normalised text.
+
+    In the wide form a prompt that occurs twice has the responses of its first row, as in `collect_prompts`.
 
     Args:
-        texts: the column `prompt` of the dataset.
         prompts: rows of `PROMPTS`.
-        where: the dataset, for the message.
+        where: the dataset, for messages.
+        rewards: whether to read the rewards.
+
+    Raises:
+        UserError: a column or a prompt is not there, or a response or reward is of the wrong type or not finite; the
+            message names rows and says what to do.
+    """
+    wide = f"{LONG_RESPONSE}_0" in dataset.column_names
+    names = [f"{LONG_RESPONSE}_{draw}" for draw in range(spec.draws)] if wide else [LONG_RESPONSE]
+    reward_names = ([f"{name}_reward" for name in names] if wide else [LONG_REWARD]) if rewards else []
+    require_columns(dataset, [spec.column, *names, *reward_names], where)
+    matched = _match_rows(dataset[spec.column], prompts, where)
+    if wide:
+        matched = [rows[:1] for rows in matched]
+    columns = dataset.select_columns([*names, *reward_names])[[row for rows in matched for row in rows]]
+    reader = _Reader(spec.draws, names, reward_names)
+    at = 0
+    for rows in matched:
+        taken = {name: values[at : at + len(rows)] for name, values in columns.items()}
+        reader.read_prompt(rows, taken)
+        at += len(rows)
+    if reader.wrong:
+        raise UserError(
+            f"{where}: {len(reader.wrong)} values cannot be used:\n  " + "\n  ".join(reader.wrong[:SHOWN_ROWS]) + "\n"
+            "Mend these rows; null stands for a response or reward that is missing."
+        )
+    return reader.imported
+
+
+def _match_rows(texts: Sequence[object], prompts: Sequence[Mapping[str, Any]], where: str) -> list[list[int]]:
+    """The dataset's rows of each prompt.
 
     Raises:
         UserError: prompts that the dataset does not hold, the first one by name.
     """
-    wanted = {prompt["prompt_id"] for prompt in prompts}
-    rows: dict[str, int] = {}
+    rows: dict[str, list[int]] = {prompt["prompt_id"]: [] for prompt in prompts}
     for row, text in enumerate(texts):
-        if isinstance(text, str) and (identity := prompt_id(normalise_prompt(text))) in wanted:
-            rows.setdefault(identity, row)
-    missing = [prompt for prompt in prompts if prompt["prompt_id"] not in rows]
+        if isinstance(text, str) and (identity := prompt_id(normalise_prompt(text))) in rows:
+            rows[identity].append(row)
+    missing = [prompt for prompt in prompts if not rows[prompt["prompt_id"]]]
     if missing:
         raise UserError(
             f"{where}: no responses to {len(missing)} of {len(prompts)} prompts; the first is "
             f"{missing[0]['prompt_id']}: {missing[0]['prompt'][:SHOWN_CHARACTERS]!r}. Add rows with these prompts, or "
-            "collect the prompts from this very file (`prompts.dataset`)."
+            "collect the prompts from this very dataset (`prompts.dataset`)."
         )
-    return [rows[prompt["prompt_id"]] for prompt in prompts]
+    return list(rows.values())
 
 
-def check_responses(columns: Mapping[str, Sequence[object]], rows: Sequence[int], where: str) -> None:
-    """Raise UserError, with the first rows, where a response is null, not a string, or nothing but white space.
+@dataclass
+class _Reader:
+    """Reads the rows of one prompt after the other."""
 
-    What a policy never said is neither the best nor the worst answer, and a hole in somebody's file is seldom meant.
+    draws: int
+    names: list[str]
+    reward_names: list[str]
+    imported: Imported = field(default_factory=Imported)
+    wrong: list[str] = field(default_factory=list)
 
-    Args:
-        columns: the responses to the matched prompts by column.
-        rows: where these stand in the dataset, for the message.
-        where: the dataset, for the message.
-    """
-    bad = [
-        f"row {row}, column {name!r}: {'it is empty' if isinstance(value, str) else f'it is {value!r:.40}'}"
-        for name, values in columns.items()
-        for row, value in zip(rows, values, strict=True)
-        if not isinstance(value, str) or not value.strip()
-    ]
-    if bad:
-        raise UserError(
-            f"{where}: {len(bad)} responses are missing:\n  " + "\n  ".join(bad[:SHOWN_ROWS]) + "\n"
-            "Fill them in, or leave these rows out, and their prompts of `prompts.dataset`."
-        )
+    def read_prompt(self, rows: Sequence[int], columns: Mapping[str, Sequence[object]]) -> None:
+        found: list[ImportedDraw] = []
+        cells = [(row, name, columns[name][index]) for index, row in enumerate(rows) for name in self.names]
+        rewards = [columns[name][index] for index in range(len(rows)) for name in self.reward_names]
+        for draw, (row, name, text) in enumerate(cells[: self.draws]):
+            reward = rewards[draw] if rewards else None
+            if text is None or (isinstance(text, str) and not text.strip()):
+                self.imported.counts["missing"] += 1
+            elif not isinstance(text, str):
+                self._complain(row, name, text, "text")
+            elif reward is not None and not _is_finite(reward):
+                self._complain(row, self.reward_names[draw % len(self.reward_names)], reward, "a finite float32 number")
+            else:
+                found.append(ImportedDraw(draw, text, None if reward is None else float(str(reward))))
+        self.imported.counts["beyond_draws"] += len(cells) - len(cells[: self.draws])
+        self.imported.draws.append(found)
+
+    def _complain(self, row: int, name: str, value: object, wanted: str) -> None:
+        self.wrong.append(f"row {row}, column {name!r}: {value!r:.40} is not {wanted}")
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that is finite in float32; of NaN no comparison holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_REWARD
 
 
 def imported_rows(
-    prompts: Sequence[Mapping[str, Any]],
-    responses: Iterable[Sequence[str]],
-    tokenizer: PreTrainedTokenizerBase,
-    max_tokens: int,
+    prompts: Sequence[Mapping[str, Any]], imported: Imported, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> Iterator[dict[str, Any]]:
     """Rows of `RESPONSES`, for each prompt its draws in order.
 
     Args:
         prompts: rows of `PROMPTS`.
-        responses: to each prompt its responses, by draw.
         tokenizer: the policy's.
         max_tokens: longest response, end-of-turn token included. A longer one is cut there: its text is that of the
             tokens that are left, and it has no end-of-turn token.
     """
-    for prompt, draws in zip(prompts, responses, strict=True):
-        for draw, text in enumerate(draws):
-            ids = encode_response(tokenizer, text)
+    for prompt, draws in zip(prompts, imported.draws, strict=True):
+        for draw in draws:
+            text, ids = draw.response, encode_response(tokenizer, draw.response)
             cut = len(ids) > max_tokens
             if cut:
                 ids = ids[:max_tokens]
                 text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
             yield {
                 "prompt_id": prompt["prompt_id"],
-                "draw": draw,
+                "draw": draw.draw,
                 "response": text,
                 "response_token_ids": ids,
                 "finish_reason": "length" if cut else "stop",
                 "seed": IMPORTED_SEED,
             }
+
+
+def imported_rewards(prompts: Sequence[Mapping[str, Any]], imported: Imported) -> list[dict[str, Any]]:
+    """Rows of `REWARDS`; a response without one is `no_reward`."""
+    return [
+        {
+            "prompt_id": prompt["prompt_id"],
+            "draw": draw.draw,
+            "reward": draw.reward,
+            "invalid": "no_reward" if draw.reward is None else None,
+            "objectives": None,
+        }
+        for prompt, draws in zip(prompts, imported.draws, strict=True)
+        for draw in draws
+    ]

@@ -69,6 +69,17 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     return tokenizer
 
 
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, embeddings: int, name: str) -> None:
+    """Raise UserError where the tokenizer gives ids that a model with so many embeddings does not know."""
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= embeddings:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        raise UserError(
+            f"{name}: its tokenizer has the token {token!r} with id {largest}, and the model has {embeddings} "
+            "embeddings: tokenizer and model do not belong together"
+        )
+
+
 def load_policy(name: str, revision: str | None, dtype: Precision, device: torch.device) -> PreTrainedModel:
     """The causal language model in evaluation mode, with weights of `dtype`, on `device`.
 

@@ -12,21 +12,12 @@ from typing import Any
 import pyarrow as pa
 
 from rlhf.artifacts import ArtifactError
-from rlhf.pairs import PAIRS
+from rlhf.pair_choice import Candidate, choose_pair
+from rlhf.pairs import PAIRS, PairSpec
 
 DROP_REASONS = ("no_two_candidates", "tie", "identical", "below_margin")
 """Why a prompt has no pair, in the order in which it is looked at; the first reason that fits counts."""
 FINISHED, TRUNCATED = "stop", "length"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A response that may become part of a pair."""
-
-    draw: int
-    reward: float
-    row: int
-    """Its row of the responses."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +44,20 @@ def build(
     prompts: pa.Table,
     responses: pa.Table,
     rewards: pa.Table,
-    min_margin: float,
+    spec: PairSpec,
     *,
     responses_path: Path,
     rewards_path: Path,
 ) -> Pairs:
-    """The best and the worst response of each prompt.
+    """The pair of each prompt.
 
-    A candidate came to its end and has a reward; the others are dropped, and not the prompt while two are left. The
-    best has the highest reward, the worst the lowest, at ties the lowest draw. No pair: a margin of 0, identical
-    tokens, or a margin below `min_margin`. The order of the rows of `responses` and `rewards` does not matter.
+    A candidate came to its end and has a reward; the others are dropped, and not the prompt while two are left. No
+    pair: a margin of 0, identical tokens, or a margin below `spec.min_margin`. The order of the rows of `responses`
+    and `rewards` does not matter.
 
     Args:
         prompts, responses, rewards: rows of `PROMPTS`, `RESPONSES` and `REWARDS` of one part.
-        min_margin: smallest margin of the rewards.
+        spec: how the two are chosen, and the smallest margin of their rewards.
         responses_path, rewards_path: for messages.
 
     Raises:
@@ -80,8 +71,8 @@ def build(
     prompt_rows: list[int] = []
     for prompt_row, prompt in enumerate(prompts["prompt_id"].to_pylist()):
         valid = candidates[prompt]
-        pair = best_worst(valid) if len(valid) >= 2 else None
-        reason = _reason(pair, token_ids, min_margin)
+        pair = choose_pair(valid, prompt, spec) if len(valid) >= 2 else None
+        reason = _reason(pair, token_ids, spec.min_margin)
         if pair is None or reason is not None:
             dropped[reason or DROP_REASONS[0]] += 1
             continue
@@ -90,13 +81,6 @@ def build(
         rejected.add(pair[1], valid)
     table = _table(prompts, responses, prompt_rows, chosen, rejected)
     return Pairs(table, len(prompts), dropped, candidates_dropped)
-
-
-def best_worst(candidates: Sequence[Candidate]) -> tuple[Candidate, Candidate]:
-    """The candidates with the highest and the lowest reward; among equals the one with the lowest draw."""
-    best = min(candidates, key=lambda candidate: (-candidate.reward, candidate.draw))
-    worst = min(candidates, key=lambda candidate: (candidate.reward, candidate.draw))
-    return best, worst
 
 
 def win_probability(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
@@ -133,13 +117,11 @@ def _candidates(
     candidates: dict[str, list[Candidate]] = {prompt: [] for prompt in prompts["prompt_id"].to_pylist()}
     scores = _scores(responses, rewards, responses_path, rewards_path)
     dropped: Counter[str] = Counter()
-    answered: set[str] = set()
     for row, prompt, draw, finish_reason in _rows(responses, "prompt_id", "draw", "finish_reason"):
         if prompt not in candidates:
             raise ArtifactError(
                 f"{responses_path}: row {row}: prompt_id {prompt!r} is none of the part's {len(candidates)} prompts"
             )
-        answered.add(prompt)
         reward, invalid = scores[prompt, draw]
         if finish_reason not in (FINISHED, TRUNCATED):
             raise ArtifactError(
@@ -152,12 +134,6 @@ def _candidates(
             dropped[invalid] += 1
         else:
             candidates[prompt].append(Candidate(draw, reward, row))
-    unanswered = [prompt for prompt in candidates if prompt not in answered]
-    if unanswered:
-        raise ArtifactError(
-            f"{responses_path}: no row has a response to {len(unanswered)} of {len(candidates)} prompts of the part, "
-            f"the first of them {unanswered[0]!r}"
-        )
     return candidates, dict(sorted(dropped.items()))
 
 

@@ -1,22 +1,35 @@
-"""Preference pairs: the best and the worst response of a prompt."""
+"""Preference pairs: settings, schema."""
 
 from typing import Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlhf.artifacts import TOKEN_IDS, Artifact
 from rlhf.parts import Rows
 from rlhf.settings import Settings
 
+Choice = Literal["best_worst", "best_random", "random", "margin"]
+DRAWN_CHOICES = ("best_random", "random")
+
 
 class PairSettings(Settings):
     """Which two responses of a prompt become its pair."""
 
-    choose: Literal["best_worst"] = "best_worst"
-    """`best_worst`: the highest and the lowest reward."""
+    choose: Choice = "best_worst"
+    """`best_worst`: the highest and the lowest reward. `best_random`: the highest against one of the others at random.
+    `random`: two at random, as REBEL's analysis has it. `margin`: the highest against the one whose margin to it is
+    nearest to `target_margin`."""
+    target_margin: float | None = Field(None, gt=0)
+    """Reward margin that `choose: margin` looks for; null with the other choices."""
     min_margin: float = Field(0.0, ge=0)
     """Smallest reward margin of a pair; pairs below are dropped and counted. A margin of 0 is never a pair."""
+
+    @model_validator(mode="after")
+    def _check_target(self) -> "PairSettings":
+        if (self.choose == "margin") != (self.target_margin is not None):
+            raise ValueError("`target_margin` goes with `choose: margin`: give both, or neither")
+        return self
 
 
 class PairSpec(Settings):
@@ -24,10 +37,14 @@ class PairSpec(Settings):
 
     rows: Rows
     """The part: rows of the prompts."""
-    choose: Literal["best_worst"]
+    choose: Choice
     """How the two responses are chosen."""
+    target_margin: float | None
+    """Reward margin to look for (`margin`)."""
     min_margin: float
     """Smallest reward margin."""
+    seed: int | None
+    """The experiment's seed, where responses are chosen at random."""
 
 
 PAIRS = Artifact(

@@ -14,12 +14,13 @@ LOG_INTERVAL_SECONDS = 10.0
 class Progress:
     """Counts work done. A bar where standard error is a terminal; elsewhere a line every `LOG_INTERVAL_SECONDS`.
 
-    Use as a context manager; `advance` takes what was done since the last call, and facts to show beside the rate.
+    Use as a context manager; `advance` takes what was done since the last call, in units and, where they matter, in
+    tokens, and facts to show beside the rate.
     """
 
     def __init__(self, total: int, unit: str, description: str) -> None:
         self.total, self.unit, self.description = total, unit, description
-        self.done = 0
+        self.done = self.tokens = 0
         self.facts: dict[str, str] = {}
         self._start = self._last_line = time.monotonic()
         self._bar = tqdm(total=total, unit=f" {unit}", desc=description) if sys.stderr.isatty() else None
@@ -33,9 +34,13 @@ class Progress:
         elif exception[0] is None:
             self._print_line()
 
-    def advance(self, count: int = 1, **facts: str) -> None:
+    def advance(self, count: int = 1, tokens: int = 0, **facts: str) -> None:
         self.done += count
+        self.tokens += tokens
         self.facts.update(facts)
+        if self.tokens:
+            rate = self.tokens / max(time.monotonic() - self._start, 1e-9)
+            self.facts["tokens"] = f"{self.tokens} ({rate:.0f}/s)"
         if self._bar is not None:
             self._bar.set_postfix(self.facts, refresh=False)
             self._bar.update(count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -21,18 +21,28 @@ if TYPE_CHECKING:
 
 
 class ImportedSettings(Settings):
-    """Responses that you bring: one row per prompt, the columns `response_0`, `response_1`, ...
+    """Responses that you bring, for the train parts of `base`: a hub dataset, a local Parquet or JSON lines file.
 
-    Rows are matched to the prompts by their normalised text; rows of other prompts are passed over. They have no seed:
-    it is 0.
+    One row per prompt with the columns `response_0`, `response_1`, ..., or one row per response with the column
+    `response`. Rows are matched to the prompts by their normalised text; rows of other prompts are passed over. What is
+    null or nothing but white space is no response, and is counted. Imported responses have no seed: it is 0.
     """
 
     dataset: str = Field(min_length=1)
-    """Local Parquet or JSON lines file with the columns `prompt`, `response_0`, `response_1`, ..."""
+    """Hub name of a dataset, or a local Parquet or JSON lines file."""
+    revision: str | None = None
+    """Commit of the hub's dataset repository; null takes the newest and records which one it was."""
+    split: str = "train"
+    """Split of the hub dataset (local files have one split)."""
+    column: str = "prompt"
+    """Column with the prompt's text."""
+    rewards: bool = False
+    """Take the rewards too, from `response_0_reward`, ..., or `reward`: they replace the scoring of these responses.
+    Null is no reward. The test responses are scored by `rewards` in any case."""
 
 
-class ResponseSettings(Settings):
-    """How a policy answers."""
+class SamplingSettings(Settings):
+    """How tokens are sampled. First the temperature, then `min_p`, `top_k` and `top_p`, each on what is left."""
 
     engine: Literal["vllm", "transformers"] = "vllm"
     """What samples: `vllm`, or `transformers`, which needs no other environment and runs well on a CPU."""
@@ -41,16 +51,29 @@ class ResponseSettings(Settings):
     temperature: float = Field(0.8, gt=0)
     """Logits are divided by it, here and in the log-probabilities."""
     top_p: float = Field(0.9, gt=0, le=1)
-    """Nucleus: the smallest set of most likely tokens whose probability reaches it."""
+    """Nucleus: the smallest set of most likely tokens whose probability reaches it; 1 for all."""
+    top_k: int | None = Field(None, ge=1)
+    """So many of the most likely tokens; null for all."""
+    min_p: float = Field(0.0, ge=0, lt=1)
+    """Tokens at least so likely, relative to the most likely one; 0 for all."""
     max_tokens: int = Field(2048, ge=1)
     """Longest response in tokens, end-of-turn token included; what is cut here never becomes part of a pair."""
+    stop_tokens: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Tokens that end a response, by their text, beside those of the model's generation config and tokenizer."""
+    max_model_len: int | None = Field(None, ge=1)
+    """Longest prompt and response together, in tokens, for which vLLM sets memory aside; null for the model's own."""
     precision: Precision = "bfloat16"
     """Type of the weights while sampling."""
+
+
+class ResponseSettings(SamplingSettings):
+    """How a policy answers."""
+
     imported: ImportedSettings | None = None
     """Bring your own responses for the train parts of `base`; all others are sampled."""
 
 
-class GenerateSpec(Settings):
+class GenerateSpec(SamplingSettings):
     """What `generate_responses` reads."""
 
     seed: int
@@ -61,33 +84,32 @@ class GenerateSpec(Settings):
     """The policy; null where --policy gives its folder."""
     rows: Rows
     """The part: rows of the prompts."""
-    engine: Literal["vllm", "transformers"]
-    """What samples."""
-    draws: int
-    """Responses per prompt."""
-    temperature: float
-    """Logits are divided by it."""
-    top_p: float
-    """Nucleus."""
-    max_tokens: int
-    """Longest response in tokens."""
-    precision: Precision
-    """Type of the weights."""
 
 
 class ImportSpec(Settings):
-    """What `import_responses` reads."""
+    """Where imported responses are, and which of them a part takes."""
 
     dataset: str
-    """Local file with one row per prompt."""
-    dataset_fingerprint: str
-    """Digest of the file."""
-    model: ModelSource | None
-    """The policy whose tokenizer counts; null where --policy gives its folder."""
+    """Hub name or local file."""
+    dataset_fingerprint: str | None
+    """Digest of a local file, so that an exchanged one is noticed."""
+    revision: str | None
+    """Commit of the hub's dataset repository."""
+    split: str
+    """Split of the hub dataset."""
+    column: str
+    """Column with the prompt's text."""
     rows: Rows
     """The part: rows of the prompts."""
     draws: int
-    """Responses per prompt: `response_0` to `response_<draws-1>`."""
+    """Responses per prompt, at most."""
+
+
+class ImportResponsesSpec(ImportSpec):
+    """What `import_responses` reads."""
+
+    model: ModelSource | None
+    """The policy whose tokenizer counts; null where --policy gives its folder."""
     max_tokens: int
     """Longest response in tokens: a longer one is cut there."""
 

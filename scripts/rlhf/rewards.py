@@ -1,9 +1,11 @@
 """Rewards: which reward model, and the schema of rewards and judgements."""
 
-from typing import Annotated, Literal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from rlhf.artifacts import Artifact
 from rlhf.models import ModelSource, Precision
@@ -26,6 +28,21 @@ class ArmoSettings(Settings):
     """Type of the backbone; heads and score are float32 in any case."""
 
 
+class SequenceClassificationSettings(Settings):
+    """Any decoder with a linear head of one output (`AutoModelForSequenceClassification`): its raw score."""
+
+    kind: Literal["sequence_classification"]
+    """A sequence classifier."""
+    model: str = Field(min_length=1)
+    """Hub name or a local folder."""
+    revision: str | None = None
+    """Commit of the hub's repository; null takes the newest and records which one it was."""
+    max_tokens: int = Field(4096, ge=1)
+    """Longest conversation in tokens; a longer one has no reward and enters no pair."""
+    precision: Precision = "bfloat16"
+    """Type of the decoder; the head and the score are float32 in any case."""
+
+
 class FunctionSettings(Settings):
     """Your own Python function: prompts and responses in, scores out."""
 
@@ -36,10 +53,38 @@ class FunctionSettings(Settings):
     prompts, the responses) and returns as many finite numbers."""
 
 
-RewardSettings = Annotated[ArmoSettings | FunctionSettings, Field(discriminator="kind")]
+RewardModelSettings = ArmoSettings | SequenceClassificationSettings
+Scorer = RewardModelSettings | FunctionSettings
+ScorerSettings = Annotated[Scorer, Field(discriminator="kind")]
+ScorerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-def scorer_modules(scorer: ArmoSettings | FunctionSettings) -> list[str]:
+class WeightedScorer(Settings):
+    """One of several scorers, with its weight."""
+
+    weight: float = Field(1.0, gt=0)
+    """Its share of the weighted mean."""
+    scorer: ScorerSettings
+    """A reward model or function."""
+
+
+class CombinedSettings(Settings):
+    """Several scorers: the weighted mean of their standardized scores.
+
+    Each scorer's mean and standard deviation are those of its scores of the responses of `base` in `train-000`, for all
+    policies, parts and iterations: rewards stay comparable. A response that one scorer has no reward for has none.
+    """
+
+    kind: Literal["combined"]
+    """Several scorers."""
+    scorers: dict[ScorerName, WeightedScorer] = Field(min_length=2)
+    """By name; their standardized scores are kept as the objectives of the rewards, under these names."""
+
+
+RewardSettings = Annotated[Scorer | CombinedSettings, Field(discriminator="kind")]
+
+
+def scorer_modules(scorer: Scorer) -> list[str]:
     """The modules that a scorer names: their code is part of what makes its scores."""
     return [scorer.function.split(":")[0]] if isinstance(scorer, FunctionSettings) else []
 
@@ -49,10 +94,17 @@ class ScoreSpec(Settings):
 
     rows: Rows
     """The part: rows of the prompts."""
-    scorer: RewardSettings
+    scorer: ScorerSettings
     """The reward model or function."""
     model: ModelSource | None
     """The reward model; null where --reward-model gives its folder, and for functions."""
+
+
+class CombineSpec(Settings):
+    """What `combine_rewards` reads."""
+
+    weights: dict[ScorerName, Annotated[float, Field(gt=0)]]
+    """The weight of each scorer, in the order of its files."""
 
 
 REWARDS = Artifact(
@@ -68,3 +120,9 @@ REWARDS = Artifact(
     ),
     key=("prompt_id", "draw"),
 )
+
+
+def reward_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of rows of `REWARDS`: how many `responses` there are, how many have a reward, and why the others have none."""
+    invalid = Counter(row["invalid"] for row in rows if row["reward"] is None)
+    return {"responses": len(rows), "scored": len(rows) - invalid.total(), "invalid": dict(sorted(invalid.items()))}

@@ -65,13 +65,14 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
 
-            tokens += sum(count_tokens(pair) for pair in batch)
+            batch_tokens = sum(count_tokens(pair) for pair in batch)
+            tokens += batch_tokens
             row = _row(step, step / steps_per_epoch, tokens=tokens, grad_norm=grad_norm, learning_rate=learning_rate)
             row.update(summary)
             if step % recipe.validation_interval == 0 or step == total:
                 row.update(validate(model, validation_pairs, spec, token_budget).metrics())
             metrics.append(row)
-            progress.advance(len(batch), loss=f"{summary['loss']:.4g}", tokens=str(tokens))
+            progress.advance(len(batch), tokens=batch_tokens, loss=f"{summary['loss']:.4g}")
     return metrics
 
 

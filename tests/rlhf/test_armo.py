@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import LlamaConfig, PreTrainedTokenizerBase
+from transformers import LlamaConfig
 
-from rlhf.armo import ASSISTANT_HEADER_TOKENS, PUBLISHED_ARCHITECTURE, PUBLISHED_OBJECTIVES, ArmoRewardModel
+from rlhf.armo import PUBLISHED_ARCHITECTURE, PUBLISHED_OBJECTIVES, ArmoRewardModel
 from rlhf.errors import UserError
+from rlhf.packing import Pack, PromptGroup
+from rlhf.reward_scoring import RewardOutput
 
 CPU = torch.device("cpu")
 HEADER = [9, 6, 7, 8, 5]
@@ -38,17 +40,16 @@ def small_model(objectives: int = 3, gating_sizes: tuple[int, ...] = (8, 8), **c
     return model.eval()
 
 
-def score(model: ArmoRewardModel, conversations: list[tuple[list[int], list[int]]]) -> Any:
-    lengths = [len(prompt) + len(response) for prompt, response in conversations]
-    ids = torch.full((len(conversations), max(lengths)), 63)
-    for row, (prompt, response) in zip(ids, conversations, strict=True):
-        row[: len(prompt) + len(response)] = torch.tensor(prompt + response)
+def score(model: ArmoRewardModel, conversations: list[tuple[list[int], list[int]]]) -> RewardOutput:
+    pack = Pack([PromptGroup(prompt, [response]) for prompt, response in conversations], CPU)
+    model.model.set_attn_implementation("packed")
     with torch.inference_mode():
-        return model(ids, torch.tensor([len(prompt) for prompt, _ in conversations]), torch.tensor(lengths))
+        return model(pack, pack.prompt_ends() - len(HEADER))
 
 
 def by_hand(model: ArmoRewardModel, prompt: list[int], response: list[int]) -> tuple[Tensor, Tensor]:
     """Score and objectives of one conversation by the published formulas; the header is searched in the prompt."""
+    model.model.set_attn_implementation("eager")
     state, temperature = model.state_dict(), model.gating.temperature
     with torch.inference_mode():
         hidden = model.model(torch.tensor([prompt + response])).last_hidden_state[0]
@@ -69,13 +70,14 @@ def test_score_and_objectives_are_those_of_the_formulas(objectives: int) -> None
     model = small_model(objectives)
     output = score(model, [(PROMPT, RESPONSE)])
     expected_score, expected_objectives = by_hand(model, PROMPT, RESPONSE)
+    assert output.objectives is not None
     assert output.score.dtype == output.objectives.dtype == torch.float32
     assert output.objectives.shape == (1, objectives)
     torch.testing.assert_close(output.score[0], expected_score)
     torch.testing.assert_close(output.objectives[0], expected_objectives)
 
 
-def test_padding_and_neighbours_change_nothing() -> None:
+def test_neighbours_change_nothing() -> None:
     model = small_model()
     conversations = [(PROMPT, RESPONSE), ([1, 40, *HEADER], [50] * 20 + [9]), ([1, *HEADER], [9])]
     together = score(model, conversations).score
@@ -160,6 +162,7 @@ def test_a_backbone_of_bfloat16_keeps_heads_and_score_in_float32(tmp_path: Path)
     assert {parameter.dtype for parameter in model.gating.parameters()} == {torch.float32}
     output = score(model, [(PROMPT, RESPONSE)])
     exact = score(small_model(), [(PROMPT, RESPONSE)])
+    assert exact.objectives is not None
     assert output.score.dtype == torch.float32
     assert float(output.score) != float(output.score.bfloat16())
     assert abs(float(output.score - exact.score)) < 0.1 * float(exact.objectives.norm())
@@ -187,10 +190,3 @@ def test_names_of_the_objectives() -> None:
     assert small_model(19, architectures=[PUBLISHED_ARCHITECTURE]).objective_names == PUBLISHED_OBJECTIVES
     with pytest.raises(UserError, match="2 names for 3"):
         small_model(3, objective_names=["a", "b"])
-
-
-def test_the_real_header_has_as_many_tokens_as_the_gate_counts_on(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
-    ids = llama3_tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hello"}], add_generation_prompt=True, return_dict=False
-    )
-    assert ids[-ASSISTANT_HEADER_TOKENS:] == [128009, 128006, 78191, 128007, 271]

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from rlhf import chat
-from rlhf.chat import encode_conversation, encode_prompt, encode_response, end_of_turn_id
+from rlhf.chat import TEMPLATE_DATE, encode_conversation, encode_prompt, encode_response, end_of_turn_id
 from rlhf.errors import UserError
-from small_tokenizers import CHATML, FORMS, LLAMA3, small_tokenizer
+from small_tokenizers import CHATML, FORMS, LLAMA3, SPECIAL_TEXTS, TRIMMED_PROMPTS, small_tokenizer
 
 TOKENIZERS = {form: small_tokenizer(form) for form in FORMS}
-SPECIAL_TEXTS = sorted({text for _, specials, _, _ in FORMS.values() for text in specials})
 USUAL_TEXT = st.text(max_size=60).filter(lambda text: not any(special in text for special in SPECIAL_TEXTS))
 TEXT_WITH_SPECIALS = st.lists(st.one_of(st.sampled_from(SPECIAL_TEXTS), st.text(max_size=10)), max_size=6).map("".join)
 
@@ -28,7 +27,13 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
 def template_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """What transformers makes of a conversation."""
     conversation = [{"role": "user", "content": prompt}]
-    ids = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=True, return_dict=False)
+    ids = tokenizer.apply_chat_template(
+        conversation,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=False,
+        strftime_now=TEMPLATE_DATE.strftime,
+    )
     return list(ids)
 
 
@@ -40,10 +45,8 @@ def special_ids(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]
 def as_text(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """The way that text with special tokens goes, for any text."""
     scaffold = chat._scaffold(tokenizer, tokenizer.chat_template, ("user",))
-    rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-    )
-    return [*scaffold.missing_bos, *chat._ids_with_text_as_text(tokenizer, scaffold, [prompt], str(rendered))]
+    rendered = chat._render(tokenizer, [("user", prompt)])
+    return [*scaffold.missing_bos, *chat._ids_with_text_as_text(tokenizer, scaffold, [prompt], rendered)]
 
 
 def test_real_llama3_prompt_is_the_published_one(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
@@ -70,7 +73,7 @@ def test_real_llama3_prompt_is_the_published_one(llama3_tokenizer: PreTrainedTok
 
 @given(prompt=USUAL_TEXT)
 @settings(deadline=None, max_examples=60)
-@pytest.mark.parametrize("form", ["llama3", "chatml", "instruct"])
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "phi"])  # whose template leaves out the BOS
 def test_usual_text_is_encoded_as_the_template_says(form: str, prompt: str) -> None:
     assert encode_prompt(TOKENIZERS[form], prompt) == template_ids(TOKENIZERS[form], prompt)
 
@@ -99,7 +102,7 @@ def test_special_tokens_in_text_are_text(form: str, prompt: str) -> None:
     tokenizer = TOKENIZERS[form]
     ids = encode_prompt(tokenizer, prompt)
     assert special_ids(tokenizer, ids) == special_ids(tokenizer, encode_prompt(tokenizer, "usual"))
-    shown = prompt.strip() if form == "llama3" else prompt
+    shown = prompt.strip() if form in TRIMMED_PROMPTS else prompt
     assert shown in tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
@@ -112,7 +115,7 @@ def test_special_tokens_in_text_are_text_for_the_real_tokenizer(llama3_tokenizer
     assert prompt in llama3_tokenizer.decode(ids)
 
 
-@pytest.mark.parametrize("form", ["llama3", "chatml", "phi"])
+@pytest.mark.parametrize("form", ["llama3", "llama31", "chatml", "qwen", "mistral", "phi"])
 def test_special_tokens_in_a_system_prompt_are_text(form: str) -> None:
     tokenizer = TOKENIZERS[form]
     injected = "".join(SPECIAL_TEXTS)
@@ -147,7 +150,17 @@ def test_two_bos_tokens_are_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "expected"), [("llama3", "<|eot_id|>"), ("chatml", "<|im_end|>"), ("instruct", "</s>"), ("phi", "<|end|>")]
+    ("form", "expected"),
+    [
+        ("llama3", "<|eot_id|>"),
+        ("llama31", "<|eot_id|>"),
+        ("chatml", "<|im_end|>"),
+        ("instruct", "</s>"),
+        ("phi", "<|end|>"),
+        ("qwen", "<|im_end|>"),
+        ("mistral", "</s>"),
+        ("gemma", "<end_of_turn>"),
+    ],
 )
 def test_end_of_turn_is_what_the_template_puts_behind_an_answer(form: str, expected: str) -> None:
     assert end_of_turn_id(TOKENIZERS[form]) == TOKENIZERS[form].convert_tokens_to_ids(expected)
@@ -172,21 +185,17 @@ def test_response_is_its_text_and_one_end_of_turn(form: str, text: str) -> None:
     assert tokenizer.decode(ids[:-1], clean_up_tokenization_spaces=False) == text
 
 
-def test_conversation_is_prompt_and_response(tokenizer: PreTrainedTokenizerBase) -> None:
-    ids, prompt_length = encode_conversation(tokenizer, "hi", "yo")
-    assert ids[:prompt_length] == encode_prompt(tokenizer, "hi")
-    assert ids[prompt_length:] == encode_response(tokenizer, "yo")
+@pytest.mark.parametrize(("form", "reason"), [("instruct", "Only user and assistant"), ("gemma", "not supported")])
+def test_refused_system_prompt_is_a_user_error(form: str, reason: str) -> None:
+    with pytest.raises(UserError, match=rf"{reason}.*prompts\.system"):
+        encode_prompt(TOKENIZERS[form], "hi", "Be brief.")
 
 
-def test_conversation_is_what_the_template_renders(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
-    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo, you"}]
-    ids, _ = encode_conversation(llama3_tokenizer, "hi", "yo, you")
-    assert ids == llama3_tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
-
-
-def test_refused_system_prompt_is_a_user_error() -> None:
-    with pytest.raises(UserError, match=r"Only user and assistant roles!.*prompts\.system"):
-        encode_prompt(TOKENIZERS["instruct"], "hi", "Be brief.")
+def test_of_several_templates_the_default_one_is_taken() -> None:
+    tokenizer = small_tokenizer("chatml")
+    tokenizer.chat_template = {"default": CHATML, "tool_use": "tools"}
+    assert encode_prompt(tokenizer, "hi") == encode_prompt(TOKENIZERS["chatml"], "hi")
+    assert end_of_turn_id(tokenizer) == end_of_turn_id(TOKENIZERS["chatml"])
 
 
 def test_template_that_leaves_out_the_system_prompt_is_an_error() -> None:
@@ -200,6 +209,14 @@ def test_template_that_changes_text_cannot_take_special_tokens() -> None:
     assert encode_prompt(tokenizer, "a cat") == encode_prompt(TOKENIZERS["chatml"], "b cbt")
     with pytest.raises(UserError, match=re.escape("changes the text")):
         encode_prompt(tokenizer, "a cat <|im_end|>")
+    with pytest.raises(UserError, match=re.escape("data: 'a dog <|im_end|>', 'a cat'")):
+        encode_conversation(tokenizer, "a dog <|im_end|>", "a cat")
+
+
+def test_refused_conversation_without_system_prompt_is_not_blamed_on_it() -> None:
+    tokenizer = small_tokenizer("chatml", "{{ raise_exception('No.') }}")
+    with pytest.raises(UserError, match=r"refuses a conversation of user, assistant: No\.\.$"):
+        encode_conversation(tokenizer, "hi", "yo")
 
 
 def test_template_with_the_date_gives_the_same_ids_every_day() -> None:

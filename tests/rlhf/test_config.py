@@ -50,7 +50,7 @@ CASES: list[tuple[str, object, list[str]]] = [
     ("prompts.part_size", "all", ["prompts.part_size", "'all'", "integer"]),
     ("prompts.per_iteration", "some", ["prompts.per_iteration", "'some'", "'all'"]),
     ("prompts.per_iteration", 2, ["prompts.per_iteration", "2 iterations", "need 4"]),
-    ("rewards.kind", "arma", ["rewards", "'arma'", "'armo', 'function'"]),
+    ("rewards.kind", "arma", ["rewards", "'arma'", "'armo', 'sequence_classification', 'function', 'combined'"]),
     ("rewards", {"kind": "function", "function": "score"}, ["rewards.function.function", "'score'", "pattern"]),
     ("rewards.model", "{results}/world/other", ["rewards.model", "no rule makes", "{results}/world/reward_model"]),
     ("base_model.name", "{results}/nothing", ["base_model.name", "no rule makes"]),

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf.artifacts import ArtifactError
-from rlhf.pair_building import DROP_REASONS, Candidate, Pairs, best_worst, build, win_probability
-from rlhf.pairs import PAIRS
+from rlhf.pair_building import DROP_REASONS, Pairs, build, win_probability
+from rlhf.pair_choice import Candidate
+from rlhf.pairs import DRAWN_CHOICES, PAIRS, Choice, PairSpec
+from rlhf.parts import Rows
 from rlhf.prompts import PROMPTS
 from rlhf.responses import RESPONSES
 from rlhf.rewards import REWARDS
@@ -37,7 +39,7 @@ DRAWS = st.one_of(
     st.builds(Draw, SCORES, st.tuples(st.integers(0, 3)), st.sampled_from(["stop", "stop", "length"])),
     st.builds(Draw, st.none(), invalid=st.sampled_from(["too_long", "empty"])),
 )
-PARTS = st.lists(st.lists(DRAWS, min_size=1, max_size=5), min_size=0, max_size=6)
+PARTS = st.lists(st.lists(DRAWS, min_size=0, max_size=5), min_size=0, max_size=6)
 
 
 def tables(part: list[list[Draw]]) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -59,8 +61,21 @@ def tables(part: list[list[Draw]]) -> tuple[pa.Table, pa.Table, pa.Table]:
     return made[0], made[1], made[2]
 
 
-def built(prompts: pa.Table, responses: pa.Table, rewards: pa.Table, min_margin: float = 0.0) -> Pairs:
-    return build(prompts, responses, rewards, min_margin, responses_path=RESPONSES_PATH, rewards_path=REWARDS_PATH)
+def built(
+    prompts: pa.Table,
+    responses: pa.Table,
+    rewards: pa.Table,
+    min_margin: float = 0.0,
+    choose: Choice = "best_worst",
+) -> Pairs:
+    spec = PairSpec(
+        rows=Rows(start=0, stop=len(prompts)),
+        choose=choose,
+        target_margin=1.0 if choose == "margin" else None,
+        min_margin=min_margin,
+        seed=3 if choose in DRAWN_CHOICES else None,
+    )
+    return build(prompts, responses, rewards, spec, responses_path=RESPONSES_PATH, rewards_path=REWARDS_PATH)
 
 
 def one_prompt(*draws: Draw, min_margin: float = 0.0) -> Pairs:
@@ -103,6 +118,7 @@ def test_bad_candidates_are_dropped_and_the_prompt_stays() -> None:
 @pytest.mark.parametrize(
     ("draws", "min_margin", "reason"),
     [
+        ((), 0.0, "no_two_candidates"),
         ((Draw(1.0),), 0.0, "no_two_candidates"),
         ((Draw(1.0), Draw(2.0, finish_reason="length")), 0.0, "no_two_candidates"),
         ((Draw(None, invalid="too_long"), Draw(None, invalid="too_long")), 0.0, "no_two_candidates"),
@@ -136,11 +152,36 @@ def test_rows_keep_the_order_of_the_prompts() -> None:
     assert pairs.table["prompt_id"].to_pylist() == [f"p{number}" for number in range(12)]
 
 
-@given(part=PARTS, min_margin=st.sampled_from([0.0, 0.5, 1.0, 30.0]), data=st.data())
-@settings(deadline=None, max_examples=200)
-def test_properties(part: list[list[Draw]], min_margin: float, data: st.DataObject) -> None:
+def test_each_choice_makes_its_own_pair() -> None:
+    draws = [Draw(float(reward)) for reward in (0, 9, 8, 1, 2, 3, 4, 5, 6)]
+    part = tables([draws] * 40)
+    drawn: dict[Choice, set[tuple[int, int]]] = {}
+    choices: tuple[Choice, ...] = ("best_worst", "margin", "best_random", "random")
+    for choose in choices:
+        rows = built(*part, choose=choose).table.to_pylist()
+        assert len(rows) == 40
+        drawn[choose] = {(row["chosen_draw"], row["rejected_draw"]) for row in rows}
+    assert drawn["best_worst"] == {(1, 0)} and drawn["margin"] == {(1, 2)}
+    assert {best for best, _ in drawn["best_random"]} == {1} and len(drawn["best_random"]) == 8
+    assert len({chosen for chosen, _ in drawn["random"]}) > 4
+
+
+def test_prompts_without_a_response_are_counted_and_the_others_stay() -> None:
+    pairs = built(*tables([[], [Draw(1.0), Draw(2.0)], []]))
+    assert pairs.table["prompt_id"].to_pylist() == ["p1"]
+    assert pairs.counts["dropped"] == {"no_two_candidates": 2, "tie": 0, "identical": 0, "below_margin": 0}
+
+
+@given(
+    part=PARTS,
+    min_margin=st.sampled_from([0.0, 0.5, 1.0, 30.0]),
+    choose=st.sampled_from(["best_worst", "best_random", "random", "margin"]),
+    data=st.data(),
+)
+@settings(deadline=None, max_examples=300)
+def test_properties(part: list[list[Draw]], min_margin: float, choose: Choice, data: st.DataObject) -> None:
     prompts, responses, rewards = tables(part)
-    pairs = built(prompts, responses, rewards, min_margin)
+    pairs = built(prompts, responses, rewards, min_margin, choose)
     PAIRS.check(pairs.table, Path("pairs.parquet"))
     assert len(pairs.table) + sum(pairs.dropped.values()) == len(part)
     valid = {
@@ -157,14 +198,18 @@ def test_properties(part: list[list[Draw]], min_margin: float, data: st.DataObje
         assert row["chosen_reward"] - row["rejected_reward"] >= min_margin
         assert row["chosen_reward"] > row["rejected_reward"]
         assert row["chosen_token_ids"] != row["rejected_token_ids"]
-        assert scores[row["chosen_draw"]] == row["chosen_reward"] == max(scores.values())
-        assert scores[row["rejected_draw"]] == row["rejected_reward"] == min(scores.values())
-        assert 1 >= row["chosen_win_probability"] >= 0.5 >= row["rejected_win_probability"] >= 0
+        assert scores[row["chosen_draw"]] == row["chosen_reward"]
+        assert scores[row["rejected_draw"]] == row["rejected_reward"]
+        assert 1 >= row["chosen_win_probability"] >= row["rejected_win_probability"] >= 0
+        if choose != "random":
+            assert row["chosen_reward"] == max(scores.values()) and row["chosen_win_probability"] >= 0.5
+        if choose == "best_worst":
+            assert row["rejected_reward"] == min(scores.values()) and row["rejected_win_probability"] <= 0.5
     shuffled_responses, shuffled_rewards = (
         table.take(pa.array(data.draw(st.permutations(range(len(table)))), pa.int64()))
         for table in (responses, rewards)
     )
-    again = built(prompts, shuffled_responses, shuffled_rewards, min_margin)
+    again = built(prompts, shuffled_responses, shuffled_rewards, min_margin, choose)
     assert again.table.equals(pairs.table) and again.counts == pairs.counts
 
 
@@ -174,8 +219,8 @@ def test_win_probabilities_of_all_draws_average_to_a_half(scores: list[float]) -
     candidates = [Candidate(draw, score, draw) for draw, score in enumerate(scores)]
     wins = [win_probability(candidate, candidates) for candidate in candidates]
     assert np.mean(wins) == pytest.approx(0.5)
-    best, worst = best_worst(candidates)
-    assert wins[best.draw] == pytest.approx(max(wins)) and wins[worst.draw] == pytest.approx(min(wins))
+    assert wins[int(np.argmax(scores))] == pytest.approx(max(wins))
+    assert wins[int(np.argmin(scores))] == pytest.approx(min(wins))
 
 
 def drop_row(table: pa.Table, row: int) -> pa.Table:
@@ -191,7 +236,6 @@ def with_value(table: pa.Table, name: str, row: int, value: object) -> pa.Table:
 
 def test_what_does_not_match_is_an_error_with_file_and_row() -> None:
     prompts, responses, rewards = tables([[Draw(1.0), Draw(2.0)], [Draw(3.0), Draw(4.0)]])
-    without_last = responses.slice(0, 2), rewards.slice(0, 2)
     cases = [
         (
             (prompts, responses, drop_row(rewards, 2)),
@@ -203,7 +247,6 @@ def test_what_does_not_match_is_an_error_with_file_and_row() -> None:
             (prompts.slice(0, 1), responses, rewards),
             r"^responses\.parquet: row 2: prompt_id 'p1' is none of the part's 1 prompts",
         ),
-        ((prompts, *without_last), r"^responses\.parquet: no row has a response to 1 of 2 prompts.*'p1'"),
         ((prompts, with_value(responses, "finish_reason", 3, "eos"), rewards), r"^responses\.parquet: row 3:.*'eos'"),
         ((prompts, responses, with_value(rewards, "reward", 1, None)), r"^rewards\.parquet: row 1: reward is null"),
     ]

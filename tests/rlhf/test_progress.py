@@ -50,9 +50,9 @@ def test_a_line_per_interval_with_the_rate(clock: Clock, capsys: pytest.CaptureF
 def test_facts_are_shown_beside_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(4, "prompts", "sampling") as progress:
         clock.now += 2
-        progress.advance(1, loss="0.5", tokens="10")
-        progress.advance(3, tokens="40")
-    assert lines(capsys) == [("4", "4", "2.0", ", loss 0.5, tokens 40")]
+        progress.advance(1, tokens=10, loss="0.5")
+        progress.advance(3, tokens=30)
+    assert lines(capsys) == [("4", "4", "2.0", ", loss 0.5, tokens 40 (20/s)")]
 
 
 def test_after_an_error_there_is_no_last_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

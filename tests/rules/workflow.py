@@ -22,9 +22,11 @@ class Project:
     """A copy of the project in a folder of its own."""
 
     folder: Path
+    python: str = sys.executable
+    """The interpreter of the environment that Snakemake and the programs run in."""
 
     def snakemake(self, *arguments: str, configfile: str = "config/micro.yaml") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", configfile]
+        command = [self.python, "-m", "snakemake", *arguments, "--configfile", configfile]
         if "--cores" not in arguments:
             command += ["--cores", "2"]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}

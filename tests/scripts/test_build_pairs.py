@@ -40,8 +40,9 @@ def write_rewards(folder: Path, keys: list[dict[str, Any]], rewards: list[float]
     REWARDS.write(folder / "rewards.parquet", rows, {})
 
 
-def run_program(folder: Path, monkeypatch: pytest.MonkeyPatch, start: int, stop: int, min_margin: float = 0.0) -> Path:
-    spec = PairSpec(rows=Rows(start=start, stop=stop), choose="best_worst", min_margin=min_margin)
+def run_program(folder: Path, monkeypatch: pytest.MonkeyPatch, start: int, stop: int, **changes: Any) -> Path:
+    values = {"choose": "best_worst", "target_margin": None, "min_margin": 0.0, "seed": None}
+    spec = PairSpec.model_validate({"rows": Rows(start=start, stop=stop), **values, **changes})
     flags = [word for flag in ("prompts", "responses", "rewards") for word in (f"--{flag}", f"{folder / flag}.parquet")]
     output = folder / "pairs.parquet"
     monkeypatch.setattr(sys, "argv", ["x", "--spec", spec.model_dump_json(), *flags, "--output", str(output)])
@@ -63,6 +64,25 @@ def test_pairs_of_a_part_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_equal_inputs_give_equal_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run_program(folder, monkeypatch, -2, 0).read_bytes()
     assert run_program(folder, monkeypatch, -2, 0).read_bytes() == first
+
+
+def test_drawn_pairs_follow_the_seed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three prompts with four responses each."""
+    keys = [{"prompt_id": f"p{number}", "draw": draw} for number in (2, 3, 4) for draw in range(4)]
+    responses = [
+        {**key, "response": f"r{row}", "response_token_ids": [row], "finish_reason": "stop", "seed": 1}
+        for row, key in enumerate(keys)
+    ]
+    RESPONSES.write(folder / "responses.parquet", responses, {})
+    write_rewards(folder, keys, [float(row) for row in range(12)])
+    taken = set()
+    for seed in range(5):
+        output = run_program(folder, monkeypatch, -3, 0, choose="random", seed=seed)
+        assert read_provenance(output)["spec"]["seed"] == seed
+        rows = PAIRS.read(output).to_pylist()
+        assert all(row["chosen_reward"] > row["rejected_reward"] for row in rows)
+        taken.add(tuple((row["chosen_draw"], row["rejected_draw"]) for row in rows))
+    assert len(taken) == 5
 
 
 def test_no_pairs_are_an_empty_file_and_a_warning(

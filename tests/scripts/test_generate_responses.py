@@ -59,7 +59,7 @@ def test_responses_of_a_part(tmp_path: Path, policy: Path, prompts: tuple[Path, 
     assert len({tuple(row["response_token_ids"]) for row in rows}) > 20
 
     origin = read_provenance(output)
-    assert origin["spec"] == SPEC
+    assert origin["spec"] == GenerateSpec.model_validate(SPEC).model_dump(mode="json")
     assert origin["inputs"] == {"prompts": digest(path), "policy": digest(policy)}
     assert {"torch", "transformers"} <= origin["versions"].keys()
 

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
@@ -17,16 +19,16 @@ from rlhf.parts import Rows
 from rlhf.prompt_collection import collect
 from rlhf.prompts import PROMPTS
 from rlhf.provenance import digest
-from rlhf.responses import RESPONSES, ImportSpec
+from rlhf.responses import RESPONSES, ImportResponsesSpec
 from small_tokenizers import small_tokenizer
 
 
 def run_program(
     monkeypatch: pytest.MonkeyPatch, dataset: Path, prompts: Path, policy: Path, output: Path, **changes: Any
 ) -> Path:
-    values: dict[str, Any] = {"dataset": str(dataset), "dataset_fingerprint": "x", "model": None}
-    values.update(rows=Rows(start=0, stop=2), draws=2, max_tokens=30)
-    spec = ImportSpec.model_validate({**values, **changes}).model_dump_json()
+    values: dict[str, Any] = {"dataset": str(dataset), "dataset_fingerprint": "x", "revision": None, "split": "train"}
+    values.update(column="prompt", model=None, rows=Rows(start=0, stop=2), draws=2, max_tokens=30)
+    spec = ImportResponsesSpec.model_validate({**values, **changes}).model_dump_json()
     arguments = ["--spec", spec, "--prompts", str(prompts), "--policy", str(policy), "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["import_responses.py", *arguments])
     import_responses.main()
@@ -62,7 +64,8 @@ def test_responses_of_a_part(
     assert [row["finish_reason"] for row in table] == ["stop", "length"] * 2
     assert {row["seed"] for row in table} == {0}
     provenance = read_provenance(output)
-    assert provenance["counts"] == {"prompts": 2, "responses": 4, "truncated": 2}
+    counts = {"prompts": 2, "responses": 4, "truncated": 2, "missing": 0, "beyond_draws": 0}
+    assert provenance["counts"] == counts and provenance["dataset_revision"] is None
     expected = {"prompts": digest(prompts), "dataset": digest(dataset), "policy": digest(policy_folder)}
     assert provenance["inputs"] == expected
 
@@ -71,7 +74,11 @@ def test_wrong_data(tmp_path: Path, prompts: Path, policy_folder: Path, monkeypa
     cases: list[tuple[list[dict[str, Any]], str]] = [
         ([answers("a", "x")], r"no column 'response_1'; there are 'prompt', 'response_0'"),
         ([answers("z", "x", "y")], r"no responses to 2 of 2 prompts; the first is [0-9a-f]{16}: '[abc]'"),
-        ([answers(name, "x", None) for name in "abc"], r"2 responses are missing:\n  row \d, column 'response_1'"),
+        ([answers("a", "x"), {"prompt": "b", "answer": "y"}], r"no column 'response_1'; there are"),
+        (
+            [{"prompt": name, "response": 3} for name in "abc"],
+            r"2 values cannot be used:\n  row \d, column 'response': 3",
+        ),
     ]
     for number, (rows, message) in enumerate(cases):
         dataset = write(tmp_path / f"data-{number}.jsonl", rows)
@@ -79,6 +86,58 @@ def test_wrong_data(tmp_path: Path, prompts: Path, policy_folder: Path, monkeypa
             run_program(monkeypatch, dataset, prompts, policy_folder, tmp_path / "out.parquet")
         assert str(dataset) in str(error.value)
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_every_form_of_the_same_responses_gives_the_same_rows(
+    tmp_path: Path, prompts: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide and one row per response, JSON lines and Parquet, another column, and a repository of the hub."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    wide = [answers(name, f"{name}0", None if name == "b" else "🦙", " " if name == "a" else "שלום") for name in "bca"]
+    long = [{"prompt": row["prompt"], "response": row[f"response_{draw}"]} for draw in range(3) for row in wide]
+    other = [{"question": row["prompt"], "response": row["response"], "prompt": "a"} for row in long]
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    pq.write_table(pa.Table.from_pylist([answers("a", "p", "q", "r")]), repository / "train.parquet")
+    for folder, rows in ((tmp_path, long), (repository, wide)):
+        pq.write_table(pa.Table.from_pylist(rows), folder / "test.parquet")
+    cases: list[tuple[Path, dict[str, Any]]] = [
+        (write(tmp_path / "wide.jsonl", wide), {}),
+        (write(tmp_path / "long.jsonl", long), {}),
+        (write(tmp_path / "other.jsonl", other), {"column": "question"}),
+        (tmp_path / "test.parquet", {}),
+        (repository, {"split": "test"}),  # a folder stands for the repository, as in `test_collect_prompts`
+    ]
+    found = []
+    for number, (dataset, changes) in enumerate(cases):
+        output = tmp_path / f"out-{number}.parquet"
+        run_program(
+            monkeypatch, dataset, prompts, policy_folder, output, rows=Rows(start=0, stop=3), draws=3, **changes
+        )
+        found.append(RESPONSES.read(output))
+        facts = read_provenance(output)
+        expected = {"prompts": 3, "responses": 7, "truncated": 0, "missing": 2, "beyond_draws": 0}
+        assert facts["counts"] == expected
+        hub = dataset == repository
+        assert ("dataset" in facts["inputs"]) == (not hub) and (facts["dataset_revision"] is not None) == hub
+    assert all(table.equals(found[0]) for table in found)
+    texts = {row["prompt_id"]: row["prompt"] for row in PROMPTS.read(prompts).to_pylist()}
+    by_key = {(texts[row["prompt_id"]], row["draw"]): row["response"] for row in found[0].to_pylist()}
+    assert by_key == {
+        ("a", 0): "a0", ("a", 1): "🦙",
+        ("b", 0): "b0", ("b", 2): "שלום",
+        ("c", 0): "c0", ("c", 1): "🦙", ("c", 2): "שלום",
+    }  # fmt: skip
+
+
+def test_rows_beyond_the_draws_are_counted(
+    tmp_path: Path, prompts: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"prompt": name, "response": f"{name}{row}"} for row in range(5) for name in "abc"]
+    dataset = write(tmp_path / "data.jsonl", rows)
+    output = run_program(monkeypatch, dataset, prompts, policy_folder, tmp_path / "out.parquet")
+    counts = read_provenance(output)["counts"]
+    assert counts == {"prompts": 2, "responses": 4, "truncated": 0, "missing": 0, "beyond_draws": 6}
 
 
 def test_real_responses(

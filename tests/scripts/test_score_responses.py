@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,23 @@ import pytest
 import torch
 
 from rlhf.artifacts import read_provenance
-from rlhf.chat import encode_conversation
+from rlhf.chat import encode_conversation, encode_prompt
+from rlhf.packing import Pack, PromptGroup
 from rlhf.provenance import digest
 from rlhf.responses import RESPONSES
+from rlhf.reward_models import ArmoScorer
+from rlhf.reward_scoring import RewardOutput
 from rlhf.rewards import REWARDS, ScoreSpec
-from small_models import SCRIPTS, run_program, save_small_reward_model, small_reward_model, write_prompts
+from small_models import (
+    CPU,
+    SCRIPTS,
+    run_program,
+    save_small_classifier,
+    save_small_policy,
+    save_small_reward_model,
+    small_reward_model,
+    write_prompts,
+)
 from small_tokenizers import small_tokenizer
 
 MAX_TOKENS = 70
@@ -64,18 +77,21 @@ def test_a_reward_model(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, 
         (row["prompt_id"], row["draw"]) for row in RESPONSES.read(responses).to_pylist()
     ]
     tokenizer = small_tokenizer()
-    model = small_reward_model(len(tokenizer))
-    for row, text in zip(rows, texts, strict=True):
-        ids, prompt_tokens = encode_conversation(tokenizer, *text)
+    reward = ArmoScorer(small_reward_model(len(tokenizer)), tokenizer)
+    for row, (prompt, response) in zip(rows, texts, strict=True):
+        ids = encode_conversation(tokenizer, prompt, response)
         if len(ids) > MAX_TOKENS:
             assert (row["reward"], row["invalid"], row["objectives"]) == (None, "too_long", None)
             continue
-        with torch.inference_mode():
-            expected = model(torch.tensor([ids]), torch.tensor([prompt_tokens]), torch.tensor([len(ids)]))
+        expected = score_alone(reward, ids, len(encode_prompt(tokenizer, prompt)))
         assert row["reward"] == pytest.approx(float(expected.score), abs=1e-5)
         assert row["objectives"] == pytest.approx(expected.objectives[0].tolist(), abs=1e-5)
         assert row["invalid"] is None
-    assert 0 < sum(row["reward"] is None for row in rows) < 10
+    too_long = sum(row["reward"] is None for row in rows)
+    assert 0 < too_long < 10
+    counts = {"responses": 20, "scored": 20 - too_long, "invalid": {"too_long": too_long}}
+    assert read_provenance(output)["counts"] == counts
+    assert f"WARNING {output}: " in done.stderr
 
     origin = read_provenance(output)
     assert origin["objectives"] == ["correct", "polite", "brief"]
@@ -84,6 +100,68 @@ def test_a_reward_model(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, 
         "responses": digest(responses),
         "reward_model": digest(folder),
     }
+
+
+def score_alone(reward: Callable[[Pack], RewardOutput], ids: list[int], prompt_tokens: int) -> Any:
+    with torch.inference_mode():
+        return reward(Pack([PromptGroup(ids[:prompt_tokens], [ids[prompt_tokens:]])], CPU))
+
+
+@pytest.mark.parametrize("form", ["llama3", "chatml"])
+def test_a_sequence_classifier(form: str, tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:
+    """The raw score is what transformers' own class gives at the last token of the rendered conversation."""
+    prompts, responses, texts = part
+    tokenizer = small_tokenizer(form)
+    model = save_small_classifier(tmp_path / "classifier", tokenizer)
+    scorer = {"kind": "sequence_classification", "model": "x", "max_tokens": MAX_TOKENS, "precision": "float32"}
+    output = tmp_path / "rewards.parquet"
+    flags = ("--prompts", prompts, "--responses", responses, "--reward-model", tmp_path / "classifier")
+    done = run_program("score_responses", "--spec", spec(scorer), *flags, "--output", output, "--token-budget", 150)
+    assert done.returncode == 0, done.stderr
+    rows = REWARDS.read(output).to_pylist()
+    for row, (prompt, response) in zip(rows, texts, strict=True):
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        ids = tokenizer.apply_chat_template(turns, return_dict=False)
+        if len(ids) > MAX_TOKENS:
+            assert (row["reward"], row["invalid"]) == (None, "too_long")
+        else:
+            with torch.inference_mode():
+                expected = float(model(torch.tensor([ids])).logits[0, 0])
+            assert row["reward"] == pytest.approx(expected, abs=1e-5)
+    assert len({row["reward"] for row in rows}) > 10
+    assert read_provenance(output)["objectives"] == []
+
+
+@pytest.mark.parametrize(("labels", "said"), [(2, "with 2 outputs"), (1, "without weights for ['score.weight']")])
+def test_what_is_no_reward_model(
+    labels: int, said: str, tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
+) -> None:
+    prompts, responses, _ = part
+    if labels == 2:
+        save_small_classifier(tmp_path / "model", small_tokenizer(), labels)
+    else:
+        save_small_policy(tmp_path / "model")
+    scorer = {"kind": "sequence_classification", "model": "x", "precision": "float32"}
+    flags = ("--prompts", prompts, "--responses", responses, "--reward-model", tmp_path / "model")
+    done = run_program("score_responses", "--spec", spec(scorer), *flags, "--output", tmp_path / "rewards.parquet")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'model'}: not a reward model")
+    assert said in done.stderr
+
+
+def test_a_tokenizer_that_knows_more_than_its_model(
+    tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
+) -> None:
+    prompts, responses, _ = part
+    folder = save_small_reward_model(tmp_path / "reward_model")
+    tokenizer = small_tokenizer()
+    tokenizer.add_tokens(["<|reserved|>"])
+    tokenizer.save_pretrained(folder)
+    flags = ("--prompts", prompts, "--responses", responses, "--reward-model", folder)
+    done = run_program("score_responses", "--spec", spec(ARMO), *flags, "--output", tmp_path / "rewards.parquet")
+    assert done.returncode == 1
+    assert "'<|reserved|>'" in done.stderr.splitlines()[-1]
+    assert "do not belong together" in done.stderr
 
 
 def score_in(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from rlhf.armo import ArmoRewardModel
-from rlhf.chat import encode_conversation
+from rlhf.chat import encode_prompt, encode_response
+from rlhf.packing import Pack, PromptGroup
+from rlhf.reward_models import ArmoScorer
 from rlhf.tiny.grammar import true_quality
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -93,8 +95,9 @@ def test_the_reward_model_scores_conversations_of_the_pipeline(world: Path) -> N
     folder = world / "reward_model"
     model = ArmoRewardModel.from_folder_or_hub(str(folder), None, torch.float32, torch.device("cpu"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    ids, prompt_length = encode_conversation(tokenizer, "Greet Anna.", "Hello, Anna!")
-    output = model(torch.tensor([ids]), torch.tensor([prompt_length]), torch.tensor([len(ids)]))
+    prompt, response = encode_prompt(tokenizer, "Greet Anna."), encode_response(tokenizer, "Hello, Anna!")
+    output = ArmoScorer(model, tokenizer)(Pack([PromptGroup(prompt, [response])], torch.device("cpu")))
+    assert output.objectives is not None
     assert output.objectives.shape == (1, 4)
     assert torch.isfinite(output.score).all()
     assert model.objective_names == ("correctness", "politeness", "brevity", "willingness")

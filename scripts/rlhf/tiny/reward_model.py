@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlhf.armo import ASSISTANT_HEADER_TOKENS, ArmoRewardModel
+from rlhf.armo import ArmoRewardModel
+from rlhf.chat import turn_change_ids
 from rlhf.progress import Progress
 from rlhf.tiny.answer_labels import NO_ANSWER, AnswerLabels
 from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly, padded
@@ -145,7 +146,7 @@ def learn_gate(model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], 
     chosen = evenly(tasks, GATE_TASKS, rng)
     style = Style(correct=0.5, **STYLE)
     pairs = [converse(encoder, chosen, style, rng) for _ in range(2)]
-    (features, first), (_, second) = (_frozen(model, half) for half in pairs)
+    (features, first), (_, second) = (_frozen(model, encoder, half) for half in pairs)
     qualities = torch.tensor([[quality(one.task, one.response) for one in half] for half in pairs])
     preferred = torch.sigmoid(PREFERENCE_SLOPE * (qualities[0] - qualities[1]))
     # Its scale stays one, so that the score is a mean of the objectives and lies in [0, 1] like the true quality.
@@ -159,14 +160,16 @@ def learn_gate(model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], 
 
 
 @torch.no_grad()
-def _frozen(model: ArmoRewardModel, conversations: Sequence[Conversation]) -> tuple[Tensor, Tensor]:
+def _frozen(model: ArmoRewardModel, encoder: Encoder, conversations: Sequence[Conversation]) -> tuple[Tensor, Tensor]:
     """What the gate reads (conversations, hidden), and the objectives (conversations, objectives)."""
     features, objectives = [], []
+    turn_change = len(turn_change_ids(encoder.tokenizer))
     for start in range(0, len(conversations), FROZEN_BATCH):
         batch = conversations[start : start + FROZEN_BATCH]
         token_ids, lengths = padded(batch)
-        hidden, rows = model.hidden_states(token_ids), torch.arange(len(batch))
+        hidden = model.model(input_ids=token_ids, use_cache=False).last_hidden_state
+        rows = torch.arange(len(batch))
         prompt_lengths = torch.tensor([conversation.prompt_length for conversation in batch])
-        features.append(hidden[rows, prompt_lengths - ASSISTANT_HEADER_TOKENS])
+        features.append(hidden[rows, prompt_lengths - turn_change])
         objectives.append(model.regression_layer(hidden[rows, lengths - 1]))
     return torch.cat(features), torch.cat(objectives)

@@ -8,8 +8,10 @@ from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.armo import ArmoRewardModel
+from rlhf.packing import Pack, PromptGroup
+from rlhf.reward_models import ArmoScorer
 from rlhf.tiny.answer_labels import NO_ANSWER, AnswerLabels
-from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly, padded
+from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly
 from rlhf.tiny.corpus import CLEAN, Style
 from rlhf.tiny.grammar import aspects, quality, task_of
 from rlhf.tiny.language_model import learn, new_policy, response_loss
@@ -144,7 +146,7 @@ def test_the_error_of_the_objectives_is_that_of_the_heads(
     squares = []
     with torch.no_grad():
         for conversation in few:
-            heads = model.regression_layer(model.hidden_states(torch.tensor([conversation.token_ids]))[0])
+            heads = model.regression_layer(model.model(torch.tensor([conversation.token_ids])).last_hidden_state[0])
             for position, text in rated_places(conversation, ends):
                 squares.append((heads[position] - torch.tensor(aspects(conversation.task, text))) ** 2)
         _, errors = teacher.loss(few)
@@ -178,13 +180,20 @@ def test_the_gate_learns_what_is_preferred(tokenizer: PreTrainedTokenizerBase, e
     losses = []
     for steps in (0, 300):
         learn_gate(model, encoder, TASKS, steps, random.Random(1))
-        scores = [score(model, half) for half in pairs]
+        scores = [score(model, tokenizer, half) for half in pairs]
         chance = torch.sigmoid(PREFERENCE_SLOPE * (scores[0] - scores[1]))
         losses.append(-(preferred * chance.log() + (1 - preferred) * (1 - chance).log()).mean())
     assert losses[1] < losses[0]
 
 
-def score(model: ArmoRewardModel, conversations: list[Conversation]) -> torch.Tensor:
-    ids, lengths = padded(conversations)
+def score(
+    model: ArmoRewardModel, tokenizer: PreTrainedTokenizerBase, conversations: list[Conversation]
+) -> torch.Tensor:
+    groups = [
+        PromptGroup(one.token_ids[: one.prompt_length], [one.token_ids[one.prompt_length :]]) for one in conversations
+    ]
+    attention = model.model.config._attn_implementation
     with torch.no_grad():
-        return model(ids, torch.tensor([conversation.prompt_length for conversation in conversations]), lengths).score
+        scores = ArmoScorer(model, tokenizer)(Pack(groups, torch.device("cpu"))).score
+    model.model.set_attn_implementation(attention)
+    return scores

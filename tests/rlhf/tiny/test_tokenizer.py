@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from rlhf.armo import ASSISTANT_HEADER_TOKENS
+from rlhf.chat import turn_change_ids
 from rlhf.tiny.tokenizer import END_OF_TURN, train_tokenizer
 
 CONVERSATION = [
@@ -47,11 +47,11 @@ def test_text_is_split_where_llama_3_splits_it(
 
 
 @pytest.mark.parametrize("size", [320, 1536])
-def test_the_header_has_the_five_tokens_that_the_gate_counts_on(size: int) -> None:
+def test_the_turn_changes_as_in_llama_3(size: int) -> None:
     made = train_tokenizer(size, seed=2)
     ids: Any = made.apply_chat_template(CONVERSATION[1:2], add_generation_prompt=True, return_dict=False)
     header = [END_OF_TURN, "<|start_header_id|>", "assistant", "<|end_header_id|>", "ĊĊ"]
-    assert made.convert_ids_to_tokens(ids[-ASSISTANT_HEADER_TOKENS:]) == header
+    assert made.convert_ids_to_tokens(turn_change_ids(made)) == header
     assert len(made) <= size
     assert ids.count(made.bos_token_id) == 1
 

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rlhf.armo_scoring import score_by_armo
-from rlhf.chat import encode_conversation
+from rlhf.chat import encode_conversation, encode_prompt
 from rlhf.function_scoring import Score
 from rlhf.progress import Progress
+from rlhf.reward_models import ArmoScorer
+from rlhf.reward_scoring import score_conversations, shared_prefix
 from small_models import CPU, small_reward_model
 from small_tokenizers import small_tokenizer
 
@@ -19,9 +22,12 @@ CONVERSATIONS = [
 
 
 def score(conversations: list[tuple[str, str]], max_tokens: int = 128, token_budget: int = 10**6) -> list[Score]:
-    with Progress(len(conversations), "responses", "test") as progress:
-        scores = score_by_armo(MODEL, TOKENIZER, conversations, max_tokens, token_budget, progress)
-        assert progress.done == len(conversations)
+    distinct = len(set(conversations))
+    with Progress(distinct, "responses", "test") as progress:
+        scores = score_conversations(
+            ArmoScorer(MODEL, TOKENIZER), CPU, TOKENIZER, conversations, max_tokens, token_budget, progress
+        )
+        assert progress.done == distinct
     return scores
 
 
@@ -31,10 +37,13 @@ def rewards(scores: list[Score]) -> list[float]:
 
 @torch.inference_mode()
 def expected(conversation: tuple[str, str]) -> tuple[float, list[float]]:
-    """One conversation by itself, without padding."""
-    ids, prompt_tokens = encode_conversation(TOKENIZER, *conversation)
-    output = MODEL(torch.tensor([ids], device=CPU), torch.tensor([prompt_tokens]), torch.tensor([len(ids)]))
-    return float(output.score), output.objectives[0].tolist()
+    """One conversation by itself, with the attention of transformers."""
+    MODEL.model.set_attn_implementation("eager")
+    hidden = MODEL.model(torch.tensor([encode_conversation(TOKENIZER, *conversation)])).last_hidden_state[0]
+    prompt = encode_prompt(TOKENIZER, conversation[0])
+    header = max(place for place, token in enumerate(prompt) if token == TOKENIZER.eos_token_id)
+    objectives = MODEL.regression_layer(hidden[-1])
+    return float(MODEL.gating(hidden[header]) @ (objectives @ MODEL.reward_transform_matrix)), objectives.tolist()
 
 
 def test_scores_are_those_of_each_conversation_by_itself() -> None:
@@ -55,7 +64,7 @@ def test_scores_do_not_depend_on_batch_or_order(token_budget: int) -> None:
 
 
 def test_what_is_too_long_has_no_reward_and_a_reason() -> None:
-    lengths = [len(encode_conversation(TOKENIZER, *conversation)[0]) for conversation in CONVERSATIONS]
+    lengths = [len(encode_conversation(TOKENIZER, *conversation)) for conversation in CONVERSATIONS]
     limit = sorted(lengths)[12]
     scores = score(CONVERSATIONS, max_tokens=limit)
     whole = score(CONVERSATIONS)
@@ -70,3 +79,19 @@ def test_what_is_too_long_has_no_reward_and_a_reason() -> None:
 def test_nothing_fits_and_nothing_to_score() -> None:
     assert score(CONVERSATIONS, max_tokens=1) == [Score(None, "too_long")] * 24
     assert score([]) == []
+
+
+def test_equal_texts_have_exactly_equal_scores() -> None:
+    many = CONVERSATIONS * 3
+    scores = score(many, token_budget=90)
+    assert scores[: len(CONVERSATIONS)] * 3 == scores
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=4))
+def test_the_shared_prefix_is_the_longest_one(sequences: list[list[int]]) -> None:
+    prompt, conversations = sequences[0], [[*ids, 9] for ids in sequences]
+    group = shared_prefix(prompt, conversations)
+    assert [group.prompt + response for response in group.responses] == conversations
+    assert prompt[: len(group.prompt)] == group.prompt
+    longer = prompt[: len(group.prompt) + 1]
+    assert longer == group.prompt or any(ids[: len(longer)] != longer for ids in conversations)

@@ -1,0 +1,161 @@
+"""Attention over packs (see `packing`): causal, and no further than a token's own prompt and response.
+
+Registered with transformers under `NAME`, so that any of its causal decoders runs over packs. On GPUs it is torch's
+variable-length flash attention, elsewhere scaled dot-product attention segment by segment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+from rlhf.errors import UserError
+from rlhf.packing import Pack
+
+NAME = "packed"
+FLASH_TYPES = (torch.bfloat16, torch.float16)
+LARGEST_FLASH_HEAD = 256
+"""Width of a head up to which torch's flash attention has kernels."""
+
+
+@dataclass(frozen=True)
+class HowToAttend:
+    """What a model's layer says of its attention."""
+
+    scaling: float
+    """Factor of the products of queries and keys."""
+    window: int | None = None
+    """How many tokens back a token sees, itself included; None for all."""
+    softcap: float | None = None
+    """Largest score before the softmax; None for no cap."""
+
+
+def use_packed_attention(model: PreTrainedModel) -> None:
+    """Make a decoder of transformers read packs.
+
+    Raises:
+        UserError: its attention is written in a way that cannot be exchanged.
+    """
+    if not model._supports_attention_backend:
+        raise UserError(f"{type(model).__name__}: the attention of this model cannot read packed sequences")
+    model.set_attn_implementation(NAME)
+
+
+def packed_hidden_states(decoder: PreTrainedModel, pack: Pack) -> torch.Tensor:
+    """What the decoder's last layer gives for a pack: (tokens, width), in the decoder's type."""
+    outputs = decoder(input_ids=pack.input_ids, position_ids=pack.position_ids, use_cache=False, pack=pack)
+    return outputs.last_hidden_state[0]
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    pack: Pack,
+    scaling: float,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """The attention function as transformers calls it.
+
+    Args:
+        query: (1, heads, tokens, head width).
+        key, value: (1, key heads, tokens, head width).
+        pack: of these tokens.
+        sliding_window, softcap: see `HowToAttend`.
+
+    Returns:
+        (1, tokens, heads, head width).
+
+    Raises:
+        UserError: attention with dropout or sinks, or to what comes later.
+    """
+    if dropout or s_aux is not None or not getattr(module, "is_causal", False):
+        raise UserError(
+            "this model's attention has dropout or sinks, or is not causal: it cannot read packed sequences"
+        )
+    how = HowToAttend(scaling, sliding_window, softcap)
+    flash = query.is_cuda and query.dtype in FLASH_TYPES and query.shape[-1] <= LARGEST_FLASH_HEAD and softcap is None
+    attend = attend_by_flash if flash else attend_by_segments
+    return attend(query[0], key[0], value[0], pack, how).transpose(0, 1)[None], None
+
+
+AttentionInterface.register(NAME, packed_attention)
+
+
+def attend_by_segments(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: Pack, how: HowToAttend
+) -> torch.Tensor:
+    """(heads, tokens, width) of queries, (key heads, tokens, width) of keys and values: as many as the queries."""
+    outputs = []
+    for segment in pack.segments:
+        own = slice(segment.start, segment.stop)
+        keys, values = key[:, own], value[:, own]
+        if segment.prefix:
+            seen = slice(segment.prefix.start, segment.prefix.stop)
+            keys, values = torch.cat([key[:, seen], keys], 1), torch.cat([value[:, seen], values], 1)
+        outputs.append(_attend(query[:, own], keys, values, how))
+    return torch.cat(outputs, dim=1)
+
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: HowToAttend) -> torch.Tensor:
+    """Causal attention of the last tokens of a sequence, the queries, to all of it."""
+    tokens, seen = query.shape[1], key.shape[1]
+    grouped = len(query) != len(key)
+    plain = tokens == seen and (how.window is None or how.window >= seen)
+    mask = None if plain else _mask(tokens, seen, how.window, query.device)
+    if how.softcap is not None:
+        mask = _mask(tokens, seen, how.window, query.device)
+        return _capped_attention(query, key, value, mask, how.scaling, how.softcap)
+    return scaled_dot_product_attention(
+        query[None], key[None], value[None], attn_mask=mask, is_causal=plain, scale=how.scaling, enable_gqa=grouped
+    )[0]
+
+
+def _mask(tokens: int, seen: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """What the last `tokens` of a sequence of `seen` tokens see, bool (tokens, seen)."""
+    mask = torch.ones(tokens, seen, dtype=torch.bool, device=device).tril(seen - tokens)
+    return mask if window is None else mask.triu(seen - tokens - window + 1)
+
+
+def _capped_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scaling: float, softcap: float
+) -> torch.Tensor:
+    """Attention whose scores are capped, softcap * tanh(score / softcap), before the softmax (Gemma 2)."""
+    groups = len(query) // len(key)
+    key, value = key.repeat_interleave(groups, dim=0), value.repeat_interleave(groups, dim=0)
+    scores = softcap * torch.tanh(query @ key.transpose(1, 2) * scaling / softcap)
+    return torch.softmax(scores.float().masked_fill(~mask, float("-inf")), dim=-1).to(value.dtype) @ value
+
+
+def attend_by_flash(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: Pack, how: HowToAttend
+) -> torch.Tensor:
+    """As `attend_by_segments`, in one kernel; of type bfloat16 or float16, on a GPU."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    layout = pack.flash_layout
+    output = varlen_attn(
+        query.transpose(0, 1),
+        key.transpose(0, 1)[layout.seen],
+        value.transpose(0, 1)[layout.seen],
+        layout.query_starts,
+        layout.key_starts,
+        layout.longest_query,
+        layout.longest_key,
+        scale=how.scaling,
+        window_size=(-1 if how.window is None else how.window - 1, 0),
+        enable_gqa=len(query) != len(key),
+    )
+    assert isinstance(output, torch.Tensor)  # without `return_aux` it is
+    return output.transpose(0, 1)

@@ -1,0 +1,146 @@
+"""Packs: prompts with their responses in one row of tokens, without padding, each prompt there once.
+
+    prompt A | response A1 | response A2 | prompt B | response B1
+
+Positions count on from the prompt in each of its responses, and attention (see `packed_attention`) lets a response see
+its prompt and itself: the numbers are those of the sequences `A A1`, `A A2`, `B B1` by themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+
+
+@dataclass(frozen=True)
+class PromptGroup:
+    """A prompt and responses to it, as token ids; none is empty."""
+
+    prompt: list[int]
+    responses: list[list[int]]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + sum(map(len, self.responses))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A prompt or a response: tokens `start` to `stop` of the pack. A response sees its prompt's too, the `prefix`."""
+
+    start: int
+    stop: int
+    prefix: range = range(0)
+
+    @property
+    def tokens(self) -> int:
+        return self.stop - self.start
+
+
+class FlashLayout(NamedTuple):
+    """Queries and keys of each segment, laid end to end."""
+
+    seen: torch.Tensor
+    """Index of every key, int64 (keys,): of each segment its prefix and itself."""
+    query_starts: torch.Tensor
+    """Where the queries of each segment begin, and where the last one ends, int32 (segments + 1,)."""
+    key_starts: torch.Tensor
+    """The same of its keys."""
+    longest_query: int
+    longest_key: int
+
+
+class Pack:
+    """The tokens of some groups in a row, and where each prompt and response lies.
+
+    Attributes:
+        input_ids: int64 (1, tokens).
+        position_ids: int64 (1, tokens).
+        segments: in the order of the tokens.
+        responses: the segments of the responses, group by group.
+    """
+
+    def __init__(self, groups: Sequence[PromptGroup], device: torch.device) -> None:
+        ids: list[int] = []
+        positions: list[int] = []
+        self.segments: list[Segment] = []
+        for group in groups:
+            prompt = Segment(len(ids), len(ids) + len(group.prompt))
+            self.segments.append(prompt)
+            ids += group.prompt
+            positions += range(prompt.tokens)
+            for response in group.responses:
+                prefix = range(prompt.start, prompt.stop)
+                self.segments.append(Segment(len(ids), len(ids) + len(response), prefix))
+                ids += response
+                positions += range(prompt.tokens, prompt.tokens + len(response))
+        self.responses = [segment for segment in self.segments if segment.prefix]
+        self.input_ids = torch.tensor([ids], device=device)
+        self.position_ids = torch.tensor([positions], device=device)
+
+    @functools.cached_property
+    def flash_layout(self) -> FlashLayout:
+        """The segments as variable-length attention wants them."""
+        device = self.input_ids.device
+        seen = [[*segment.prefix, *range(segment.start, segment.stop)] for segment in self.segments]
+        tokens = [segment.tokens for segment in self.segments]
+        lengths = [len(indices) for indices in seen]
+        return FlashLayout(
+            seen=self._index([index for indices in seen for index in indices]),
+            query_starts=torch.tensor([0, *accumulate(tokens)], dtype=torch.int32, device=device),
+            key_starts=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device),
+            longest_query=max(tokens),
+            longest_key=max(lengths),
+        )
+
+    def last_tokens(self) -> torch.Tensor:
+        """Index of the last token of each response, int64 (responses,)."""
+        return self._index([segment.stop - 1 for segment in self.responses])
+
+    def prompt_ends(self) -> torch.Tensor:
+        """Index behind the last token of each response's prompt, int64 (responses,)."""
+        return self._index([segment.prefix.stop for segment in self.responses])
+
+    def _index(self, values: list[int]) -> torch.Tensor:
+        return torch.tensor(values, device=self.input_ids.device)
+
+
+def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[list[tuple[int, list[int]]]]:
+    """Which prompts and responses go into each pack: (index of the group, indices of its responses).
+
+    Groups of similar size go together, the largest first, so that memory that is too small shows at once. A pack holds
+    at most `token_budget` tokens; a group that is larger is spread over packs, its prompt in each, and a single
+    response with its prompt is a pack in any case.
+    """
+    pack: list[tuple[int, list[int]]] = []
+    tokens = 0
+    for group, responses in _pieces(groups, token_budget):
+        size = len(groups[group].prompt) + sum(len(groups[group].responses[index]) for index in responses)
+        if pack and tokens + size > token_budget:
+            yield pack
+            pack, tokens = [], 0
+        pack.append((group, responses))
+        tokens += size
+    if pack:
+        yield pack
+
+
+def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[int, list[int]]]:
+    """Groups by size, cut where they do not fit the budget."""
+    for group in sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index)):
+        prompt, responses = groups[group].prompt, groups[group].responses
+        piece: list[int] = []
+        tokens = len(prompt)
+        for index, response in enumerate(responses):
+            if piece and tokens + len(response) > token_budget:
+                yield group, piece
+                piece, tokens = [], len(prompt)
+            piece.append(index)
+            tokens += len(response)
+        if piece:
+            yield group, piece

@@ -1,0 +1,81 @@
+"""Scoring by a reward model: the prompt of the draws is computed once, and nothing is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from rlhf.chat import encode_conversation, encode_prompt
+from rlhf.function_scoring import Score
+from rlhf.packing import Pack, PromptGroup, pack_groups
+from rlhf.progress import Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class RewardOutput(NamedTuple):
+    """Rewards of the responses of a pack, float32."""
+
+    score: torch.Tensor
+    """(responses,)."""
+    objectives: torch.Tensor | None = None
+    """(responses, objectives), where the model has them."""
+
+
+RewardFunction = Callable[[Pack], RewardOutput]
+
+
+@torch.inference_mode()
+def score_conversations(
+    reward: RewardFunction,
+    device: torch.device,
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[tuple[str, str]],
+    max_tokens: int,
+    token_budget: int,
+    progress: Progress,
+) -> list[Score]:
+    """Score (prompt, response) texts. Equal ones are scored once: their rewards are exactly equal.
+
+    Args:
+        reward: the model.
+        max_tokens: a longer conversation is not cut, it has no reward (`too_long`).
+        token_budget: tokens in one forward pass.
+        progress: counts distinct conversations.
+
+    Returns:
+        In the order of the conversations.
+    """
+    by_prompt: dict[str, dict[str, list[int]]] = {}
+    scores: dict[tuple[str, str], Score] = {}
+    for prompt, response in dict.fromkeys(conversations):
+        ids = encode_conversation(tokenizer, prompt, response)
+        if len(ids) > max_tokens:
+            scores[prompt, response] = Score(None, "too_long")
+        else:
+            by_prompt.setdefault(prompt, {})[response] = ids
+    prompts = list(by_prompt)
+    groups = [shared_prefix(encode_prompt(tokenizer, prompt), list(by_prompt[prompt].values())) for prompt in prompts]
+    progress.advance(len(scores))
+    for members in pack_groups(groups, token_budget):
+        pack = Pack([PromptGroup(groups[g].prompt, [groups[g].responses[r] for r in rs]) for g, rs in members], device)
+        output = reward(pack)
+        objectives = [None] * len(output.score) if output.objectives is None else output.objectives.tolist()
+        keys = [(prompts[g], list(by_prompt[prompts[g]])[r]) for g, rs in members for r in rs]
+        for key, score, parts in zip(keys, output.score.tolist(), objectives, strict=True):
+            scores[key] = Score(score, None, parts)
+        progress.advance(len(keys), tokens=pack.input_ids.numel())
+    return [scores[conversation] for conversation in conversations]
+
+
+def shared_prefix(prompt: list[int], conversations: list[list[int]]) -> PromptGroup:
+    """Split conversations behind what they share with their prompt: all of it, with nearly every chat template."""
+    shared = 0
+    for tokens in zip(prompt, *conversations, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared += 1
+    return PromptGroup(prompt[:shared], [ids[shared:] for ids in conversations])

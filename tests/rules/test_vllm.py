@@ -1,0 +1,98 @@
+"""vLLM for real, on the CPU, in an environment of its own that `make test` sets up (`.venv-vllm`)."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+from workflow import REPOSITORY, Project, copy_project
+
+from rlhf.artifacts import read_provenance
+from rlhf.models import load_tokenizer
+from rlhf.prompts import PROMPTS
+from rlhf.responses import RESPONSES
+from rlhf.training import TRAINING
+from sampling_by_definition import left_over
+
+PYTHON = REPOSITORY / ".venv-vllm/bin/python"
+POLICY = "results/micro/world/policy"
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """The interpreter that has vLLM."""
+    if not PYTHON.exists():
+        pytest.skip("there is no environment with vLLM: `make .venv-vllm/installed` says why")
+    imported = subprocess.run([PYTHON, "-c", "import vllm"], capture_output=True, text=True)
+    if imported.returncode:
+        pytest.skip(f"vLLM cannot be imported here: {imported.stderr.splitlines()[-1]}")
+    return str(PYTHON)
+
+
+@pytest.fixture(scope="module")
+def project(python: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The micro experiment with vLLM, run up to a trained policy."""
+    project = copy_project(tmp_path_factory.mktemp("vllm"))
+    project.python = python
+    config = project.read_config()
+    config["responses"]["engine"] = "vllm"
+    config["prompts"]["part_size"] = 8
+    config["tiny"]["network"]["heads"] = 1  # vLLM has kernels for heads of width 32 and more
+    project.run("results/micro/simpo-1/checkpoint", configfile=project.write_config(config, "vllm"))
+    return project
+
+
+def generate(project: Project, output: Path, **changes: Any) -> list[dict[str, Any]]:
+    """Run the program by hand with a changed spec; the rows."""
+    results = project.folder / "results/micro"
+    spec = {**read_provenance(results / "base/responses/train-000.parquet")["spec"], **changes}
+    flags = ["--prompts", results / "prompts.parquet", "--policy", project.folder / POLICY, "--output", output]
+    command = [project.python, "scripts/generate_responses.py", "--spec", json.dumps(spec), *map(str, flags)]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "tokens " in done.stderr
+    return RESPONSES.read(output).to_pylist()
+
+
+def test_a_part_through_the_rule_and_on_to_a_trained_policy(project: Project) -> None:
+    results = project.folder / "results/micro"
+    rows = RESPONSES.read(results / "base/responses/train-000.parquet").to_pylist()
+    assert len(rows) == 8 * 3
+    tokenizer = load_tokenizer(str(project.folder / POLICY))
+    for row in rows:
+        ids = row["response_token_ids"]
+        assert row["finish_reason"] == ("stop" if ids[-1] == tokenizer.eos_token_id else "length")
+        assert len(ids) <= 24
+        assert len(ids) == 24 or row["finish_reason"] == "stop"
+        assert row["response"] == tokenizer.decode(ids, skip_special_tokens=True)
+        assert tokenizer.bos_token_id not in ids
+    assert len({tuple(row["response_token_ids"]) for row in rows}) > 16
+    assert "vllm" in read_provenance(results / "base/responses/train-000.parquet")["spec"]["engine"]
+    assert len(TRAINING.read(results / "simpo-1/training.parquet")) > 1
+
+
+def test_another_part_gives_the_same_responses(project: Project, tmp_path: Path) -> None:
+    whole = RESPONSES.read(project.folder / "results/micro/base/responses/train-000.parquet").to_pylist()
+    part = generate(project, tmp_path / "part.parquet", rows={"start": 2, "stop": 5})
+    assert part == whole[2 * 3 : 5 * 3]
+
+
+def test_the_first_token_has_the_distribution_of_the_settings(project: Project, tmp_path: Path) -> None:
+    """3,000 draws; the largest deviation stays below five standard errors."""
+    count, limits = 3000, {"top_p": 0.9, "top_k": 20, "min_p": 0.02}
+    settings = {"draws": count, "max_tokens": 1, "temperature": 1.3, **limits}
+    rows = generate(project, tmp_path / "draws.parquet", rows={"start": 0, "stop": 1}, **settings)
+    prompt = PROMPTS.read(project.folder / "results/micro/prompts.parquet").to_pylist()[0]["prompt_token_ids"]
+    model = AutoModelForCausalLM.from_pretrained(project.folder / POLICY, dtype=torch.float32)
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt])).logits[0, -1]
+    exact = left_over(torch.softmax(logits / 1.3, dim=-1).numpy(), **limits)
+    drawn = [row["response_token_ids"][0] for row in rows]
+    observed = np.bincount(drawn, minlength=len(exact)) / count
+    assert observed[exact == 0].sum() == 0
+    assert (np.abs(observed - exact) <= 5 * np.sqrt(exact * (1 - exact) / count) + 1e-12).all()
+    assert (exact > 0).sum() > 3
