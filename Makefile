@@ -24,7 +24,7 @@ test: .venv/development  ## linters, types and tests; vLLM's where it can be ins
 	$(BIN)/mypy scripts
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-config-reference: .venv/embedded  ## write config/README.md and config/schema.json from the settings classes
+config-reference: .venv/embedded  ## write config/*.md and config/schema.json from the settings classes
 	$(BIN)/python config/generate.py
 
 clean:  ## remove the results of the tiny experiment

@@ -1,4 +1,4 @@
-"""Write `config/README.md` and `config/schema.json` from the settings classes (`make config-reference`)."""
+"""Write the reference (`*.md`) and `schema.json` from the settings classes (`make config-reference`)."""
 
 import sys
 from pathlib import Path
@@ -9,5 +9,6 @@ sys.path.insert(0, str(CONFIG.parent / "scripts"))
 from rlhf.config_reference import reference, schema  # noqa: E402
 
 if __name__ == "__main__":
-    (CONFIG / "README.md").write_text(reference())
+    for name, text in reference().items():
+        (CONFIG / name).write_text(text)
     (CONFIG / "schema.json").write_text(schema())

@@ -117,8 +117,8 @@ def scorer_of(wildcards):
 
 
 def scores_of(policy, part):
-    """The scores of a part by each of several scorers."""
-    return [f"{RESULTS}/{policy}/scores/{scorer}/{part}.parquet" for scorer in EXPERIMENT.rewards.scorers]
+    """The scores of a part by each of several scorers, in the alphabetical order of their names."""
+    return [f"{RESULTS}/{policy}/scores/{scorer}/{part}.parquet" for scorer in sorted(EXPERIMENT.rewards.scorers)]
 
 
 def combine_spec(wildcards):
@@ -153,6 +153,7 @@ def collect_spec():
         dataset=None if made else prompts.dataset,
         dataset_fingerprint=fingerprint,
         revision=prompts.revision,
+        subset=prompts.subset,
         split=prompts.split,
         column=prompts.column,
         system=prompts.system,
@@ -183,6 +184,7 @@ def import_settings(wildcards):
         dataset=imported.dataset,
         dataset_fingerprint=fingerprint,
         revision=imported.revision,
+        subset=imported.subset,
         split=imported.split,
         column=imported.column,
         rows=rows(wildcards.part),

@@ -69,13 +69,7 @@ if COMBINED:
 
 if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
 
-    if COMBINED:
-
-        ruleorder: import_rewards > combine_rewards
-
-    else:
-
-        ruleorder: import_rewards > score_responses
+    ruleorder: import_rewards > score_responses
 
     rule import_rewards:
         """Take the rewards of imported responses from their dataset."""

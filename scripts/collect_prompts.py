@@ -6,7 +6,7 @@ from pathlib import Path
 from command_line import program_parser, read_spec, run
 from rlhf.dataset_files import is_local, open_dataset, require_columns
 from rlhf.errors import UserError
-from rlhf.models import load_tokenizer, model_location, resolved_revision
+from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
 from rlhf.progress import track
 from rlhf.prompt_collection import Collection, collect
 from rlhf.prompts import PROMPTS, CollectSpec, require_split_sizes
@@ -30,8 +30,9 @@ def main() -> None:
     where = str(name)
 
     tokenizer = load_tokenizer(model, model_revision)
-    with open_dataset(name, spec.split, spec.revision) as (dataset, dataset_revision):
-        require_columns(dataset, [spec.column], where)
+    check_vocabulary(tokenizer, model, model_revision)
+    with open_dataset(name, spec.subset, spec.split, spec.revision) as (dataset, dataset_revision):
+        require_columns(dataset, [spec.column], where, "Set `prompts.column`.")
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     logging.info("%s: %s", where, canonical_json(collection.counts))

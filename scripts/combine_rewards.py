@@ -14,7 +14,7 @@ from rlhf.settings import canonical_json
 def main() -> None:
     parser = program_parser(__doc__, CombineSpec)
     parser.add_argument(
-        "--scores", type=Path, nargs="+", required=True, help="the scores of the part, a file per scorer of the spec"
+        "--scores", type=Path, nargs="+", required=True, help="the scores of the part, a file per scorer, by name"
     )
     parser.add_argument(
         "--reference-scores", type=Path, nargs="+", required=True, help="the scores that give mean and deviation"
@@ -24,22 +24,21 @@ def main() -> None:
     spec = read_spec(arguments.spec, CombineSpec)
     for flag in ("scores", "reference_scores"):
         if len(getattr(arguments, flag)) != len(spec.weights):
-            raise UserError(f"--{flag.replace('_', '-')}: give one file for each of {', '.join(spec.weights)}")
-    scores = dict(zip(spec.weights, arguments.scores, strict=True))
-    references = dict(zip(spec.weights, arguments.reference_scores, strict=True))
+            raise UserError(f"--{flag.replace('_', '-')}: give one file for each of {', '.join(sorted(spec.weights))}")
+    weights = dict(sorted(spec.weights.items()))
+    scores = dict(zip(weights, arguments.scores, strict=True))
+    references = dict(zip(weights, arguments.reference_scores, strict=True))
 
     scales = {
         name: Scale.of(REWARDS.read(path, ["prompt_id", "draw", "reward"])["reward"].to_pylist(), path)
         for name, path in references.items()
     }
-    rows = combine(
-        {name: REWARDS.read(path).to_pylist() for name, path in scores.items()}, scales, spec.weights, scores
-    )
+    rows = combine({name: REWARDS.read(path).to_pylist() for name, path in scores.items()}, scales, weights, scores)
     counts = reward_counts(rows)
     logging.info("%s: %s; scales: %s", arguments.output, canonical_json(counts), scales)
     facts = {name: {"mean": scale.mean, "deviation": scale.deviation} for name, scale in scales.items()}
     inputs = {"scores": arguments.scores, "reference_scores": arguments.reference_scores}
-    origin = provenance(__file__, spec, inputs, counts=counts, objectives=list(spec.weights), scales=facts)
+    origin = provenance(__file__, spec, inputs, counts=counts, objectives=list(weights), scales=facts)
     REWARDS.write(arguments.output, rows, origin)
 
 

@@ -25,7 +25,7 @@ def main() -> None:
 
     tokenizer = load_tokenizer(model, model_revision)
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()
-    with open_dataset(spec.dataset, spec.split, spec.revision) as (dataset, dataset_revision):
+    with open_dataset(spec.dataset, spec.subset, spec.split, spec.revision) as (dataset, dataset_revision):
         imported = read_imported(dataset, prompts, spec, spec.dataset, rewards=False)
     total = sum(map(len, imported.draws))
     rows = list(track(imported_rows(prompts, imported, tokenizer, spec.max_tokens), total, "responses", "imported"))

@@ -21,7 +21,7 @@ def main() -> None:
     spec = read_spec(arguments.spec, ImportSpec)
 
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()
-    with open_dataset(spec.dataset, spec.split, spec.revision) as (dataset, dataset_revision):
+    with open_dataset(spec.dataset, spec.subset, spec.split, spec.revision) as (dataset, dataset_revision):
         rows = imported_rewards(prompts, read_imported(dataset, prompts, spec, spec.dataset, rewards=True))
     counts = reward_counts(rows)
     logging.info("%s: %s", spec.dataset, canonical_json(counts))

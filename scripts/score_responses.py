@@ -9,7 +9,7 @@ from typing import Any
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.artifacts import ArtifactError
 from rlhf.function_scoring import Score, load_function, score_by_function
-from rlhf.models import load_tokenizer, model_location, resolved_revision
+from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
@@ -75,6 +75,7 @@ def compute_scores(
     name, revision = model_location(arguments.reward_model, spec.model)
     device = granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(name, revision)
+    check_vocabulary(tokenizer, name, revision)
     reward = load_reward_model(spec.scorer, name, revision, tokenizer, device)
     max_tokens = min(spec.scorer.max_tokens, reward.longest)
     scores = score_conversations(reward, device, tokenizer, conversations, max_tokens, arguments.token_budget, progress)

@@ -69,6 +69,11 @@ class Experiment(Settings):
         if "base" in self.variants:
             raise ValueError("`base` is the name of the policy that all variants start from: rename this variant")
         self._check_made_by_rules()
+        if isinstance(self.rewards, CombinedSettings) and self.responses.imported and self.responses.imported.rewards:
+            raise ValueError(
+                "responses.imported.rewards: imported rewards are not on the scale of combined ones: score the "
+                "responses (`rewards: false`), or name a single scorer"
+            )
         if self.prompts.per_iteration != "all":
             iterations = max(self.iterations(variant) for variant in self.variants)
             available = len(part_names("train", self.prompts.train, self.prompts.part_size))

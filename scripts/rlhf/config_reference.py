@@ -23,20 +23,35 @@ hyperparameters), never another experiment's value. A wrong key or value stops t
 Editors that know JSON schemas complete and check these files with the line
 `# yaml-language-server: $schema=schema.json` at their top.
 
-What reruns after an edit of a key is in the table "Edit and rerun" of the main README.
+The keys of the section `tiny` are in [tiny.md](tiny.md). A section that is told by its `kind` has the same keys
+wherever that kind may stand, and is listed once. What reruns after an edit of a key is in the table "Edit and rerun" of the main
+README.
 
 """
 
 
-def reference() -> str:
-    """The text of `config/README.md`."""
+TINY_HEADER = """# The tiny world
+
+<!-- Made by `make config-reference` from the settings classes in `scripts/rlhf/tiny/`; do not edit. -->
+
+The keys of the section `tiny`, of experiments that make their own models and prompts.
+
+"""
+
+
+def reference() -> dict[str, str]:
+    """The text of each Markdown file in `config/`, by its name."""
     sections = [_section("Top level", Experiment, prefix="")]
+    tiny_sections: list[str] = []
     seen: set[type[BaseModel]] = set()
     for prefix, model in _sections(Experiment, ""):
-        if model not in seen or "variants" in prefix:
-            sections.append(_section(f"`{prefix}`", model, prefix))
+        title = f"`{prefix}`"
+        if prefix.split(".")[0] == "tiny":
+            tiny_sections.append(_section(title, model, prefix))
+        elif model not in seen or "variants" in prefix:
+            sections.append(_section(title, model, prefix))
         seen.add(model)
-    return HEADER + "\n".join(sections)
+    return {"README.md": HEADER + "\n".join(sections), "tiny.md": TINY_HEADER + "\n".join(tiny_sections)}
 
 
 def schema() -> str:
@@ -72,7 +87,7 @@ def _tag(model: type[BaseModel]) -> str:
     for key in ("kind", "name"):
         field = model.model_fields.get(key)
         if field is not None and get_origin(field.annotation) is Literal:
-            return f"`{key}: {field.default}`"
+            return f"`{key}: {get_args(field.annotation)[0]}`"
     return ""
 
 
@@ -84,6 +99,8 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_type_name(argument) for argument in arguments))
     if origin is dict:
         return "names with sections"
+    if origin is list:
+        return f"list of {_type_name(arguments[0])}"
     if hasattr(annotation, "__metadata__"):
         return _type_name(arguments[0])
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -105,12 +122,14 @@ def _bounds(field: FieldInfo) -> str:
         for item in field.metadata
         if type(item) in signs
     ]
-    if get_origin(field.annotation) is dict and any(isinstance(item, MinLen) for item in field.metadata):
-        shown.append("at least one")
+    if get_origin(field.annotation) is dict:
+        shown += [f"at least {item.min_length}" for item in field.metadata if isinstance(item, MinLen)]
     return f", {', '.join(shown)}" if shown else ""
 
 
 def _default(field: FieldInfo) -> str:
+    if field.default_factory is list:
+        return "`[]`"
     if field.default is PydanticUndefined:
         return "required"
     if isinstance(field.default, BaseModel):

@@ -24,7 +24,9 @@ def is_local(dataset: str) -> bool:
 
 
 @contextmanager
-def open_dataset(dataset: str | Path, split: str, revision: str | None) -> Iterator[tuple[Dataset, str | None]]:
+def open_dataset(
+    dataset: str | Path, subset: str | None, split: str, revision: str | None
+) -> Iterator[tuple[Dataset, str | None]]:
     """The rows of a local file or of a split of a hub dataset, and the commit of the hub's repository or None.
 
     Raises:
@@ -34,7 +36,7 @@ def open_dataset(dataset: str | Path, split: str, revision: str | None) -> Itera
         with open_file(Path(dataset)) as rows:
             yield rows, None
     else:
-        yield open_hub(str(dataset), split, revision)
+        yield open_hub(str(dataset), subset, split, revision)
 
 
 @contextmanager
@@ -63,31 +65,33 @@ def open_file(path: Path) -> Iterator[Dataset]:
         yield dataset
 
 
-def open_hub(name: str, split: str, revision: str | None) -> tuple[Dataset, str]:
-    """A split of a hub dataset, and the commit of its repository.
+def open_hub(name: str, subset: str | None, split: str, revision: str | None) -> tuple[Dataset, str]:
+    """A split of a hub dataset (of one of its subsets, where it has several), and the commit of its repository.
 
     Raises:
         UserError: no such dataset or split, or the hub cannot be reached.
     """
-    from datasets import load_dataset_builder
+    from datasets import disable_progress_bars, load_dataset_builder
     from datasets.exceptions import DatasetGenerationError
 
+    disable_progress_bars()  # they flood logs
     try:
-        builder = load_dataset_builder(name, revision=revision)
+        builder = load_dataset_builder(name, subset, revision=revision)
         builder.download_and_prepare()
         return builder.as_dataset(split=split), builder.hash
     except (OSError, ValueError, DatasetGenerationError) as error:
         at = f" at revision {revision!r}" if revision else ""
-        raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {error}") from error
+        cause = error.__cause__ or error
+        raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {cause}") from error
 
 
-def require_columns(dataset: Dataset, columns: Sequence[str], where: str) -> None:
-    """Raise UserError, with the columns that there are, unless all of `columns` are there."""
+def require_columns(dataset: Dataset, columns: Sequence[str], where: str, remedy: str) -> None:
+    """Raise UserError, with the columns that there are and what to do, unless all of `columns` are there."""
     missing = [column for column in columns if column not in dataset.column_names]
     if missing:
         raise UserError(
             f"{where}: there is no column {', '.join(map(repr, missing))}; there are "
-            f"{', '.join(map(repr, dataset.column_names))}"
+            f"{', '.join(map(repr, dataset.column_names))}. {remedy}"
         )
 
 

@@ -46,7 +46,8 @@ class Imported:
 
     draws: list[list[ImportedDraw]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=lambda: Counter(missing=0, beyond_draws=0))
-    """`missing`: null or nothing but white space. `beyond_draws`: more rows for a prompt than `responses.draws`."""
+    """`missing`: null or nothing but white space. `beyond_draws`: more rows for a prompt than `responses.draws`.
+    `duplicate_rows`: in the wide form, further rows of a prompt."""
 
 
 def read_imported(
@@ -68,12 +69,16 @@ def read_imported(
     wide = f"{LONG_RESPONSE}_0" in dataset.column_names
     names = [f"{LONG_RESPONSE}_{draw}" for draw in range(spec.draws)] if wide else [LONG_RESPONSE]
     reward_names = ([f"{name}_reward" for name in names] if wide else [LONG_REWARD]) if rewards else []
-    require_columns(dataset, [spec.column, *names, *reward_names], where)
+    remedy = "Set `responses.draws` to the number of response columns, `responses.imported.column` to the prompts'."
+    require_columns(dataset, [spec.column, *names, *reward_names], where, remedy)
     matched = _match_rows(dataset[spec.column], prompts, where)
+    duplicates = 0
     if wide:
+        duplicates = sum(len(rows) - 1 for rows in matched)
         matched = [rows[:1] for rows in matched]
     columns = dataset.select_columns([*names, *reward_names])[[row for rows in matched for row in rows]]
     reader = _Reader(spec.draws, names, reward_names)
+    reader.imported.counts["duplicate_rows"] = duplicates
     at = 0
     for rows in matched:
         taken = {name: values[at : at + len(rows)] for name, values in columns.items()}

@@ -69,13 +69,16 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     return tokenizer
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, embeddings: int, name: str) -> None:
-    """Raise UserError where the tokenizer gives ids that a model with so many embeddings does not know."""
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, revision: str | None) -> None:
+    """Raise UserError where the tokenizer of a model gives ids that the model has no embeddings for."""
+    from transformers import AutoConfig
+
+    vocabulary = AutoConfig.from_pretrained(name, revision=revision).get_text_config().vocab_size
     largest = max(tokenizer.get_vocab().values())
-    if largest >= embeddings:
+    if largest >= vocabulary:
         token = tokenizer.convert_ids_to_tokens(largest)
         raise UserError(
-            f"{name}: its tokenizer has the token {token!r} with id {largest}, and the model has {embeddings} "
+            f"{name}: its tokenizer has the token {token!r} with id {largest}, and the model has {vocabulary} "
             "embeddings: tokenizer and model do not belong together"
         )
 

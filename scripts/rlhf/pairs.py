@@ -13,6 +13,12 @@ Choice = Literal["best_worst", "best_random", "random", "margin"]
 DRAWN_CHOICES = ("best_random", "random")
 
 
+def require_target_for_margin(choose: Choice, target_margin: float | None) -> None:
+    """Raise ValueError where only one of the two is there."""
+    if (choose == "margin") != (target_margin is not None):
+        raise ValueError("`target_margin` goes with `choose: margin`: give both, or neither")
+
+
 class PairSettings(Settings):
     """Which two responses of a prompt become its pair."""
 
@@ -27,8 +33,7 @@ class PairSettings(Settings):
 
     @model_validator(mode="after")
     def _check_target(self) -> "PairSettings":
-        if (self.choose == "margin") != (self.target_margin is not None):
-            raise ValueError("`target_margin` goes with `choose: margin`: give both, or neither")
+        require_target_for_margin(self.choose, self.target_margin)
         return self
 
 
@@ -44,7 +49,14 @@ class PairSpec(Settings):
     min_margin: float
     """Smallest reward margin."""
     seed: int | None
-    """The experiment's seed, where responses are chosen at random."""
+    """The experiment's seed, where responses are chosen at random; else null."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "PairSpec":
+        require_target_for_margin(self.choose, self.target_margin)
+        if (self.choose in DRAWN_CHOICES) != (self.seed is not None):
+            raise ValueError(f"`seed` goes with the choices {', '.join(DRAWN_CHOICES)}, and with no others")
+        return self
 
 
 PAIRS = Artifact(

@@ -22,6 +22,8 @@ class PromptSettings(Settings):
     """Hub name of a dataset, a local Parquet or JSON lines file, or `{results}/...` for one that a rule makes."""
     revision: str | None = None
     """Commit of the hub's dataset repository; null takes the newest and records which one it was."""
+    subset: str | None = None
+    """Subset of the hub dataset, where it has several (its configuration, in the hub's words)."""
     split: str = "train"
     """Split of the hub dataset (local files have one split)."""
     column: str = "prompt"
@@ -51,6 +53,8 @@ class CollectSpec(Settings):
     """Digest of a local file, so that an exchanged one is noticed."""
     revision: str | None
     """Commit of the hub's dataset repository."""
+    subset: str | None = None
+    """Subset of the hub dataset, where it has several."""
     split: str
     """Split of the hub dataset."""
     column: str

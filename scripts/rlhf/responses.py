@@ -32,6 +32,8 @@ class ImportedSettings(Settings):
     """Hub name of a dataset, or a local Parquet or JSON lines file."""
     revision: str | None = None
     """Commit of the hub's dataset repository; null takes the newest and records which one it was."""
+    subset: str | None = None
+    """Subset of the hub dataset, where it has several."""
     split: str = "train"
     """Split of the hub dataset (local files have one split)."""
     column: str = "prompt"
@@ -95,6 +97,8 @@ class ImportSpec(Settings):
     """Digest of a local file, so that an exchanged one is noticed."""
     revision: str | None
     """Commit of the hub's dataset repository."""
+    subset: str | None = None
+    """Subset of the hub dataset, where it has several."""
     split: str
     """Split of the hub dataset."""
     column: str

@@ -10,7 +10,6 @@ from torch import nn
 from rlhf.armo import ArmoRewardModel
 from rlhf.chat import turn_change_ids
 from rlhf.errors import UserError
-from rlhf.models import check_vocabulary
 from rlhf.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.packing import Pack
 from rlhf.reward_scoring import RewardOutput
@@ -65,19 +64,13 @@ def load_reward_model(
     """Load the reward model that the settings describe, from a folder or the hub, onto `device`.
 
     Raises:
-        UserError: there is none, it is not of the kind, or it does not know all tokens of its tokenizer.
+        UserError: there is none, or it is not of this kind.
     """
-    reward: ArmoScorer | SequenceClassifier
     dtype = getattr(torch, scorer.precision)
     if isinstance(scorer, ArmoSettings):
         model = ArmoRewardModel.from_folder_or_hub(name, revision, dtype, device)
-        embeddings, reward = model.model.embed_tokens, ArmoScorer(model, tokenizer)
-    else:
-        classifier = load_sequence_classifier(name, revision, dtype)
-        embeddings = classifier.get_input_embeddings()
-        reward = SequenceClassifier(classifier.to(device).eval())
-    check_vocabulary(tokenizer, embeddings.weight.shape[0], name)
-    return reward
+        return ArmoScorer(model, tokenizer)
+    return SequenceClassifier(load_sequence_classifier(name, revision, dtype).to(device).eval())
 
 
 def load_sequence_classifier(name: str, revision: str | None, dtype: torch.dtype) -> Any:

@@ -72,7 +72,8 @@ class CombinedSettings(Settings):
     """Several scorers: the weighted mean of their standardized scores.
 
     Each scorer's mean and standard deviation are those of its scores of the responses of `base` in `train-000`, for all
-    policies, parts and iterations: rewards stay comparable. A response that one scorer has no reward for has none.
+    policies, parts and iterations: rewards stay comparable (and change when `train-000` does: fill that part at once).
+    A response that one scorer has no reward for has none.
     """
 
     kind: Literal["combined"]
@@ -104,7 +105,7 @@ class CombineSpec(Settings):
     """What `combine_rewards` reads."""
 
     weights: dict[ScorerName, Annotated[float, Field(gt=0)]]
-    """The weight of each scorer, in the order of its files."""
+    """The weight of each scorer by its name; the files are given in the alphabetical order of the names."""
 
 
 REWARDS = Artifact(

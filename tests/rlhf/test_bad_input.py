@@ -23,7 +23,7 @@ from rlhf.prompts import PROMPTS, CollectSpec
 from rlhf.responses import RESPONSES, ImportResponsesSpec, ImportSpec
 from rlhf.reward_models import load_reward_model
 from rlhf.rewards import REWARDS, ArmoSettings, RewardModelSettings, SequenceClassificationSettings
-from small_models import CPU, save_small_reward_model
+from small_models import CPU, save_small_policy, save_small_reward_model
 from small_tokenizers import small_tokenizer
 
 TOKENIZER = small_tokenizer()
@@ -102,7 +102,7 @@ def test_no_good_response_or_pair_is_lost(
     rows = RESPONSES.read(responses).to_pylist()
     assert len(rows) == 2 * len(GOOD)
     assert all(row["response_token_ids"] == encode_response(TOKENIZER, row["response"]) for row in rows)
-    counts = {"prompts": 9, "responses": 18, "truncated": 0, "missing": 9, "beyond_draws": 0}
+    counts = {"prompts": 9, "responses": 18, "truncated": 0, "missing": 9, "beyond_draws": 0, "duplicate_rows": 1}
     assert read_provenance(responses)["counts"] == counts
 
     choice = PairSpec(**part, choose="best_worst", target_margin=None, min_margin=0.0, seed=None)
@@ -151,15 +151,12 @@ def test_folders_that_hold_no_model(tmp_path: Path, policy_folder: Path) -> None
 
 
 def test_tokenizer_with_more_ids_than_the_model_has_embeddings(tmp_path: Path) -> None:
-    size = max(TOKENIZER.get_vocab().values()) + 1
-    check_vocabulary(TOKENIZER, size, "the model")
-    check_vocabulary(TOKENIZER, size + 64, "the model")  # many models have more embeddings than tokens
-    with pytest.raises(UserError, match=rf"^the model: .*with id {size - 1}, and the model has {size - 1} embeddings"):
-        check_vocabulary(TOKENIZER, size - 1, "the model")
-    larger = small_tokenizer()
-    folder = save_small_reward_model(tmp_path / "armo")
-    scorer = ArmoSettings(model=str(folder), precision="float32")
-    load_reward_model(scorer, str(folder), None, larger, CPU)
-    larger.add_tokens(["<|new|>"])
-    with pytest.raises(UserError, match=rf"armo: .*'<\|new\|>' with id {size}, and the model has {size} embeddings"):
-        load_reward_model(scorer, str(folder), None, larger, CPU)
+    tokenizer = small_tokenizer()
+    size = max(tokenizer.get_vocab().values()) + 1
+    folders = [str(save_small_policy(tmp_path / "policy")), str(save_small_reward_model(tmp_path / "armo"))]
+    for folder in folders:
+        check_vocabulary(tokenizer, folder, None)
+    tokenizer.add_tokens(["<|new|>"])
+    for folder in folders:
+        with pytest.raises(UserError, match=rf"^{folder}: .*'<\|new\|>' with id {size}, and the model has {size} emb"):
+            check_vocabulary(tokenizer, folder, None)

@@ -64,8 +64,8 @@ def test_tokenizer_chat_template_and_generation_config_are_the_parents(parent: P
     saved, original = (GenerationConfig.from_pretrained(folder) for folder in (tmp_path / "checkpoint", parent))
     assert saved.eos_token_id == original.eos_token_id
     assert saved.temperature == original.temperature == 0.6
-    assert stop_token_ids(saved, tokenizer) == stop_token_ids(original, own)
-    assert len(stop_token_ids(saved, tokenizer)) == 2
+    assert stop_token_ids(saved, tokenizer, []) == stop_token_ids(original, own, [])
+    assert len(stop_token_ids(saved, tokenizer, [])) == 2
 
 
 def test_it_is_a_policy_for_the_next_iteration(parent: Path, tmp_path: Path) -> None:

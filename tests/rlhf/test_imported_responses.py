@@ -74,7 +74,7 @@ def test_wide_form() -> None:
         [ImportedDraw(0, "a0", 3.0)],
         [ImportedDraw(0, "b0", 0.5), ImportedDraw(1, "b1", None)],
     ]
-    assert imported.counts == {"missing": 1, "beyond_draws": 0}
+    assert imported.counts == {"missing": 1, "beyond_draws": 0, "duplicate_rows": 0}
     assert {draw.reward for draws in read(data, "a", "b", rewards=False).draws for draw in draws} == {None}
     assert read(data, "b", draws=1).draws == [[ImportedDraw(0, "b0", 0.5)]]
 
@@ -87,9 +87,9 @@ def test_one_row_per_response() -> None:
         [ImportedDraw(0, "b0", 2.0), ImportedDraw(1, "b1", 5.0)],
         [ImportedDraw(0, "a0", 1.0), ImportedDraw(2, "a2", None)],
     ]
-    assert imported.counts == {"missing": 1, "beyond_draws": 0}
+    assert imported.counts == {"missing": 1, "beyond_draws": 0, "duplicate_rows": 0}
     fewer = read(data, "b", "a", draws=2, rewards=False)
-    assert fewer.counts == {"missing": 1, "beyond_draws": 1}
+    assert fewer.counts == {"missing": 1, "beyond_draws": 1, "duplicate_rows": 0}
     assert [[draw.response for draw in draws] for draws in fewer.draws] == [["b0", "b1"], ["a0"]]
 
 
@@ -116,7 +116,7 @@ def test_both_forms_are_read_as_they_are_written(cells: list[list[Cell]], draws:
     for form, beyond in ((wide, 0), (long, (3 - draws) * len(rows))):
         imported = read(form(rows), *names, draws=draws)
         assert imported.draws == expected
-        assert imported.counts == {"missing": missing, "beyond_draws": beyond}
+        assert imported.counts == {"missing": missing, "beyond_draws": beyond, "duplicate_rows": 0}
         taken = [prompt(name) for name in names]
         counts = reward_counts(imported_rewards(taken, imported))
         scored = sum(draw.reward is not None for row in expected for draw in row)
@@ -129,6 +129,7 @@ def test_both_forms_are_read_as_they_are_written(cells: list[list[Cell]], draws:
 def test_of_a_prompt_that_occurs_twice_the_first_row_counts_in_the_wide_form() -> None:
     rows: list[tuple[str, list[Cell]]] = [("a", [("first", 1.0)]), (" a", [("second", 2.0)]), ("b", [("b", 3.0)])]
     imported = read(wide(rows), "b", "a", draws=1)
+    assert imported.counts["duplicate_rows"] == 1
     assert [draw.response for draws in imported.draws for draw in draws] == ["b", "first"]
     assert read(wide([("a", [(None, None)]), ("a", [("second", 2.0)])]), "a", draws=1).draws == [[]]
 

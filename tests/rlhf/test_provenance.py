@@ -14,7 +14,7 @@ from rlhf.parts import Rows
 from rlhf.provenance import digest, fingerprint, installed_versions, provenance
 from rlhf.source_digest import SCRIPTS, source_digest
 
-SPEC = PairSpec(rows=Rows(start=-4, stop=0), choose="best_worst", min_margin=0.5)
+SPEC = PairSpec(rows=Rows(start=-4, stop=0), choose="best_worst", target_margin=None, min_margin=0.5, seed=None)
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def test_record(folder: Path) -> None:
     config, weights = folder / "config.json", folder / "deep" / "weights"
     record = provenance(program, SPEC, {"model": folder, "parts": [config, weights]}, counts={"pairs": 3})
     assert json.loads(json.dumps(record)) == record
-    assert record["spec"] == {"rows": {"start": -4, "stop": 0}, "choose": "best_worst", "min_margin": 0.5}
+    rows = {"start": -4, "stop": 0}
+    choice = {"choose": "best_worst", "target_margin": None, "min_margin": 0.5, "seed": None}
+    assert record["spec"] == {"rows": rows, **choice}
     assert record["code"] == source_digest(Path(program))
     assert record["inputs"] == {"model": fingerprint(folder), "parts": [digest(config), digest(weights)]}
     assert record["versions"]["pyarrow"] == installed_versions()["pyarrow"]

@@ -35,6 +35,8 @@ class Row:
     """Policy -> the rules that rerun for it."""
     others: Rules = frozenset()
     """Rules without a policy that rerun."""
+    tested_apart: tuple[str, ...] = ()
+    """Keys that another test edits, in an experiment that has them."""
 
 
 def same(rules: Rules) -> dict[str, Rules]:
@@ -46,6 +48,7 @@ def one(key: str, value: Any) -> dict[str, dict[str, Any]]:
 
 
 ARMO_JUDGE = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
+IMPORTED = {"dataset": "models/imported.jsonl"}
 REPORT: Rules = frozenset({"report"})
 PROMPTS_ON = frozenset({"collect_prompts"}) | REPORT
 
@@ -131,7 +134,9 @@ TABLE = [
     ),
     Row(
         "pairs and all that follows",
-        one("pairs.min_margin", 1.0e-6),
+        one("pairs.min_margin", 1.0e-6)
+        | one("pairs.choose", "random")
+        | {"pairs.target_margin": {"pairs": {"choose": "margin", "target_margin": 0.1}}},
         {"base": PAIRS} | TRAINED,
         REPORT,
     ),
@@ -148,10 +153,30 @@ TABLE = [
         REPORT,
     ),
     Row(
+        "combined rewards and all that follows; of a scorer: its scores, and no other's, before them",
+        {},
+        tested_apart=tuple(
+            f"rewards.scorers.<name>.{key}"
+            for key in (
+                "weight",
+                "scorer.kind",
+                "scorer.function",
+                "scorer.model",
+                "scorer.max_tokens",
+                "scorer.precision",
+                "scorer.revision",
+            )
+        ),
+    ),
+    Row(
         "responses and all that follows",
         one("responses.draws", 4)
         | one("responses.temperature", 0.7)
         | one("responses.top_p", 0.8)
+        | one("responses.top_k", 50)
+        | one("responses.min_p", 0.01)
+        | one("responses.stop_tokens", ["!"])
+        | one("responses.max_model_len", 100)
         | one("responses.max_tokens", 20)
         | one("responses.precision", "bfloat16")
         | one("responses.engine", "vllm")
@@ -174,6 +199,7 @@ TABLE = [
         }
         | one("prompts.revision", "main")
         | one("prompts.split", "test")
+        | one("prompts.subset", "en")
         | one("prompts.column", "other")
         | one("prompts.system", "Be brief.")
         | one("prompts.max_tokens", 48),
@@ -182,8 +208,19 @@ TABLE = [
     ),
     Row(
         "the train responses of base and all that follows",
-        {"responses.imported.dataset": {"responses.imported": {"dataset": "models/imported.jsonl"}}},
+        {
+            "responses.imported.dataset": {"responses.imported": IMPORTED},
+            "responses.imported.column": {"responses.imported": {**IMPORTED, "column": "text"}},
+            "responses.imported.subset": {"responses.imported": {**IMPORTED, "subset": "en"}},
+            "responses.imported.split": {"responses.imported": {**IMPORTED, "split": "test"}},
+        },
         {"base": frozenset({"import_responses"}) | REWARDS | PAIRS} | TRAINED,
+        REPORT,
+    ),
+    Row(
+        "the train rewards of base and all that follows",
+        {"responses.imported.rewards": {"responses.imported": {**IMPORTED, "rewards": True}}},
+        {"base": frozenset({"import_responses", "import_rewards"}) | PAIRS} | TRAINED,
         REPORT,
     ),
     Row(
@@ -241,7 +278,7 @@ def rerun_table_markdown() -> str:
     """The table as README shows it."""
     rows: dict[str, list[str]] = {}
     for row in TABLE:
-        rows.setdefault(row.shown, []).extend(f"`{key}`" for key in row.edits)
+        rows.setdefault(row.shown, []).extend(f"`{key}`" for key in (*row.edits, *row.tested_apart))
     lines = ["| edit of | reruns |", "| --- | --- |"]
     for shown, keys in rows.items():
         lines.append(f"| {', '.join(keys) or '`hardware.*`'} | {shown} |")

@@ -13,10 +13,13 @@ from workflow import REPOSITORY, Jobs, Project
 
 from rlhf.config import Experiment
 
-NO_OTHER_VALUE = {"pairs.choose"}
-"""Keys with one allowed value only: there is nothing to edit."""
-HUB_REVISIONS = {"base_model.revision", "rewards.revision", "evaluation.judge.revision"}
-"""Keys of models from the hub, which the micro experiment has none of: see `test_revisions_of_hub_models`."""
+HUB_REVISIONS = {
+    "base_model.revision",
+    "rewards.revision",
+    "evaluation.judge.revision",
+    "responses.imported.revision",
+}
+"""Keys of what comes from the hub, which the micro experiment has none of: see `test_revisions_of_hub_models`."""
 STOPPING = {"environments"}
 """Not a matter of reruns: see `test_a_run_that_does_not_match_its_environments_stops`."""
 
@@ -67,9 +70,9 @@ EDITS = [(key, patches, row) for row in TABLE for key, patches in row.edits.item
 
 def test_the_table_covers_every_key() -> None:
     keys = {key for key in keys_of(Experiment) if not key.startswith("hardware.")}
-    covered = [key for key, _, _ in EDITS]
+    covered = [key for key, _, _ in EDITS] + [key for row in TABLE for key in row.tested_apart]
     assert len(covered) == len(set(covered))
-    assert set(covered) | NO_OTHER_VALUE | HUB_REVISIONS | STOPPING == keys
+    assert set(covered) | HUB_REVISIONS | STOPPING == keys
 
 
 def test_readme_shows_the_table() -> None:
@@ -217,6 +220,7 @@ def test_revisions_of_hub_models(micro: Project) -> None:
             "base_model": {"name": "owner/policy"},
             "prompts.dataset": "owner/prompts",
             "rewards": {"kind": "armo", "model": "owner/rewards"},
+            "responses.imported": {"dataset": "owner/responses", "rewards": True},
             "evaluation.judge": {"kind": "armo", "model": "owner/judge"},
         }
         path = micro.write_config(patch(patch(micro.read_config(), hub), patches), "edited")
@@ -234,6 +238,7 @@ def test_revisions_of_hub_models(micro: Project) -> None:
             "base_model.revision",
             {"prompts", "base/responses", "base/logprobs", "rebel-1/checkpoint", "simpo-1/checkpoint"},
         ),
+        ("responses.imported.revision", {"base/responses", "base/rewards"}),
         ("rewards.revision", {f"{policy}/rewards" for policy in ALL_POLICIES}),
         ("evaluation.judge.revision", {f"{policy}/judgements" for policy in ALL_POLICIES}),
     ):

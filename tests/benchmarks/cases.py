@@ -1,0 +1,124 @@
+"""What is measured: work, its size, and by how much the pipeline must be faster than the tutorial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+VLLM_PYTHON = REPOSITORY / ".venv-vllm/bin/python"
+REAL_RESPONSES = REPOSITORY.parent / "shared/data/alpaca_eval_llama3_responses.parquet"
+LLAMA3_TOKENIZER = REPOSITORY.parent / "shared/data/llama3-tokenizer"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table."""
+
+    name: str
+    module: str
+    """Of this folder: its `prepare` makes the work of a way from the options."""
+    at_least: float
+    """The ratio that is asked for."""
+    options: dict[str, Any]
+    quick: dict[str, Any]
+    """Options that make it small, for a test."""
+    needs: tuple[Path, ...] = ()
+    python: Path | None = None
+    """Interpreter, where it is not the one that runs this."""
+    devices: tuple[str, ...] = field(default=("cpu",))
+
+
+CHAT = {"prompts": 16, "draws": 4, "prompt_tokens": [20, 60], "max_tokens": 150}
+POLICY = {"vocabulary": 32_000, "hidden": 256, "layers": 6, "heads": 8, "spread": 5.0}
+TINY_POLICY = {"vocabulary": 1536, "hidden": 128, "layers": 2, "heads": 4, "spread": 5.0}
+SMALL_CHAT = {"prompts": 3, "draws": 2, "max_tokens": 6}
+SMALL_POLICY = {"vocabulary": 500, "hidden": 32, "layers": 1, "heads": 2}
+JUDGE = {"vocabulary": 32_000, "hidden": 256, "layers": 6, "heads": 8, "precision": "float32", "threads": 2}
+SMALL_JUDGE = {"hidden": 32, "layers": 1, "heads": 2, "prompts": 3}
+REAL = {"texts": str(REAL_RESPONSES), "tokenizer": str(LLAMA3_TOKENIZER), "vocabulary": 128_256, "prompts": 60}
+LLAMA3_8B_8_LAYERS = {
+    "hidden": 4096,
+    "intermediate": 14_336,
+    "layers": 8,
+    "heads": 32,
+    "key_heads": 8,
+    "precision": "bfloat16",
+    "prompts": 64,
+}
+
+CASES = [
+    Case(
+        "vLLM: all draws in one call, 20 prompts x 5 draws x 200 tokens",
+        "sampling_vllm",
+        1.2,
+        {**TINY_POLICY, "prompts": 20, "draws": 5, "prompt_tokens": [20, 60], "max_tokens": 200, "threads": 2},
+        {**SMALL_CHAT},
+        needs=(VLLM_PYTHON,),
+        python=VLLM_PYTHON,
+    ),
+    Case(
+        "transformers: against generate, vocabulary 32,000",
+        "sampling_transformers",
+        1.0,
+        {**POLICY, **CHAT, "stops": 0, "threads": 2},
+        {**SMALL_POLICY, **SMALL_CHAT},
+    ),
+    Case(
+        "transformers: against generate, vocabulary 32,000, nearly uniform tokens",
+        "sampling_transformers",
+        1.0,
+        {**POLICY, **CHAT, "spread": 0.3, "max_tokens": 60, "stops": 0, "threads": 2},
+        {**SMALL_POLICY, **SMALL_CHAT},
+    ),
+    Case(
+        "transformers: against generate, tiny world, early stops",
+        "sampling_transformers",
+        1.0,
+        {**TINY_POLICY, **CHAT, "prompts": 60, "max_tokens": 64, "stops": 70, "threads": 1},
+        {**SMALL_POLICY, **SMALL_CHAT},
+    ),
+    Case(
+        "rewards: prompts of 512 tokens, 5 draws of 100",
+        "scoring",
+        2.5,
+        {**JUDGE, "prompts": 16, "draws": 5, "prompt_tokens": 512, "response_tokens": 100, "token_budget": 16_384},
+        {**SMALL_JUDGE, "prompt_tokens": 60, "response_tokens": 12},
+    ),
+    *(
+        Case(
+            f"rewards: 60 real prompts, 5 responses, budget {budget:,} tokens",
+            "scoring",
+            1.0,
+            {**JUDGE, **REAL, "layers": 4, "draws": 5, "token_budget": budget},
+            {**SMALL_JUDGE, "prompts": 2},
+            needs=(REAL_RESPONSES, LLAMA3_TOKENIZER),
+        )
+        for budget in (16_384, 4096)
+    ),
+    Case(
+        "rewards: 8 layers of Llama-3-8B, prompts of 512 tokens, 5 draws of 100",
+        "scoring",
+        4.0,
+        {
+            **JUDGE,
+            **LLAMA3_8B_8_LAYERS,
+            "draws": 5,
+            "prompt_tokens": 512,
+            "response_tokens": 100,
+            "token_budget": 32_768,
+        },
+        {},
+        devices=("cuda",),
+    ),
+    Case(
+        "rewards: 8 layers of Llama-3-8B, real prompts, 5 responses",
+        "scoring",
+        1.0,
+        {**JUDGE, **REAL, **LLAMA3_8B_8_LAYERS, "draws": 5, "token_budget": 32_768},
+        {},
+        needs=(REAL_RESPONSES, LLAMA3_TOKENIZER),
+        devices=("cuda",),
+    ),
+]

@@ -1,0 +1,144 @@
+"""The pipeline's way against the tutorial's in the same run, as a table and as JSON (`make bench`)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from cases import CASES, REPOSITORY, Case
+from rich.console import Console
+from rich.table import Table
+
+WAYS = ("tutorial", "pipeline")
+HERE = Path(__file__).resolve().parent
+
+
+class Worker:
+    """A process that does one way's work whenever it is asked to: the ways take turns, each has its own memory."""
+
+    def __init__(self, case: Case, way: str, options: dict[str, Any]) -> None:
+        python = str(case.python or sys.executable)
+        modules = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests", HERE)))
+        self.process = subprocess.Popen(
+            [python, str(HERE / "worker.py"), case.module, way, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": modules},
+        )
+
+    def wait_until_ready(self) -> None:
+        self._answer()
+
+    def round(self) -> dict[str, Any]:
+        """Do the work once."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("round\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> float:
+        """Peak memory, MiB."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        peak = float(self._answer())
+        self.process.wait()
+        return peak
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{' '.join(self.process.args[1:4])} ended early: its output above says why")  # type: ignore
+        return json.loads(line)
+
+
+def measure(case: Case, options: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """A row of `benchmarks.json`. The first round warms up; of the others the fastest counts, as the others waited.
+
+    Sampled responses differ in length between the ways: `tutorial_seconds` are for as many tokens as the pipeline's.
+    """
+    workers = {way: Worker(case, way, options) for way in WAYS}
+    for worker in workers.values():
+        worker.wait_until_ready()
+    done: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    for _ in range(1 + rounds):
+        for way, worker in workers.items():
+            done[way].append(worker.round())
+    peaks = {way: worker.end() for way, worker in workers.items()}
+    tutorial, pipeline = (min(done[way][1:], key=lambda r: r["seconds"] / r["tokens"]) for way in WAYS)
+    tutorial_seconds = tutorial["seconds"] / tutorial["tokens"] * pipeline["tokens"]
+    facts = {key: value for key, value in pipeline.items() if key not in ("seconds", "scores")}
+    if "scores" in pipeline:
+        pairs = zip(tutorial["scores"], pipeline["scores"], strict=True)
+        facts["largest_difference"] = max(abs(a - b) for a, b in pairs)
+    return {
+        "name": case.name,
+        "tutorial_seconds": tutorial_seconds,
+        "seconds": pipeline["seconds"],
+        "ratio": tutorial_seconds / pipeline["seconds"],
+        "at_least": case.at_least,
+        "tutorial_peak_mb": peaks["tutorial"],
+        "peak_mb": peaks["pipeline"],
+        "tokens_per_second": pipeline["tokens"] / pipeline["seconds"],
+        "rounds": rounds,
+        **facts,
+    }
+
+
+def show(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print the table, and below it what was found beside the times."""
+    table = Table("work", "tutorial", "pipeline", "ratio", "asked for", "tutorial", "pipeline", "tokens/s")
+    for row in rows:
+        met = row["ratio"] >= row["at_least"]
+        table.add_row(
+            row["name"],
+            f"{row['tutorial_seconds']:.2f} s",
+            f"{row['seconds']:.2f} s",
+            f"[{'green' if met else 'red'}]{row['ratio']:.2f} x[/]",
+            f"{row['at_least']:.1f} x",
+            f"{row['tutorial_peak_mb']:.0f} MB",
+            f"{row['peak_mb']:.0f} MB",
+            f"{row['tokens_per_second']:,.0f}",
+        )
+    console.print(table)
+    for row in rows:
+        if "largest_difference" in row:
+            console.print(f"{row['name']}: scores differ by at most {row['largest_difference']:.1g}")
+        if "matrix_share" in row:
+            console.print(f"{row['name']}: {row['matrix_share']:.0%} of the GPU's matrix rate")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round of tiny sizes, without vLLM: a test of this")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (default: %(default)s)")
+    parser.add_argument("--matrix-tflops", type=float, help="the GPU's rate for dense products of bfloat16")
+    parser.add_argument("--only", default="", help="cases with this text in their name")
+    parser.add_argument("--rounds", type=int, default=3, help="beside one to warm up (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks.json", help="default: %(default)s")
+    arguments = parser.parse_args()
+
+    console, rows = Console(), []
+    for case in CASES:
+        if arguments.device not in case.devices or arguments.only not in case.name:
+            continue
+        missing = [path.relative_to(REPOSITORY, walk_up=True) for path in case.needs if not path.exists()]
+        if missing or (arguments.quick and case.python):
+            why = f"there is no {missing[0]}" if missing else "--quick"
+            console.print(f"left out: {case.name}: {why}")
+            continue
+        options = {**case.options, **(case.quick if arguments.quick else {}), "device": arguments.device}
+        console.print(f"measuring: {case.name}")
+        rows.append(measure(case, {**options, "matrix_tflops": arguments.matrix_tflops}, arguments.rounds))
+    show(rows, console)
+    arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

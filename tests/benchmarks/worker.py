@@ -1,0 +1,49 @@
+"""One way of doing one benchmark's work, in a process of its own: started by `run.py`, a round for each line it reads.
+
+Arguments: the benchmark's module, the way (`tutorial` or `pipeline`), its options as JSON. Answers are lines of JSON:
+first `null` once it is ready, then what each round took, and at the end of its input the peak of its memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+MEBIBYTE = 2**20
+
+
+def main() -> None:
+    module, way, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    with os.fdopen(os.dup(1), "w") as answers, tempfile.TemporaryDirectory() as folder:
+        os.dup2(2, 1)  # what libraries print is no answer
+
+        def answer(content: Any) -> None:
+            print(json.dumps(content), file=answers, flush=True)
+
+        with contextlib.ExitStack() as stack:
+            work = importlib.import_module(module).prepare(way, options, Path(folder), stack)
+            answer(None)
+            for _ in sys.stdin:
+                answer(work())
+        answer(peak_mb(options.get("device", "cpu")))
+
+
+def peak_mb(device: str) -> float:
+    """Largest memory, in MiB: of the GPU's, what was allocated; else what this process and its largest child held."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / MEBIBYTE
+    held = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(held) / 1024  # Linux counts in KiB
+
+
+if __name__ == "__main__":
+    main()
