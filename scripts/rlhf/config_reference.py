@@ -24,8 +24,8 @@ Editors that know JSON schemas complete and check these files with the line
 `# yaml-language-server: $schema=schema.json` at their top.
 
 The keys of the section `tiny` are in [tiny.md](tiny.md). A section that is told by its `kind` has the same keys
-wherever that kind may stand, and is listed once. What reruns after an edit of a key is in the table "Edit and rerun" of the main
-README.
+wherever that kind may stand, and is listed once. What reruns after an edit of a key is in the table "Edit and rerun"
+of the main README.
 
 """
 

@@ -1,6 +1,7 @@
 """The page: one HTML file that asks nothing of the network."""
 
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def render(material: Material, summary: Summary, drawings: list[Drawing]) -> str
         summary=summary,
         confidence=confidence(material),
         hacked=hacked(material),
+        unscored=unscored(material),
         drawings={group: [drawing for drawing in drawings if drawing.group == group]
                   for group in ("evaluation", "scores", "training", "pairs")},
         count_names=count_names,
@@ -119,6 +121,20 @@ def hacked(material: Material) -> list[str]:
         parent = known.get(_parent(policy)) if policy.iteration else None
         if parent and _rises(policy, parent, "reward") and _rises(parent, policy, "judge"):
             found.append(policy.name)
+    return found
+
+
+def unscored(material: Material) -> list[str]:
+    """Which policies have test responses that nobody could score, how many, and why."""
+    found = []
+    for policy in material.policies:
+        for label, scored in (("reward", policy.rewards), (material.spec.judge_label, policy.judgements)):
+            draws = [draw for answers in scored.values() for draw in answers]
+            reasons = Counter(draw.invalid for draw in draws if draw.score is None)
+            found += [
+                f"{policy.name}: {count} of {len(draws)} responses have no {label} ({reason})"
+                for reason, count in sorted(reasons.items())
+            ]
     return found
 
 

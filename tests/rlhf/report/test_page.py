@@ -11,8 +11,9 @@ import pytest
 from rlhf.errors import UserError
 from rlhf.report.folder import write_report
 from rlhf.report.material import read_material
-from rlhf.report.page import hacked, printable
+from rlhf.report.page import hacked, printable, unscored
 from rlhf.report.settings import ReportSpec
+from rlhf.rewards import REWARDS
 from synthetic_experiment import DEFAULT_POLICIES, NASTY, RIGHT_TO_LEFT, write_experiment
 
 TWENTY = ["base", *(f"{v}-{i}" for v in ("rebel", "dpo", "simpo", "ipo", "sppo", "hinge") for i in (1, 2, 3)), "apo-1"]
@@ -148,6 +149,21 @@ def test_reward_hacking_is_named(tmp_path: Path) -> None:
     assert hacked(material) == []
     material.policies[2].evaluations["judge"]["mean_reward"] = 0.1
     assert hacked(material) == ["dpo-2"]
+
+
+def test_what_could_not_be_scored_is_counted_with_its_reason(tmp_path: Path) -> None:
+    files = write_experiment(tmp_path, ["base", "dpo-1"])
+    spec = ReportSpec(experiment="e", policies=["base", "dpo-1"], judge_label="quality", examples=0)
+    said = unscored(read_material(spec, files))
+    expected = []
+    for policy in ("base", "dpo-1"):
+        rows = [row for path in files.rewards if path.parts[-3] == policy for row in REWARDS.read(path).to_pylist()]
+        missing = sum(row["reward"] is None for row in rows)
+        expected.append(f"{policy}: {missing} of {len(rows)} responses have no reward (too_long)")
+        assert missing > 0
+    assert said == expected
+    write_report(read_material(spec, files), tmp_path / "report")
+    assert expected[1] in Page((tmp_path / "report/index.html").read_text(encoding="utf-8")).text
 
 
 def test_a_new_report_replaces_the_old_one_whole(tmp_path: Path) -> None:
