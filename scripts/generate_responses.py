@@ -4,8 +4,8 @@ from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
-from rlhf.engines import Engine, Request
-from rlhf.models import load_tokenizer, model_location, resolved_revision
+from rlhf.engines import Engine, Request, check_context
+from rlhf.models import context_length, load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
@@ -32,6 +32,7 @@ def main() -> None:
         )
         for row in prompts
     ]
+    check_context(requests, spec, context_length(name, revision))  # before anything takes a GPU
     engine = start_engine(spec, name, revision, arguments.gpus, arguments.threads, arguments.token_budget)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
-from rlhf.engines import Completion, Request, check_context, stop_token_ids
+from rlhf.engines import Completion, Request, stop_token_ids
 from rlhf.models import load_policy, load_tokenizer
 from rlhf.progress import Progress
 from rlhf.responses import SamplingSettings
@@ -35,14 +35,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], progress: Progress) -> list[list[Completion]]:
-        """See `Engine.sample`.
-
-        Raises:
-            UserError: a prompt and `max_tokens` do not fit the model's context.
-        """
-        if not requests:
-            return []
-        check_context(requests, self.sampling, getattr(self.model.config, "max_position_embeddings", None))
+        """See `Engine.sample`."""
         completions: list[list[Completion]] = [[] for _ in requests]
         for indices in self._batches(requests, self.sampling.max_tokens):
             batch = [requests[index] for index in indices]

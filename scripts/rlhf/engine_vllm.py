@@ -54,8 +54,6 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
 
-        if not requests:
-            return []
         check_context(requests, self.sampling, self.llm.model_config.max_model_len)
         draws = [(request, seed) for request in requests for seed in request.seeds]
         self.llm.enqueue(

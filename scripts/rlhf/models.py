@@ -83,6 +83,14 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, revision: st
         )
 
 
+def context_length(name: str, revision: str | None) -> int | None:
+    """Longest sequence of a model in tokens, by its configuration; None where that does not say."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
+    return getattr(config, "max_position_embeddings", None)
+
+
 def load_policy(name: str, revision: str | None, dtype: Precision, device: torch.device) -> PreTrainedModel:
     """The causal language model in evaluation mode, with weights of `dtype`, on `device`.
 

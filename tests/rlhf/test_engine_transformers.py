@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 
 from rlhf.engine_transformers import TransformersEngine, random_stream
 from rlhf.engines import Completion, Request
-from rlhf.errors import UserError
 from rlhf.progress import Progress
 from rlhf.responses import SamplingSettings
 from sampling_by_definition import draw, nucleus
@@ -128,14 +127,6 @@ def test_the_first_token_has_the_distribution_at_the_temperature(
         logits = engine.model(torch.tensor([[7, 8, 9]])).logits[0, -1].double()
     exact = nucleus(torch.softmax(logits / temperature, dim=-1).numpy(), 0.9)
     assert (np.abs(observed - exact) <= 5 * np.sqrt(exact * (1 - exact) / count) + 1e-12).all()
-
-
-def test_what_does_not_fit_the_context_is_refused(engine: TransformersEngine) -> None:
-    assert sample(engine, [], SAMPLING) == []
-    exactly = [Request("fits", [3] * (128 - 16), [1])]
-    assert len(sample(engine, exactly)[0]) == 1
-    with pytest.raises(UserError, match=r"prompt long has 113 tokens.*129.*room for 128.*prompts.max_tokens"):
-        sample(engine, [Request("short", [3], [1]), Request("long", [3] * 113, [1])])
 
 
 def test_the_stop_tokens_are_the_models_own(tmp_path: Path) -> None:

@@ -152,12 +152,26 @@ def test_split_of_a_dataset_repository(tmp_path: Path, monkeypatch: pytest.Monke
     repository.mkdir()
     pq.write_table(pa.table({"prompt": ["a"]}), repository / "train.parquet")
     pq.write_table(pa.table({"prompt": ["b", "c"]}), repository / "test.parquet")
-    dataset, _ = dataset_files.open_hub(str(repository), "test", None)
+    dataset, _ = dataset_files.open_hub(str(repository), None, "test", None)
     assert list(dataset["prompt"]) == ["b", "c"]
     with pytest.raises(UserError, match=r"split 'dev' of the dataset .*train.*test"):
-        dataset_files.open_hub(str(repository), "dev", None)
+        dataset_files.open_hub(str(repository), None, "dev", None)
     with pytest.raises(UserError, match=r"split 'train' of the dataset 'nobody/nothing' at revision 'main' cannot"):
-        dataset_files.open_hub("nobody/nothing", "train", "main")
+        dataset_files.open_hub("nobody/nothing", None, "train", "main")
+
+
+def test_subset_of_a_dataset_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name in ("en", "de"):
+        pq.write_table(pa.table({"prompt": [name]}), repository / f"{name}.parquet")
+    subsets = "".join(f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in ("en", "de"))
+    (repository / "README.md").write_text(f"---\nconfigs:\n{subsets}---\n")
+    dataset, _ = dataset_files.open_hub(str(repository), "de", "train", None)
+    assert list(dataset["prompt"]) == ["de"]
+    with pytest.raises(UserError, match=r"cannot be loaded: .*'en'.*'de'"):
+        dataset_files.open_hub(str(repository), None, "train", None)
 
 
 def test_program_leaves_the_cache_alone_and_gives_equal_bytes(tmp_path: Path, policy_folder: Path) -> None:

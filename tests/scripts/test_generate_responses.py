@@ -74,6 +74,28 @@ def test_without_a_policy(tmp_path: Path, prompts: tuple[Path, list[dict[str, An
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_tokens": 500}, ["with responses.max_tokens 500 that makes 5", "room for 128"]),
+        ({"max_model_len": 20}, ["room for 20", "responses.max_model_len 20"]),
+        ({"stop_tokens": ["<nothing>"]}, ["responses.stop_tokens: '<nothing>' is no token"]),
+        ({"engine": "vllm"}, ["No module named 'vllm'", "`environments: conda`", "`responses.engine: transformers`"]),
+    ],
+    ids=["context", "max_model_len", "stop token", "no vLLM"],
+)
+def test_settings_that_cannot_work(
+    changes: dict[str, Any], said: list[str], tmp_path: Path, policy: Path, prompts: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    output = tmp_path / "responses.parquet"
+    flags = ("--prompts", prompts[0], "--policy", policy, "--output", output)
+    done = run_program("generate_responses", "--spec", json.dumps({**SPEC, **changes}), *flags)
+    assert done.returncode == 1
+    for words in said:
+        assert words in done.stderr.splitlines()[-1]
+    assert not output.exists()
+
+
 def test_help_explains_the_spec() -> None:
     done = run_program("generate_responses", "--help")
     assert done.returncode == 0
