@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test clean config-reference
+.PHONY: help demo test bench clean config-reference
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -23,6 +23,10 @@ test: .venv/development  ## linters, types and tests; vLLM's where it can be ins
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+bench: .venv/development  ## times and memory against the tutorial's way, as a table and benchmarks.json
+	-@$(MAKE) --no-print-directory .venv-vllm/installed
+	$(BIN)/python tests/benchmarks/run.py
 
 config-reference: .venv/embedded  ## write config/*.md and config/schema.json from the settings classes
 	$(BIN)/python config/generate.py

@@ -100,11 +100,14 @@ def attend_by_segments(
     outputs = []
     for segment in pack.segments:
         own = slice(segment.start, segment.stop)
-        keys, values = key[:, own], value[:, own]
+        queries, keys, values = query[:, own], key[:, own], value[:, own]
         if segment.prefix:
             seen = slice(segment.prefix.start, segment.prefix.stop)
             keys, values = torch.cat([key[:, seen], keys], 1), torch.cat([value[:, seen], values], 1)
-        outputs.append(_attend(query[:, own], keys, values, how))
+        if 0 < len(segment.prefix) < segment.tokens:
+            # Plain causal attention computes half of the products, which is less even with the prompt's queries again.
+            queries = torch.cat([query[:, seen], queries], 1)
+        outputs.append(_attend(queries, keys, values, how)[:, -segment.tokens :])
     return torch.cat(outputs, dim=1)
 
 

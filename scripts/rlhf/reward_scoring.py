@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+CPU_PACK_TOKENS = 2048
+"""Larger packs leave a CPU's caches, and are slower."""
+
+
 class RewardOutput(NamedTuple):
     """Rewards of the responses of a pack, float32."""
 
@@ -60,6 +64,8 @@ def score_conversations(
     prompts = list(by_prompt)
     groups = [shared_prefix(encode_prompt(tokenizer, prompt), list(by_prompt[prompt].values())) for prompt in prompts]
     progress.advance(len(scores))
+    if device.type == "cpu":
+        token_budget = min(token_budget, CPU_PACK_TOKENS)
     for members in pack_groups(groups, token_budget):
         pack = Pack([PromptGroup(groups[g].prompt, [groups[g].responses[r] for r in rs]) for g, rs in members], device)
         output = reward(pack)

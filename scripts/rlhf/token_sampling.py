@@ -60,9 +60,10 @@ def nucleus_threshold(probabilities: torch.Tensor, top_p: float) -> torch.Tensor
     vocabulary = probabilities.shape[-1]
     mass = top_p * probabilities.double().sum(-1, keepdim=True)
     for candidates in (*(count for count in NUCLEUS_CANDIDATES if count < vocabulary), vocabulary):
-        top = probabilities.topk(candidates).values
+        whole = candidates == vocabulary  # then sorting is faster
+        top = probabilities.sort(descending=True).values if whole else probabilities.topk(candidates).values
         cumulative = top.double().cumsum(-1)
-        if bool((cumulative[:, -1:] >= mass).all()):
+        if whole or bool((cumulative[:, -1:] >= mass).all()):
             break
     last = (cumulative < mass).sum(-1, keepdim=True).clamp(max=candidates - 1)
     return top.gather(-1, last)

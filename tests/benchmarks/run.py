@@ -22,6 +22,7 @@ class Worker:
     """A process that does one way's work whenever it is asked to: the ways take turns, each has its own memory."""
 
     def __init__(self, case: Case, way: str, options: dict[str, Any]) -> None:
+        self.name = f"{case.name} ({way})"
         python = str(case.python or sys.executable)
         modules = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests", HERE)))
         self.process = subprocess.Popen(
@@ -54,7 +55,7 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{' '.join(self.process.args[1:4])} ended early: its output above says why")  # type: ignore
+            raise SystemExit(f"{self.name} ended early: its output above says why")
         return json.loads(line)
 
 
@@ -93,17 +94,15 @@ def measure(case: Case, options: dict[str, Any], rounds: int) -> dict[str, Any]:
 
 def show(rows: list[dict[str, Any]], console: Console) -> None:
     """Print the table, and below it what was found beside the times."""
-    table = Table("work", "tutorial", "pipeline", "ratio", "asked for", "tutorial", "pipeline", "tokens/s")
+    table = Table("work", "ratio", "asked for", "seconds", "peak MB", "tokens/s", caption="tutorial → pipeline")
     for row in rows:
         met = row["ratio"] >= row["at_least"]
         table.add_row(
             row["name"],
-            f"{row['tutorial_seconds']:.2f} s",
-            f"{row['seconds']:.2f} s",
-            f"[{'green' if met else 'red'}]{row['ratio']:.2f} x[/]",
-            f"{row['at_least']:.1f} x",
-            f"{row['tutorial_peak_mb']:.0f} MB",
-            f"{row['peak_mb']:.0f} MB",
+            f"[{'green' if met else 'red'}]{row['ratio']:.2f}[/]",
+            f"{row['at_least']:.1f}",
+            f"{row['tutorial_seconds']:.2f} → {row['seconds']:.2f}",
+            f"{row['tutorial_peak_mb']:.0f} → {row['peak_mb']:.0f}",
             f"{row['tokens_per_second']:,.0f}",
         )
     console.print(table)
@@ -124,18 +123,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks.json", help="default: %(default)s")
     arguments = parser.parse_args()
 
-    console, rows = Console(), []
+    console, rows = Console(width=None if sys.stdout.isatty() else 120), []
     for case in CASES:
-        if arguments.device not in case.devices or arguments.only not in case.name:
+        if case.device != arguments.device or arguments.only not in case.name:
             continue
-        missing = [path.relative_to(REPOSITORY, walk_up=True) for path in case.needs if not path.exists()]
-        if missing or (arguments.quick and case.python):
-            why = f"there is no {missing[0]}" if missing else "--quick"
-            console.print(f"left out: {case.name}: {why}")
+        missing = [os.path.relpath(path, REPOSITORY) for path in case.needs if not path.exists()]
+        if missing or (arguments.quick and case.quick is None):
+            console.print(f"left out: {case.name}: {f'there is no {missing[0]}' if missing else '--quick'}")
             continue
-        options = {**case.options, **(case.quick if arguments.quick else {}), "device": arguments.device}
+        options = {**case.options, "device": case.device, "matrix_tflops": arguments.matrix_tflops}
+        if arguments.quick:
+            options.update(case.quick or {})
         console.print(f"measuring: {case.name}")
-        rows.append(measure(case, {**options, "matrix_tflops": arguments.matrix_tflops}, arguments.rounds))
+        rows.append(measure(case, options, 1 if arguments.quick else arguments.rounds))
     show(rows, console)
     arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
 
