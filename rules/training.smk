@@ -26,6 +26,7 @@ rule train_policy:
         gpu_request=HARDWARE.train_policy.gpu,
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
+        save_seconds=HARDWARE.train_policy.save_seconds,
         mem_mb=HARDWARE.train_policy.mem_mb,
         runtime=HARDWARE.train_policy.runtime,
     params:
@@ -37,6 +38,6 @@ rule train_policy:
             --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --threads {resources.compute_threads} \
-            --token-budget {resources.token_budget} \
+            --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
             --checkpoint {output.checkpoint} --metrics {output.metrics} 2>{log}
         """

@@ -27,7 +27,7 @@ def main() -> None:
     pairs = PAIRS.read(arguments.pairs).to_pylist()
     device = granted_device(arguments.gpus, arguments.threads)
     model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
-    with Progress(2 * len(pairs), "responses", "log-probabilities") as progress:
+    with Progress(len(pairs), "pairs", "log-probabilities") as progress:
         chosen, rejected = pair_logprobs(model, pairs, spec.precision, arguments.token_budget, progress)
     rows = [
         {

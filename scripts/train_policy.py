@@ -1,5 +1,6 @@
 """Train a policy on the preference pairs of its parent."""
 
+import hashlib
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -12,8 +13,10 @@ from rlhf.models import load_policy, load_tokenizer, model_location, resolved_re
 from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.settings import canonical_json
 from rlhf.training import TRAINING, TrainSpec
 from rlhf.training_loop import train
+from rlhf.training_state import TrainingStates
 
 
 def main() -> None:
@@ -25,6 +28,12 @@ def main() -> None:
     parser.add_argument("--validation-logprobs", type=Path, nargs="*", default=[], help="their log-probabilities")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the folder of the new policy")
     parser.add_argument("--metrics", type=Path, required=True, help="the training metrics, Parquet")
+    parser.add_argument(
+        "--save-seconds",
+        type=int,
+        default=1800,
+        help="save the state this often, in `training_state` beside the checkpoint: a killed run goes on from there",
+    )
     parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward and backward pass")
     add_hardware_flags(parser)
     arguments = parser.parse_args()
@@ -38,8 +47,6 @@ def main() -> None:
     set_seed(spec.seed % 2**32)
     policy = load_policy(name, revision, "float32", device)
     model = ResponseLogprobs(policy, spec.temperature)
-    metrics = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget)
-
     inputs = {
         "pairs": arguments.pairs,
         "logprobs": arguments.logprobs,
@@ -48,8 +55,12 @@ def main() -> None:
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
     origin = provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
+    identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
+    states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
+    metrics = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
     save_checkpoint(arguments.checkpoint, policy, load_tokenizer(name, revision), spec, metrics, origin)
     TRAINING.write(arguments.metrics, metrics, origin)
+    states.delete()
 
 
 if __name__ == "__main__":

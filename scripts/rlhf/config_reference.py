@@ -23,35 +23,43 @@ hyperparameters), never another experiment's value. A wrong key or value stops t
 Editors that know JSON schemas complete and check these files with the line
 `# yaml-language-server: $schema=schema.json` at their top.
 
-The keys of the section `tiny` are in [tiny.md](tiny.md). A section that is told by its `kind` has the same keys
-wherever that kind may stand, and is listed once. What reruns after an edit of a key is in the table "Edit and rerun"
-of the main README.
+The keys of the losses are in [losses.md](losses.md), those of the section `tiny` in [tiny.md](tiny.md). A section that
+is told by its `kind` has the same keys wherever that kind may stand, and is listed once. What reruns after an edit of a
+key is in the table "Edit and rerun" of the main README.
 
 """
 
 
-TINY_HEADER = """# The tiny world
+PART_HEADER = """# {title}
 
-<!-- Made by `make config-reference` from the settings classes in `scripts/rlhf/tiny/`; do not edit. -->
+<!-- Made by `make config-reference` from the settings classes in `scripts/rlhf/`; do not edit. -->
 
-The keys of the section `tiny`, of experiments that make their own models and prompts.
+{about}
 
 """
+PARTS = {
+    "losses.md": ("Losses", "The keys of `variants.<name>.loss`, by the loss's name."),
+    "tiny.md": ("The tiny world", "The keys of the section `tiny`, of experiments that make their own models."),
+}
 
 
 def reference() -> dict[str, str]:
     """The text of each Markdown file in `config/`, by its name."""
-    sections = [_section("Top level", Experiment, prefix="")]
-    tiny_sections: list[str] = []
+    sections: dict[str, list[str]] = {"README.md": [_section("Top level", Experiment, prefix="")]}
     seen: set[type[BaseModel]] = set()
     for prefix, model in _sections(Experiment, ""):
-        title = f"`{prefix}`"
-        if prefix.split(".")[0] == "tiny":
-            tiny_sections.append(_section(title, model, prefix))
-        elif model not in seen or "variants" in prefix:
-            sections.append(_section(title, model, prefix))
+        if model not in seen or prefix == "variants.<name>":
+            sections.setdefault(_file_of(prefix), []).append(_section(f"`{prefix}`", model, prefix))
         seen.add(model)
-    return {"README.md": HEADER + "\n".join(sections), "tiny.md": TINY_HEADER + "\n".join(tiny_sections)}
+    headers = {name: PART_HEADER.format(title=title, about=about) for name, (title, about) in PARTS.items()}
+    return {name: {"README.md": HEADER, **headers}[name] + "\n".join(found) for name, found in sections.items()}
+
+
+def _file_of(prefix: str) -> str:
+    """Which file has the section."""
+    if prefix.split(".")[0] == "tiny":
+        return "tiny.md"
+    return "losses.md" if prefix.endswith(".loss") else "README.md"
 
 
 def schema() -> str:

@@ -32,6 +32,8 @@ class TrainingHardware(BatchedHardware):
 
     strategy: Literal["single"] = "single"
     """Processes and sharding: `single` is one process."""
+    save_seconds: int = Field(1800, ge=0)
+    """Seconds between two saves of the state from which a killed training goes on; 0 saves after every step."""
 
 
 class HardwareSettings(Settings):

@@ -30,6 +30,8 @@ class PairBatch:
     reference_rejected_logprob: Tensor
     chosen_reward: Tensor
     rejected_reward: Tensor
+    chosen_win_probability: Tensor
+    rejected_win_probability: Tensor
     chosen_tokens: Tensor
     rejected_tokens: Tensor
 
@@ -61,12 +63,26 @@ def rebel_loss(batch: PairBatch, eta: float) -> Tensor:
     return (residual / max(1.0, eta) ** 0.5).square()
 
 
-def dpo_loss(batch: PairBatch, beta: float) -> Tensor:
-    """-log sigmoid(beta (a - b))
+def dpo_loss(batch: PairBatch, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """(1 - e) L(beta (a - b)) + e L(-beta (a - b)) with L(x) = -log sigmoid(x)
 
-    Rafailov et al., "Direct Preference Optimization" (2023), equation 7.
+    Rafailov et al., "Direct Preference Optimization" (2023), equation 7; with a share e of preferences that are the
+    wrong way round, Mitchell, "A note on DPO with noisy preferences" (2023), equation 3.
     """
-    return -log_sigmoid(beta * (batch.chosen_logratio - batch.rejected_logratio))
+    margin = beta * (batch.chosen_logratio - batch.rejected_logratio)
+    return -(1 - label_smoothing) * log_sigmoid(margin) - label_smoothing * log_sigmoid(-margin)
+
+
+def ipo_loss(batch: PairBatch, tau: float, per_token: bool) -> Tensor:
+    """(a / |y_w| - b / |y_l| - 1 / (2 tau))^2, or without the lengths
+
+    Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences" (2023), equation 17; the
+    mean over the tokens is the form that its authors use.
+    """
+    chosen, rejected = batch.chosen_logratio, batch.rejected_logratio
+    if per_token:
+        chosen, rejected = chosen / batch.chosen_tokens, rejected / batch.rejected_tokens
+    return (chosen - rejected - 1 / (2 * tau)).square()
 
 
 def simpo_loss(batch: PairBatch, beta: float, gamma: float) -> Tensor:
@@ -77,6 +93,53 @@ def simpo_loss(batch: PairBatch, beta: float, gamma: float) -> Tensor:
     chosen = batch.chosen_logprob / batch.chosen_tokens
     rejected = batch.rejected_logprob / batch.rejected_tokens
     return -log_sigmoid(beta * (chosen - rejected) - gamma)
+
+
+def hinge_loss(batch: PairBatch, beta: float) -> Tensor:
+    """max(0, 1 - beta (a - b))
+
+    Zhao et al., "SLiC-HF: Sequence Likelihood Calibration with Human Feedback" (2023), equation 1, on log-ratios.
+    """
+    return (1 - beta * (batch.chosen_logratio - batch.rejected_logratio)).clamp(min=0)
+
+
+def sppo_loss(batch: PairBatch, beta: float) -> Tensor:
+    """1/2 [(a - (P_w - 1/2) / beta)^2 + (b - (P_l - 1/2) / beta)^2] / max(1, 1 / beta)
+
+    Wu et al., "Self-Play Preference Optimization for Language Model Alignment" (2024), equation 4.3, where P estimates
+    the probability to win against the policy's own responses and eta = 1 / beta. The plain square of beta = 1e-3 is of
+    order 1e5; it is divided as REBEL's is, and `SppoSettings.reported_scale` undoes that in what is logged.
+    """
+    scale = min(1.0, beta) ** 0.5
+    chosen = scale * (batch.chosen_logratio - (batch.chosen_win_probability - 0.5) / beta)
+    rejected = scale * (batch.rejected_logratio - (batch.rejected_win_probability - 0.5) / beta)
+    return (chosen.square() + rejected.square()) / 2
+
+
+def apo_zero_loss(batch: PairBatch, beta: float) -> Tensor:
+    """1 - sigmoid(beta a) + sigmoid(beta b)
+
+    D'Oosterlinck et al., "Anchored Preference Optimization and Contrastive Revisions" (2024), equation 4 (APO-zero).
+    """
+    return 1 - (beta * batch.chosen_logratio).sigmoid() + (beta * batch.rejected_logratio).sigmoid()
+
+
+def orpo_loss(batch: PairBatch, weight: float) -> Tensor:
+    """-log p_w - lambda log sigmoid(log odds(p_w) - log odds(p_l)), where p is the mean probability of a token
+
+    Hong et al., "ORPO: Monolithic Preference Optimization without Reference Model" (2024), equations 4 to 7: log p is
+    the mean log-probability over the response's tokens, log odds(p) = log p - log(1 - p).
+    """
+    chosen = batch.chosen_logprob / batch.chosen_tokens
+    rejected = batch.rejected_logprob / batch.rejected_tokens
+    odds_ratio = (chosen - log_one_minus_exp(chosen)) - (rejected - log_one_minus_exp(rejected))
+    return -chosen - weight * log_sigmoid(odds_ratio)
+
+
+def log_one_minus_exp(x: Tensor) -> Tensor:
+    """log(1 - exp(x)) for x < 0, without loss of digits on either side of -log 2; at x = 0 it stays finite."""
+    x = x.clamp(max=-1e-7)
+    return x.exp().neg().log1p().where(x < -0.6931, x.expm1().neg().log())
 
 
 class RebelSettings(Settings):
@@ -108,9 +171,28 @@ class DpoSettings(Settings):
     """DPO."""
     beta: float = Field(0.01, gt=0)
     """Strength of the tie to the reference."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """Share of the preferences that are assumed to be the wrong way round."""
 
     def loss(self, batch: PairBatch) -> Tensor:
-        return dpo_loss(batch, self.beta)
+        return dpo_loss(batch, self.beta, self.label_smoothing)
+
+
+class IpoSettings(Settings):
+    """IPO: regress the difference of the log-ratios on a constant."""
+
+    needs_reference: ClassVar[bool] = True
+    reported_scale: ClassVar[float] = 1.0
+
+    name: Literal["ipo"] = "ipo"
+    """IPO."""
+    tau: float = Field(0.1, gt=0)
+    """Strength of the tie to the reference: the difference is drawn to 1 / (2 tau)."""
+    per_token: bool = True
+    """Mean of the log-ratios over the response's tokens; false for their sum."""
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        return ipo_loss(batch, self.tau, self.per_token)
 
 
 class SimpoSettings(Settings):
@@ -130,4 +212,78 @@ class SimpoSettings(Settings):
         return simpo_loss(batch, self.beta, self.gamma)
 
 
-LossSettings = Annotated[RebelSettings | DpoSettings | SimpoSettings, Field(discriminator="name")]
+class HingeSettings(Settings):
+    """Hinge loss (SLiC) on the difference of the log-ratios."""
+
+    needs_reference: ClassVar[bool] = True
+    reported_scale: ClassVar[float] = 1.0
+
+    name: Literal["hinge"] = "hinge"
+    """Hinge."""
+    beta: float = Field(0.01, gt=0)
+    """Slope: the loss is zero from a difference of 1 / beta on."""
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        return hinge_loss(batch, self.beta)
+
+
+class SppoSettings(Settings):
+    """SPPO: regress each log-ratio on the response's probability to win against the policy's own."""
+
+    needs_reference: ClassVar[bool] = True
+
+    name: Literal["sppo"] = "sppo"
+    """SPPO."""
+    beta: float = Field(1.0e-3, gt=0)
+    """Strength of the tie to the reference; its inverse is the paper's eta."""
+
+    @property
+    def reported_scale(self) -> float:
+        """Published loss = optimised loss times this."""
+        return max(1.0, 1 / self.beta)
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        return sppo_loss(batch, self.beta)
+
+
+class ApoZeroSettings(Settings):
+    """APO-zero: raise the chosen and lower the rejected response, each by itself."""
+
+    needs_reference: ClassVar[bool] = True
+    reported_scale: ClassVar[float] = 1.0
+
+    name: Literal["apo_zero"] = "apo_zero"
+    """APO-zero."""
+    beta: float = Field(0.05, gt=0)
+    """Slope of the sigmoids."""
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        return apo_zero_loss(batch, self.beta)
+
+
+class OrpoSettings(Settings):
+    """ORPO: likelihood of the chosen response and its odds against the rejected one, without a reference."""
+
+    needs_reference: ClassVar[bool] = False
+    reported_scale: ClassVar[float] = 1.0
+
+    name: Literal["orpo"] = "orpo"
+    """ORPO."""
+    weight: float = Field(0.1, gt=0)
+    """Weight of the odds ratio beside the likelihood (lambda)."""
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        return orpo_loss(batch, self.weight)
+
+
+LossSettings = Annotated[
+    RebelSettings
+    | DpoSettings
+    | IpoSettings
+    | SimpoSettings
+    | HingeSettings
+    | SppoSettings
+    | ApoZeroSettings
+    | OrpoSettings,
+    Field(discriminator="name"),
+]

@@ -9,12 +9,15 @@ its prompt and itself: the numbers are those of the sequences `A A1`, `A A2`, `B
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
 import torch
+
+CPU_PACK_TOKENS = 2048
+"""Larger packs leave a CPU's caches, and are slower."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,17 @@ class FlashLayout(NamedTuple):
     """The same of its keys."""
     longest_query: int
     longest_key: int
+
+
+class ResponseTokens(NamedTuple):
+    """Indices, int64 (response tokens,)."""
+
+    predictors: torch.Tensor
+    """Of the token before each one: of a response's first token it is the prompt's last."""
+    targets: torch.Tensor
+    """Of the token itself."""
+    of_response: torch.Tensor
+    """Of the response that it belongs to."""
 
 
 class Pack:
@@ -98,6 +112,16 @@ class Pack:
             longest_key=max(lengths),
         )
 
+    def response_tokens(self) -> ResponseTokens:
+        """All tokens of the responses, one response after the other."""
+        predictors: list[int] = []
+        targets: list[int] = []
+        for segment in self.responses:
+            predictors += [segment.prefix.stop - 1, *range(segment.start, segment.stop - 1)]
+            targets += range(segment.start, segment.stop)
+        of_response = [index for index, segment in enumerate(self.responses) for _ in range(segment.tokens)]
+        return ResponseTokens(self._index(predictors), self._index(targets), self._index(of_response))
+
     def last_tokens(self) -> torch.Tensor:
         """Index of the last token of each response, int64 (responses,)."""
         return self._index([segment.stop - 1 for segment in self.responses])
@@ -110,6 +134,11 @@ class Pack:
         return torch.tensor(values, device=self.input_ids.device)
 
 
+def pack_budget(token_budget: int, device: torch.device) -> int:
+    """Tokens of one pack on a device."""
+    return min(token_budget, CPU_PACK_TOKENS) if device.type == "cpu" else token_budget
+
+
 def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[list[tuple[int, list[int]]]]:
     """Which prompts and responses go into each pack: (index of the group, indices of its responses).
 
@@ -117,9 +146,22 @@ def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[li
     at most `token_budget` tokens; a group that is larger is spread over packs, its prompt in each, and a single
     response with its prompt is a pack in any case.
     """
+    yield from _fill(groups, token_budget, _pieces(groups, token_budget))
+
+
+def pack_whole_groups(groups: Sequence[PromptGroup], token_budget: int) -> list[list[int]]:
+    """As `pack_groups`, but a group stays together: indices of the groups in each pack."""
+    pieces = ((group, list(range(len(groups[group].responses)))) for group in _by_size(groups))
+    return [[group for group, _ in pack] for pack in _fill(groups, token_budget, pieces)]
+
+
+def _fill(
+    groups: Sequence[PromptGroup], token_budget: int, pieces: Iterable[tuple[int, list[int]]]
+) -> Iterator[list[tuple[int, list[int]]]]:
+    """Pieces of groups in their order, as many to a pack as fit the budget."""
     pack: list[tuple[int, list[int]]] = []
     tokens = 0
-    for group, responses in _pieces(groups, token_budget):
+    for group, responses in pieces:
         size = len(groups[group].prompt) + sum(len(groups[group].responses[index]) for index in responses)
         if pack and tokens + size > token_budget:
             yield pack
@@ -132,7 +174,7 @@ def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[li
 
 def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[int, list[int]]]:
     """Groups by size, cut where they do not fit the budget."""
-    for group in sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index)):
+    for group in _by_size(groups):
         prompt, responses = groups[group].prompt, groups[group].responses
         piece: list[int] = []
         tokens = len(prompt)
@@ -144,3 +186,8 @@ def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[
             tokens += len(response)
         if piece:
             yield group, piece
+
+
+def _by_size(groups: Sequence[PromptGroup]) -> list[int]:
+    """Indices of the groups, the largest first."""
+    return sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))

@@ -1,4 +1,4 @@
-"""Log-probabilities of whole pairs, without gradients, in batches by length."""
+"""Log-probabilities of whole pairs, without gradients, in packs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from rlhf.models import Precision
+from rlhf.packing import Pack, PromptGroup, pack_budget, pack_whole_groups
 from rlhf.progress import Progress
-from rlhf.sequence_batches import batches_by_length
-from rlhf.sequence_logprobs import ResponseLogprobs, autocast, pad_pairs
+from rlhf.sequence_logprobs import ResponseLogprobs, autocast
 
 
 @torch.inference_mode()
@@ -23,20 +23,23 @@ def pair_logprobs(
 
     Args:
         pairs: rows of `PAIRS`.
-        token_budget: tokens in one forward pass, padding included.
-        progress: counts responses, two per pair.
+        token_budget: tokens in one forward pass.
+        progress: counts pairs.
     """
-    prompts = [pair["prompt_token_ids"] for pair in pairs for _ in range(2)]
-    responses = [pair[side] for pair in pairs for side in ("chosen_token_ids", "rejected_token_ids")]
-    lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
     device = next(model.parameters()).device
-    logprobs = [0.0] * len(responses)
-    for batch in batches_by_length(lengths, token_budget):
-        ids, mask = pad_pairs([prompts[i] for i in batch], [responses[i] for i in batch], device)
+    groups = [prompt_group(pair) for pair in pairs]
+    chosen, rejected = [0.0] * len(pairs), [0.0] * len(pairs)
+    for members in pack_whole_groups(groups, pack_budget(token_budget, device)):
+        pack = Pack([groups[index] for index in members], device)
         with autocast(precision, device):
-            values = model(ids, mask)
-        for index, value in zip(batch, values.tolist(), strict=True):
-            logprobs[index] = value
+            values = model(pack).tolist()
+        for index, of_chosen, of_rejected in zip(members, values[0::2], values[1::2], strict=True):
+            chosen[index], rejected[index] = of_chosen, of_rejected
         if progress is not None:
-            progress.advance(len(batch))
-    return logprobs[0::2], logprobs[1::2]
+            progress.advance(len(members), tokens=pack.input_ids.numel())
+    return chosen, rejected
+
+
+def prompt_group(pair: Mapping[str, Any]) -> PromptGroup:
+    """The prompt of a row of `PAIRS` with its chosen and its rejected response."""
+    return PromptGroup(pair["prompt_token_ids"], [pair["chosen_token_ids"], pair["rejected_token_ids"]])

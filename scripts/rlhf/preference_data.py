@@ -11,8 +11,9 @@ import torch
 from rlhf.artifacts import ArtifactError, read_provenance
 from rlhf.logprobs import LOGPROBS
 from rlhf.losses import PairBatch
+from rlhf.packing import pack_whole_groups
+from rlhf.pair_logprobs import prompt_group
 from rlhf.pairs import PAIRS
-from rlhf.sequence_batches import batches_by_length
 from rlhf.training import TrainSpec
 
 Pair = Mapping[str, Any]
@@ -63,12 +64,9 @@ def epoch_order(pairs: int, seed: int, epoch: int) -> list[int]:
 
 
 def micro_batches(pairs: Sequence[Pair], token_budget: int) -> list[list[Pair]]:
-    """Groups of pairs whose two sequences, padded to the longest, fit the token budget; one pair always does."""
-    longest = [
-        2 * len(pair["prompt_token_ids"]) + 2 * max(len(pair["chosen_token_ids"]), len(pair["rejected_token_ids"]))
-        for pair in pairs
-    ]
-    return [[pairs[index] for index in group] for group in batches_by_length(longest, token_budget)]
+    """Pairs that are computed at once: packs of at most `token_budget` tokens, or of one pair."""
+    groups = [prompt_group(pair) for pair in pairs]
+    return [[pairs[index] for index in members] for members in pack_whole_groups(groups, token_budget)]
 
 
 def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:
@@ -87,6 +85,8 @@ def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tens
         reference_rejected_logprob=column("rejected_logprob"),
         chosen_reward=column("chosen_reward"),
         rejected_reward=column("rejected_reward"),
+        chosen_win_probability=column("chosen_win_probability"),
+        rejected_win_probability=column("rejected_win_probability"),
         chosen_tokens=torch.tensor([float(len(pair["chosen_token_ids"])) for pair in pairs], device=chosen.device),
         rejected_tokens=torch.tensor([float(len(pair["rejected_token_ids"])) for pair in pairs], device=chosen.device),
     )

@@ -9,15 +9,11 @@ import torch
 
 from rlhf.chat import encode_conversation, encode_prompt
 from rlhf.function_scoring import Score
-from rlhf.packing import Pack, PromptGroup, pack_groups
+from rlhf.packing import Pack, PromptGroup, pack_budget, pack_groups
 from rlhf.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-CPU_PACK_TOKENS = 2048
-"""Larger packs leave a CPU's caches, and are slower."""
 
 
 class RewardOutput(NamedTuple):
@@ -64,9 +60,7 @@ def score_conversations(
     prompts = list(by_prompt)
     groups = [shared_prefix(encode_prompt(tokenizer, prompt), list(by_prompt[prompt].values())) for prompt in prompts]
     progress.advance(len(scores))
-    if device.type == "cpu":
-        token_budget = min(token_budget, CPU_PACK_TOKENS)
-    for members in pack_groups(groups, token_budget):
+    for members in pack_groups(groups, pack_budget(token_budget, device)):
         pack = Pack([PromptGroup(groups[g].prompt, [groups[g].responses[r] for r in rs]) for g, rs in members], device)
         output = reward(pack)
         objectives = [None] * len(output.score) if output.objectives is None else output.objectives.tolist()

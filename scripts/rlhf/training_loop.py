@@ -11,10 +11,13 @@ from accelerate import Accelerator
 
 from rlhf.errors import UserError
 from rlhf.losses import PairBatch
+from rlhf.packing import Pack, pack_budget
+from rlhf.pair_logprobs import prompt_group
 from rlhf.preference_data import Pair, epoch_order, micro_batches, pair_batch
 from rlhf.progress import Progress
-from rlhf.sequence_logprobs import ResponseLogprobs, pad_pairs
+from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import RecipeSettings, TrainSpec
+from rlhf.training_state import Position, TrainingStates
 from rlhf.validation import check_start, validate
 
 Metrics = dict[str, Any]
@@ -28,35 +31,40 @@ def train(
     spec: TrainSpec,
     accelerator: Accelerator,
     token_budget: int,
+    states: TrainingStates | None = None,
 ) -> list[Metrics]:
-    """Train the policy in `model` in place.
+    """Train the policy in `model` in place, from where its saved states end.
 
     Returns:
         The metrics of step 0, before training, and of every optimizer step.
 
     Raises:
+        Stopped: the program was asked to end, and the state is saved.
         UserError: no pairs, log-ratios that are not zero at the start, or a loss or gradient that is not finite.
     """
     if not pairs:
         raise UserError("there are no pairs to train on: every prompt was dropped by `build_pairs`; see its log")
     recipe = spec.recipe
     model, optimizer = accelerator.prepare(model, adamw(model, recipe))
-    start = validate(model, validation_pairs, spec, token_budget)
-    check_start(start, validation_pairs, spec)
-    metrics: list[Metrics] = [_row(0, 0.0, tokens=0, **start.metrics())]
+    position = states.resume(accelerator) if states else None
+    if position is None:
+        start = validate(model, validation_pairs, spec, token_budget)
+        check_start(start, validation_pairs, spec)
+        position = Position(step=0, tokens=0, metrics=[_row(0, 0.0, tokens=0, **start.metrics())])
+    tokens, metrics = position.tokens, position.metrics
     steps_per_epoch = max(1, len(pairs) // recipe.batch_size)
     total = steps_per_epoch * recipe.epochs
-    tokens = 0
-    with Progress(total * min(recipe.batch_size, len(pairs)), "pairs", f"training {spec.policy}") as progress:
-        for step in range(1, total + 1):
-            epoch, position = divmod(step - 1, steps_per_epoch)
+    left = (total - position.step) * min(recipe.batch_size, len(pairs))
+    with Progress(left, "pairs", f"training {spec.policy}") as progress:
+        for step in range(position.step + 1, total + 1):
+            epoch, number = divmod(step - 1, steps_per_epoch)
             order = epoch_order(len(pairs), spec.seed, epoch)
-            batch = [pairs[i] for i in order[position * recipe.batch_size : (position + 1) * recipe.batch_size]]
+            batch = [pairs[i] for i in order[number * recipe.batch_size : (number + 1) * recipe.batch_size]]
             learning_rate = scheduled_learning_rate(recipe, step, total)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
 
-            groups = micro_batches(batch, token_budget)
+            groups = micro_batches(batch, pack_budget(token_budget, accelerator.device))
             seen = [backward(model, group, len(batch), spec, accelerator) for group in groups]
             grad_norm = clip(model, recipe.max_grad_norm, accelerator)
             summary = summarise(seen, spec)
@@ -73,6 +81,8 @@ def train(
                 row.update(validate(model, validation_pairs, spec, token_budget).metrics())
             metrics.append(row)
             progress.advance(len(batch), tokens=batch_tokens, loss=f"{summary['loss']:.4g}")
+            if states:
+                states.after_step(accelerator, Position(step, tokens, metrics))
     return metrics
 
 
@@ -107,15 +117,12 @@ def backward(
     Returns:
         The optimised loss of each pair, float32 (pairs,), and what it was computed from, both detached.
     """
-    prompts = [pair["prompt_token_ids"] for pair in pairs]
-    responses = [pair[side] for side in ("chosen_token_ids", "rejected_token_ids") for pair in pairs]
-    ids, mask = pad_pairs(prompts + prompts, responses, accelerator.device)
     with accelerator.autocast():
-        logprobs = model(ids, mask)
-    batch = pair_batch(pairs, *logprobs.chunk(2))
+        logprobs = model(Pack([prompt_group(pair) for pair in pairs], accelerator.device))
+    batch = pair_batch(pairs, *logprobs.view(-1, 2).unbind(1))
     losses = spec.loss.loss(batch)
     accelerator.backward(losses.sum() / batch_size)
-    return losses.detach(), pair_batch(pairs, *logprobs.detach().chunk(2))
+    return losses.detach(), pair_batch(pairs, *logprobs.detach().view(-1, 2).unbind(1))
 
 
 def clip(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerator) -> float:
@@ -140,8 +147,8 @@ def summarise(seen: Sequence[tuple[torch.Tensor, PairBatch]], spec: TrainSpec) -
 
 
 def count_tokens(pair: Pair) -> int:
-    """Tokens of both sequences of a pair."""
-    return 2 * len(pair["prompt_token_ids"]) + len(pair["chosen_token_ids"]) + len(pair["rejected_token_ids"])
+    """Tokens of a pair, its prompt once."""
+    return prompt_group(pair).tokens
 
 
 def not_finite(step: int, loss: float, grad_norm: float, batch: Sequence[Pair]) -> str:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf.packing import Pack, PromptGroup, pack_groups
+from rlhf.packing import CPU_PACK_TOKENS, Pack, PromptGroup, pack_budget, pack_groups, pack_whole_groups
 from small_models import CPU
 
 TOKENS = st.lists(st.integers(0, 99), min_size=1, max_size=6)
@@ -26,6 +26,10 @@ def test_the_layout_of_a_pack() -> None:
     ]
     assert pack.last_tokens().tolist() == [4, 5, 9]
     assert pack.prompt_ends().tolist() == [3, 3, 7]
+    tokens = pack.response_tokens()
+    assert tokens.predictors.tolist() == [2, 3, 2, 6, 7, 8]
+    assert tokens.targets.tolist() == [3, 4, 5, 7, 8, 9]
+    assert tokens.of_response.tolist() == [0, 0, 1, 2, 2, 2]
     layout = pack.flash_layout
     assert layout.query_starts.tolist() == [0, 3, 5, 6, 7, 10]
     assert layout.key_starts.tolist() == [0, 3, 8, 12, 13, 17]
@@ -42,6 +46,20 @@ def test_each_response_with_its_prefix_is_the_whole_sequence(groups: list[Prompt
     found = [[*one.prefix, *range(one.start, one.stop)] for one in pack.responses]
     assert [[ids[index] for index in indices] for indices in found] == expected
     assert [[positions[index] for index in indices] for indices in found] == [list(range(len(e))) for e in expected]
+
+
+@given(GROUPS, st.integers(1, 60))
+def test_whole_groups_stay_together(groups: list[PromptGroup], budget: int) -> None:
+    packs = pack_whole_groups(groups, budget)
+    assert sorted(group for pack in packs for group in pack) == list(range(len(groups)))
+    for pack in packs:
+        assert len(pack) == 1 or sum(groups[group].tokens for group in pack) <= budget
+
+
+def test_the_budget_of_a_cpu_is_capped() -> None:
+    assert pack_budget(10**6, CPU) == CPU_PACK_TOKENS
+    assert pack_budget(100, CPU) == 100
+    assert pack_budget(10**6, torch.device("cuda")) == 10**6
 
 
 @given(GROUPS, st.integers(1, 60))

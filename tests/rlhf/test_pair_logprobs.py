@@ -14,9 +14,9 @@ PAIRS = random_pairs(20, seed=2)
 @pytest.mark.parametrize("token_budget", [1, 60, 10**6])
 def test_both_sides_in_the_order_of_the_pairs(token_budget: int) -> None:
     policy, exact = small_llama(), small_llama().double()
-    with Progress(40, "responses", "test") as progress:
+    with Progress(20, "pairs", "test") as progress:
         found = pair_logprobs(ResponseLogprobs(policy, 0.8), PAIRS, "float32", token_budget, progress)
-        assert progress.done == 40
+        assert progress.done == 20
     for side, values in zip(("chosen", "rejected"), found, strict=True):
         with torch.no_grad():
             expected = [

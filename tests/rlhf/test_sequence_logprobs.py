@@ -8,7 +8,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
 
 import rlhf.sequence_logprobs
 from rlhf.errors import UserError
-from rlhf.sequence_logprobs import ResponseLogprobs, autocast, pad_pairs
+from rlhf.packing import Pack, PromptGroup
+from rlhf.sequence_logprobs import ResponseLogprobs, autocast
 from small_models import CPU, direct_logprob, random_pairs, small_llama
 
 TEMPERATURE = 0.8
@@ -18,8 +19,11 @@ RESPONSES = [pair["chosen_token_ids"] for pair in PAIRS]
 
 
 def logprobs(policy: LlamaForCausalLM, rows: Sequence[int], temperature: float = TEMPERATURE) -> torch.Tensor:
-    ids, mask = pad_pairs([PROMPTS[row] for row in rows], [RESPONSES[row] for row in rows], CPU)
-    return ResponseLogprobs(policy, temperature)(ids, mask)
+    return ResponseLogprobs(policy, temperature)(pack_of([(PROMPTS[row], RESPONSES[row]) for row in rows]))
+
+
+def pack_of(sequences: Sequence[tuple[list[int], list[int]]]) -> Pack:
+    return Pack([PromptGroup(prompt, [response]) for prompt, response in sequences], CPU)
 
 
 def direct(temperature: float = TEMPERATURE) -> torch.Tensor:
@@ -45,24 +49,20 @@ def test_a_value_does_not_depend_on_the_batch() -> None:
     torch.testing.assert_close(logprobs(policy, range(11, -1, -1)).flip(0), together, rtol=0, atol=2e-5)
 
 
-def test_what_is_behind_a_sequence_does_not_reach_it() -> None:
-    policy = small_llama()
-    ids, mask = pad_pairs(PROMPTS, RESPONSES, CPU)
-    other = ids.clone()
-    for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
-        other[row, len(prompt) + len(response) :] = 17
-    assert not torch.equal(ids, other)
-    model = ResponseLogprobs(policy, TEMPERATURE)
-    assert torch.equal(model(ids, mask), model(other, mask))
+def test_a_prompt_shared_by_its_responses_gives_the_same_values() -> None:
+    model = ResponseLogprobs(small_llama(), TEMPERATURE)
+    shared = model(Pack([PromptGroup(PROMPTS[0], RESPONSES[:4]), PromptGroup(PROMPTS[1], RESPONSES[4:6])], CPU))
+    alone = model(pack_of([(PROMPTS[index // 4], response) for index, response in enumerate(RESPONSES[:6])]))
+    torch.testing.assert_close(shared, alone, rtol=0, atol=2e-5)
 
 
 def test_a_change_of_one_sequence_changes_no_other() -> None:
-    policy = small_llama()
-    ids, mask = pad_pairs(PROMPTS, RESPONSES, CPU)
-    model = ResponseLogprobs(policy, TEMPERATURE)
-    before = model(ids, mask)
-    ids[4, 0] = (ids[4, 0] + 1) % 64
-    changed = model(ids, mask) != before
+    model = ResponseLogprobs(small_llama(), TEMPERATURE)
+    sequences = list(zip(PROMPTS, RESPONSES, strict=True))
+    before = model(pack_of(sequences))
+    prompt, response = sequences[4]
+    sequences[4] = ([(prompt[0] + 1) % 64, *prompt[1:]], response)
+    changed = model(pack_of(sequences)) != before
     assert changed.nonzero().flatten().tolist() == [4]
 
 
@@ -74,8 +74,8 @@ def test_the_prompts_own_tokens_do_not_count() -> None:
     assert len(response) > 4
     model = ResponseLogprobs(policy, TEMPERATURE)
     whole, first, rest = (
-        model(*pad_pairs([p], [r], CPU))
-        for p, r in ((prompt, response), (prompt, response[:3]), (prompt + response[:3], response[3:]))
+        model(pack_of([both]))
+        for both in ((prompt, response), (prompt, response[:3]), (prompt + response[:3], response[3:]))
     )
     torch.testing.assert_close(whole, first + rest, rtol=0, atol=1e-5)
 
@@ -130,12 +130,6 @@ def test_autocast_changes_nothing_in_float32() -> None:
     with autocast("float32", CPU):
         within = logprobs(policy, range(12))
     assert torch.equal(within, logprobs(policy, range(12)))
-
-
-def test_pad_pairs() -> None:
-    ids, mask = pad_pairs([[1, 2], [3]], [[4], [5, 6, 7]], CPU)
-    assert ids.tolist() == [[1, 2, 4, 0], [3, 5, 6, 7]]
-    assert mask.tolist() == [[False, False, True, False], [False, True, True, True]]
 
 
 def test_a_model_that_caps_its_logits_is_refused() -> None:

@@ -80,7 +80,7 @@ def batch(differences: list[float]) -> PairBatch:
     """Log-ratio differences, half of each on either side; responses of two tokens."""
     half = torch.tensor(differences) / 2
     zero, two = torch.zeros_like(half), torch.full_like(half, 2.0)
-    return PairBatch(half, -half, zero, zero, zero + 1, zero, two, two)
+    return PairBatch(half, -half, zero, zero, zero + 1, zero, half, half, two, two)
 
 
 def test_sign_agreement_and_loss_by_hand() -> None:

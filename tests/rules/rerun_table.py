@@ -78,6 +78,9 @@ TABLE = [
         {
             "variants.<name>.loss.eta": {"variants.rebel.loss.eta": 11.0},
             "variants.<name>.loss.name": {"variants.rebel.loss": {"name": "dpo"}},
+            "variants.<name>.loss.label_smoothing": {"variants.rebel.loss": {"name": "dpo", "label_smoothing": 0.1}},
+            "variants.<name>.loss.tau": {"variants.rebel.loss": {"name": "ipo", "tau": 0.2}},
+            "variants.<name>.loss.per_token": {"variants.rebel.loss": {"name": "ipo", "per_token": False}},
         },
         REBEL,
         REPORT,
@@ -87,6 +90,7 @@ TABLE = [
         {
             "variants.<name>.loss.beta": {"variants.simpo.loss.beta": 2.6},
             "variants.<name>.loss.gamma": {"variants.simpo.loss.gamma": 1.0},
+            "variants.<name>.loss.weight": {"variants.simpo.loss": {"name": "orpo", "weight": 0.2}},
             "variants.<name>.batch_size": {"variants.simpo.batch_size": 1},
             "variants.<name>.learning_rate": {"variants.simpo.learning_rate": 1.0e-4},
             "variants.<name>.epochs": {"variants.simpo.epochs": 2},

@@ -28,7 +28,7 @@ def test_a_row_per_pair(tmp_path: Path, policy: Path) -> None:
     flags = ("--spec", json.dumps(SPEC), "--pairs", tmp_path / "pairs.parquet", "--policy", policy)
     done = run_program("compute_logprobs", *flags, "--output", output, "--token-budget", 64)
     assert done.returncode == 0, done.stderr
-    assert "log-probabilities: 20 of 20 responses" in done.stderr
+    assert "log-probabilities: 10 of 10 pairs" in done.stderr
 
     model = load_policy(str(policy), None, "float32", CPU).double()
     rows = LOGPROBS.read(output).to_pylist()

@@ -9,70 +9,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhf.artifacts import read_provenance
-from rlhf.logprobs import LOGPROBS
-from rlhf.models import Precision, load_policy
-from rlhf.pair_logprobs import pair_logprobs
-from rlhf.pairs import PAIRS
+from rlhf.models import Precision
 from rlhf.provenance import digest
-from rlhf.sequence_logprobs import ResponseLogprobs
-from rlhf.training import TRAINING, RecipeSettings, TrainSpec
-from small_models import CPU, random_pairs, run_program, save_small_policy
-
-TEMPERATURE = 0.8
-
-
-def spec(loss: dict[str, Any], precision: str) -> dict[str, Any]:
-    recipe = RecipeSettings(batch_size=4, learning_rate=1e-3, max_grad_norm=1.0, validation_interval=2)
-    return {
-        "seed": 3,
-        "policy": "trained-1",
-        "model": None,
-        "precision": precision,
-        "temperature": TEMPERATURE,
-        "loss": loss,
-        "recipe": recipe.model_dump(),
-    }
+from rlhf.training import TRAINING, TrainSpec
+from small_models import run_program, save_small_policy
+from training_inputs import flags, spec, write_all
 
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_small_policy(tmp_path_factory.mktemp("policy"))
-
-
-def write_pairs(folder: Path, name: str, seed: int, count: int, policy: Path, precision: Precision) -> None:
-    """`<name>.parquet` and `<name>-logprobs.parquet`."""
-    pairs = random_pairs(count, seed)
-    model = ResponseLogprobs(load_policy(str(policy), None, "float32", CPU), TEMPERATURE)
-    chosen, rejected = pair_logprobs(model, pairs, precision, token_budget=100)
-    rows = [
-        {
-            "prompt_id": pair["prompt_id"],
-            "chosen_logprob": chosen[index],
-            "rejected_logprob": rejected[index],
-            "chosen_tokens": len(pair["chosen_token_ids"]),
-            "rejected_tokens": len(pair["rejected_token_ids"]),
-        }
-        for index, pair in enumerate(pairs)
-    ]
-    PAIRS.write(folder / f"{name}.parquet", pairs, {})
-    made_with = {"model": None, "precision": precision, "temperature": TEMPERATURE}
-    LOGPROBS.write(folder / f"{name}-logprobs.parquet", rows, {"spec": made_with})
-
-
-def flags(folder: Path, policy: Path, output: Path, settings: dict[str, Any]) -> list[object]:
-    """Two train parts and one of validation, as the rule gives them."""
-    found: list[object] = ["--spec", json.dumps(settings), "--policy", policy]
-    found += ["--checkpoint", output / "checkpoint", "--metrics", output / "training.parquet"]
-    for flag, names in {"": ["first", "second"], "validation-": ["test"]}.items():
-        found += [f"--{flag}pairs", *(folder / f"{name}.parquet" for name in names), f"--{flag}logprobs"]
-        if settings["loss"]["name"] != "simpo":
-            found += [folder / f"{name}-logprobs.parquet" for name in names]
-    return found
-
-
-def write_all(folder: Path, policy: Path, precision: Precision) -> None:
-    for seed, (name, count) in enumerate({"first": 8, "second": 5, "test": 6}.items()):
-        write_pairs(folder, name, seed, count, policy, precision)
 
 
 @pytest.mark.parametrize(

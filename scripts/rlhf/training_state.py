@@ -1,0 +1,97 @@
+"""The states from which a killed training goes on: numbered, whole or not there, the last two kept.
+
+They lie outside of the outputs that Snakemake knows, because it deletes those before a job starts. A state belongs to
+one identity, a digest of settings, inputs and code: another training never goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from accelerate import Accelerator
+
+from rlhf.folders import whole_folder
+
+LOGGER = logging.getLogger("train_policy")
+KEPT = 2
+PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training stands after an optimizer step."""
+
+    step: int
+    tokens: int
+    metrics: list[dict[str, Any]]
+
+
+class Stopped(SystemExit):
+    """The program was asked to end (SIGTERM), and its state is saved."""
+
+
+class TrainingStates:
+    """The saved states of one training, in `folder/<identity>/step-<number>/`.
+
+    Args:
+        interval: seconds between two saves.
+    """
+
+    def __init__(self, folder: Path, identity: str, interval: float) -> None:
+        self.root = folder
+        self.folder = folder / identity
+        self.interval = interval
+        self._last_save = time.monotonic()
+        self._asked_to_end = False
+        signal.signal(signal.SIGTERM, self._on_terminate)
+
+    def resume(self, accelerator: Accelerator) -> Position | None:
+        """Load the newest state into what the accelerator has prepared; None where there is none."""
+        found = self._saved()
+        if not found:
+            return None
+        accelerator.load_state(str(found[-1]))
+        position = Position(**json.loads((found[-1] / PROGRESS).read_text()))
+        LOGGER.info("going on from the saved state after step %d", position.step)
+        return position
+
+    def after_step(self, accelerator: Accelerator, position: Position) -> None:
+        """Save the state where it is time to, or where the program was asked to end.
+
+        Raises:
+            Stopped: it was asked to end.
+        """
+        if self._asked_to_end or time.monotonic() - self._last_save >= self.interval:
+            self._save(accelerator, position)
+            self._last_save = time.monotonic()
+        if self._asked_to_end:
+            LOGGER.warning("asked to end: the state after step %d is saved, run the same command again", position.step)
+            raise Stopped(128 + signal.SIGTERM)
+
+    def delete(self) -> None:
+        """Remove all states, of other identities too: the training is done."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _save(self, accelerator: Accelerator, position: Position) -> None:
+        with whole_folder(self.folder / f"step-{position.step:08d}") as folder:
+            accelerator.save_state(str(folder))
+            (folder / PROGRESS).write_text(json.dumps(vars(position)))
+        for old in self._saved()[:-KEPT]:
+            shutil.rmtree(old)
+
+    def _saved(self) -> list[Path]:
+        """Whole states, the oldest first."""
+        found = self.folder.iterdir() if self.folder.is_dir() else []
+        return sorted(path for path in found if re.fullmatch(r"step-\d+", path.name))
+
+    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
+        self._asked_to_end = True

@@ -1,0 +1,132 @@
+"""A training that is killed goes on from its saved state, and ends with the very same bytes."""
+
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlhf.training import RecipeSettings
+from small_models import SCRIPTS, save_small_policy
+from training_inputs import flags, spec, write_all
+
+STEPS = 240
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folder of the pairs, and the parent."""
+    folder = tmp_path_factory.mktemp("data")
+    policy = save_small_policy(folder / "policy")
+    write_all(folder, policy, "float32")
+    return folder, policy
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    made = spec({"name": "dpo", "beta": 0.1, "label_smoothing": 0.0}, "float32")
+    recipe = RecipeSettings(batch_size=1, epochs=STEPS // 13 + 1, learning_rate=1e-3, validation_interval=50)
+    return {**made, "recipe": recipe.model_dump(), **changes}
+
+
+def start(data: tuple[Path, Path], output: Path, save_seconds: int, **changes: Any) -> subprocess.Popen[str]:
+    arguments = [*flags(*data, output, settings(**changes)), "--save-seconds", save_seconds]
+    command = [sys.executable, str(SCRIPTS / "train_policy.py"), *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def saved(output: Path) -> list[int]:
+    """Steps of the whole states."""
+    return sorted(int(path.name.removeprefix("step-")) for path in (output / "training_state").glob("*/step-*"))
+
+
+def wait_for_step(process: subprocess.Popen[str], output: Path, step: int) -> None:
+    while not any(number >= step for number in saved(output)):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+
+
+def result(output: Path) -> list[str]:
+    files = ["checkpoint/model.safetensors", "checkpoint/provenance.json", "checkpoint/README.md", "training.parquet"]
+    return [hashlib.sha256((output / name).read_bytes()).hexdigest() for name in files]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: tuple[Path, Path]) -> list[str]:
+    output = data[0] / "uninterrupted"
+    errors = finish(start(data, output, save_seconds=10**6))
+    assert "going on" not in errors
+    assert not (output / "training_state").exists()
+    return result(output)
+
+
+def test_killed_at_random_steps(data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path) -> None:
+    steps = sorted(random.Random(time.time_ns()).sample(range(1, STEPS - 60), 3))
+    print(f"killed at or after the steps {steps}")
+    for step in steps:
+        process = start(data, tmp_path, save_seconds=0)
+        wait_for_step(process, tmp_path, step)
+        process.kill()
+        process.communicate()
+        assert 1 <= len(saved(tmp_path)) <= 3  # the last two, and one more while the oldest is being removed
+        assert not (tmp_path / "checkpoint").exists()
+    newest = saved(tmp_path)[-1]
+    assert f"going on from the saved state after step {newest}" in finish(start(data, tmp_path, save_seconds=10**6))
+    assert result(tmp_path) == uninterrupted
+    assert not (tmp_path / "training_state").exists()
+
+
+def test_asked_to_end_it_saves_first(data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path) -> None:
+    process = start(data, tmp_path, save_seconds=0)
+    wait_for_step(process, tmp_path, 3)
+    process.kill()
+    process.communicate()
+    before = saved(tmp_path)[-1]
+    process = start(data, tmp_path, save_seconds=10**6)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "going on from" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 128 + signal.SIGTERM
+    (after,) = set(saved(tmp_path)) - {before, before - 1}
+    assert after > before
+    assert f"the state after step {after} is saved" in errors
+    finish(start(data, tmp_path, save_seconds=10**6))
+    assert result(tmp_path) == uninterrupted
+
+
+def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_path: Path) -> None:
+    process = start(data, tmp_path, save_seconds=0)
+    wait_for_step(process, tmp_path, 5)
+    process.kill()
+    process.communicate()
+    errors = finish(start(data, tmp_path, save_seconds=10**6, seed=8))
+    assert "going on" not in errors
+    assert not (tmp_path / "training_state").exists()
+
+
+def test_a_state_that_was_half_written_is_passed_over(
+    data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path
+) -> None:
+    process = start(data, tmp_path, save_seconds=0)
+    wait_for_step(process, tmp_path, 5)
+    process.kill()
+    process.communicate()
+    newest = max((tmp_path / "training_state").glob("*/step-*"))
+    (newest / "model.safetensors").rename(newest / "gone")
+    newest.rename(newest.with_name(f".{newest.name}.1.tmp"))
+    before = saved(tmp_path)[-1]
+    assert f"after step {before}" in finish(start(data, tmp_path, save_seconds=10**6))
+    assert result(tmp_path) == uninterrupted
