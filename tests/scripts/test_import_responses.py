@@ -64,7 +64,7 @@ def test_responses_of_a_part(
     assert [row["finish_reason"] for row in table] == ["stop", "length"] * 2
     assert {row["seed"] for row in table} == {0}
     provenance = read_provenance(output)
-    counts = {"prompts": 2, "responses": 4, "truncated": 2, "missing": 0, "beyond_draws": 0}
+    counts = {"prompts": 2, "responses": 4, "truncated": 2, "missing": 0, "beyond_draws": 0, "duplicate_rows": 0}
     assert provenance["counts"] == counts and provenance["dataset_revision"] is None
     expected = {"prompts": digest(prompts), "dataset": digest(dataset), "policy": digest(policy_folder)}
     assert provenance["inputs"] == expected
@@ -116,7 +116,7 @@ def test_every_form_of_the_same_responses_gives_the_same_rows(
         )
         found.append(RESPONSES.read(output))
         facts = read_provenance(output)
-        expected = {"prompts": 3, "responses": 7, "truncated": 0, "missing": 2, "beyond_draws": 0}
+        expected = {"prompts": 3, "responses": 7, "truncated": 0, "missing": 2, "beyond_draws": 0, "duplicate_rows": 0}
         assert facts["counts"] == expected
         hub = dataset == repository
         assert ("dataset" in facts["inputs"]) == (not hub) and (facts["dataset_revision"] is not None) == hub
@@ -137,7 +137,7 @@ def test_rows_beyond_the_draws_are_counted(
     dataset = write(tmp_path / "data.jsonl", rows)
     output = run_program(monkeypatch, dataset, prompts, policy_folder, tmp_path / "out.parquet")
     counts = read_provenance(output)["counts"]
-    assert counts == {"prompts": 2, "responses": 4, "truncated": 0, "missing": 0, "beyond_draws": 6}
+    assert counts == {"prompts": 2, "responses": 4, "truncated": 0, "missing": 0, "beyond_draws": 6, "duplicate_rows": 0}
 
 
 def test_real_responses(
