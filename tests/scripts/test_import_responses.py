@@ -137,7 +137,7 @@ def test_rows_beyond_the_draws_are_counted(
     dataset = write(tmp_path / "data.jsonl", rows)
     output = run_program(monkeypatch, dataset, prompts, policy_folder, tmp_path / "out.parquet")
     counts = read_provenance(output)["counts"]
-    assert counts == {"prompts": 2, "responses": 4, "truncated": 0, "missing": 0, "beyond_draws": 6, "duplicate_rows": 0}
+    assert (counts["responses"], counts["missing"], counts["beyond_draws"], counts["duplicate_rows"]) == (4, 0, 6, 0)
 
 
 def test_real_responses(
