@@ -27,6 +27,8 @@ rule train_policy:
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
+        processes=HARDWARE.train_policy.processes,
+        strategy=HARDWARE.train_policy.strategy,
         mem_mb=HARDWARE.train_policy.mem_mb,
         runtime=HARDWARE.train_policy.runtime,
     params:
@@ -39,5 +41,6 @@ rule train_policy:
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
+            --processes {resources.processes} --strategy {resources.strategy} \
             --checkpoint {output.checkpoint} --metrics {output.metrics} 2>{log}
         """

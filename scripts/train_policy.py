@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
@@ -14,6 +13,7 @@ from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.settings import canonical_json
+from rlhf.strategies import STRATEGIES, launch, make_accelerator
 from rlhf.training import TRAINING, TrainSpec
 from rlhf.training_loop import train
 from rlhf.training_state import TrainingStates
@@ -35,17 +35,21 @@ def main() -> None:
         help="save the state this often, in `training_state` beside the checkpoint: a killed run goes on from there",
     )
     parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward and backward pass")
+    parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="single", help="how they share it (default single)")
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, TrainSpec)
+    if arguments.processes > 1:
+        launch(arguments.processes)
     name, revision = model_location(arguments.policy, spec.model)
     pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
-    device = granted_device(arguments.gpus, arguments.threads)
-    accelerator = Accelerator(cpu=arguments.gpus == 0, mixed_precision="bf16" if spec.precision == "bfloat16" else "no")
+    granted_device(arguments.gpus, arguments.threads)
+    accelerator = make_accelerator(arguments.strategy, arguments.processes, spec.precision, cpu=arguments.gpus == 0)
     set_seed(spec.seed % 2**32)
-    policy = load_policy(name, revision, "float32", device)
+    policy = load_policy(name, revision, "float32", accelerator.device)
     model = ResponseLogprobs(policy, spec.temperature)
     inputs = {
         "pairs": arguments.pairs,
@@ -58,6 +62,8 @@ def main() -> None:
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
     metrics = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
+    if not accelerator.is_main_process:
+        return
     save_checkpoint(arguments.checkpoint, policy, load_tokenizer(name, revision), spec, metrics, origin)
     TRAINING.write(arguments.metrics, metrics, origin)
     states.delete()

@@ -30,10 +30,18 @@ class BatchedHardware(JobHardware):
 class TrainingHardware(BatchedHardware):
     """What a training job gets."""
 
-    strategy: Literal["single"] = "single"
-    """Processes and sharding: `single` is one process."""
+    processes: int = Field(1, ge=1)
+    """Processes that share the work: one per GPU, or several on a CPU, each with `threads` threads."""
+    strategy: Literal["single", "ddp"] = "single"
+    """How they share it. `single`: one process. `ddp`: each has the whole model, and gradients are averaged."""
     save_seconds: int = Field(1800, ge=0)
     """Seconds between two saves of the state from which a killed training goes on; 0 saves after every step."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "TrainingHardware":
+        if (self.strategy == "single") != (self.processes == 1):
+            raise ValueError(f"strategy {self.strategy!r} with {self.processes} process(es): `single` is one process")
+        return self
 
 
 class HardwareSettings(Settings):

@@ -9,7 +9,9 @@ its prompt and itself: the numbers are those of the sequences `A A1`, `A A2`, `B
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+import heapq
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -146,22 +148,9 @@ def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[li
     at most `token_budget` tokens; a group that is larger is spread over packs, its prompt in each, and a single
     response with its prompt is a pack in any case.
     """
-    yield from _fill(groups, token_budget, _pieces(groups, token_budget))
-
-
-def pack_whole_groups(groups: Sequence[PromptGroup], token_budget: int) -> list[list[int]]:
-    """As `pack_groups`, but a group stays together: indices of the groups in each pack."""
-    pieces = ((group, list(range(len(groups[group].responses)))) for group in _by_size(groups))
-    return [[group for group, _ in pack] for pack in _fill(groups, token_budget, pieces)]
-
-
-def _fill(
-    groups: Sequence[PromptGroup], token_budget: int, pieces: Iterable[tuple[int, list[int]]]
-) -> Iterator[list[tuple[int, list[int]]]]:
-    """Pieces of groups in their order, as many to a pack as fit the budget."""
     pack: list[tuple[int, list[int]]] = []
     tokens = 0
-    for group, responses in pieces:
+    for group, responses in _pieces(groups, token_budget):
         size = len(groups[group].prompt) + sum(len(groups[group].responses[index]) for index in responses)
         if pack and tokens + size > token_budget:
             yield pack
@@ -170,6 +159,28 @@ def _fill(
         tokens += size
     if pack:
         yield pack
+
+
+def balanced_packs(groups: Sequence[PromptGroup], token_budget: int, processes: int = 1) -> list[list[int]]:
+    """Whole groups in packs of similar size: so many for each process, none above `token_budget` tokens.
+
+    A group that is larger by itself is a pack of its own; a pack is empty where there are too few groups.
+
+    Returns:
+        Indices of the groups of each pack; the number of packs is a multiple of `processes`.
+    """
+    tokens = sum(group.tokens for group in groups)
+    count = processes * max(1, math.ceil(tokens / (token_budget * processes)))
+    while True:
+        packs: list[list[int]] = [[] for _ in range(count)]
+        smallest = [(0, pack) for pack in range(count)]
+        for group in _by_size(groups):
+            size, pack = smallest[0]
+            packs[pack].append(group)
+            heapq.heapreplace(smallest, (size + groups[group].tokens, pack))
+        if all(size <= token_budget or len(packs[pack]) == 1 for size, pack in smallest):
+            return packs
+        count += processes
 
 
 def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[int, list[int]]]:

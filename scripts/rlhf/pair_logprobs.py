@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from rlhf.models import Precision
-from rlhf.packing import Pack, PromptGroup, pack_budget, pack_whole_groups
+from rlhf.packing import Pack, PromptGroup, balanced_packs, pack_budget
 from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs, autocast
 
@@ -18,6 +18,9 @@ def pair_logprobs(
     precision: Precision,
     token_budget: int,
     progress: Progress | None = None,
+    *,
+    process: int = 0,
+    processes: int = 1,
 ) -> tuple[list[float], list[float]]:
     """Log-probabilities of the chosen and of the rejected responses, in the order of the pairs.
 
@@ -25,16 +28,20 @@ def pair_logprobs(
         pairs: rows of `PAIRS`.
         token_budget: tokens in one forward pass.
         progress: counts pairs.
+        process, processes: which of how many computes; what the others compute is 0 here.
     """
+    chosen, rejected = [0.0] * len(pairs), [0.0] * len(pairs)
+    if not pairs:
+        return chosen, rejected
     device = next(model.parameters()).device
     groups = [prompt_group(pair) for pair in pairs]
-    chosen, rejected = [0.0] * len(pairs), [0.0] * len(pairs)
-    for members in pack_whole_groups(groups, pack_budget(token_budget, device)):
-        pack = Pack([groups[index] for index in members], device)
+    for members in balanced_packs(groups, pack_budget(token_budget, device), processes)[process::processes]:
+        # An empty share is computed too: every process must make as many forward passes.
+        pack = Pack([groups[index] for index in members or [0]], device)
         with autocast(precision, device):
             values = model(pack).tolist()
-        for index, of_chosen, of_rejected in zip(members, values[0::2], values[1::2], strict=True):
-            chosen[index], rejected[index] = of_chosen, of_rejected
+        for position, index in enumerate(members):
+            chosen[index], rejected[index] = values[2 * position : 2 * position + 2]
         if progress is not None:
             progress.advance(len(members), tokens=pack.input_ids.numel())
     return chosen, rejected

@@ -11,7 +11,7 @@ import torch
 from rlhf.artifacts import ArtifactError, read_provenance
 from rlhf.logprobs import LOGPROBS
 from rlhf.losses import PairBatch
-from rlhf.packing import pack_whole_groups
+from rlhf.packing import balanced_packs
 from rlhf.pair_logprobs import prompt_group
 from rlhf.pairs import PAIRS
 from rlhf.training import TrainSpec
@@ -63,10 +63,13 @@ def epoch_order(pairs: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(pairs, generator=generator).tolist()
 
 
-def micro_batches(pairs: Sequence[Pair], token_budget: int) -> list[list[Pair]]:
-    """Pairs that are computed at once: packs of at most `token_budget` tokens, or of one pair."""
-    groups = [prompt_group(pair) for pair in pairs]
-    return [[pairs[index] for index in members] for members in pack_whole_groups(groups, token_budget)]
+def micro_batches(pairs: Sequence[Pair], token_budget: int, process: int, processes: int) -> list[list[Pair]]:
+    """What one of several processes computes of a batch, a list for each forward and backward pass.
+
+    Every process gets as many lists, of similar size; some may be empty where there are few pairs.
+    """
+    packs = balanced_packs([prompt_group(pair) for pair in pairs], token_budget, processes)
+    return [[pairs[index] for index in members] for members in packs[process::processes]]
 
 
 def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:

@@ -15,15 +15,17 @@ class Progress:
     """Counts work done. A bar where standard error is a terminal; elsewhere a line every `LOG_INTERVAL_SECONDS`.
 
     Use as a context manager; `advance` takes what was done since the last call, in units and, where they matter, in
-    tokens, and facts to show beside the rate.
+    tokens, and facts to show beside the rate. Of several processes that work together one is `shown`.
     """
 
-    def __init__(self, total: int, unit: str, description: str) -> None:
+    def __init__(self, total: int, unit: str, description: str, *, shown: bool = True) -> None:
         self.total, self.unit, self.description = total, unit, description
         self.done = self.tokens = 0
         self.facts: dict[str, str] = {}
         self._start = self._last_line = time.monotonic()
-        self._bar = tqdm(total=total, unit=f" {unit}", desc=description) if sys.stderr.isatty() else None
+        self._shown = shown
+        on_terminal = shown and sys.stderr.isatty()
+        self._bar = tqdm(total=total, unit=f" {unit}", desc=description) if on_terminal else None
 
     def __enter__(self) -> "Progress":
         return self
@@ -48,6 +50,8 @@ class Progress:
             self._print_line()
 
     def _print_line(self) -> None:
+        if not self._shown:
+            return
         self._last_line = time.monotonic()
         rate = self.done / max(self._last_line - self._start, 1e-9)
         shown = "".join(f", {name} {value}" for name, value in self.facts.items())

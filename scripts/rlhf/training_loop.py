@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from rlhf.errors import UserError
-from rlhf.losses import PairBatch
 from rlhf.packing import Pack, pack_budget
 from rlhf.pair_logprobs import prompt_group
 from rlhf.preference_data import Pair, epoch_order, micro_batches, pair_batch
@@ -20,6 +20,8 @@ from rlhf.training import RecipeSettings, TrainSpec
 from rlhf.training_state import Position, TrainingStates
 from rlhf.validation import check_start, validate
 
+SUMMED = 4
+"""Numbers that are summed up over the pairs of a batch."""
 Metrics = dict[str, Any]
 """A row of `TRAINING`."""
 
@@ -48,14 +50,14 @@ def train(
     model, optimizer = accelerator.prepare(model, adamw(model, recipe))
     position = states.resume(accelerator) if states else None
     if position is None:
-        start = validate(model, validation_pairs, spec, token_budget)
+        start = validate(model, validation_pairs, spec, token_budget, accelerator)
         check_start(start, validation_pairs, spec)
         position = Position(step=0, tokens=0, metrics=[_row(0, 0.0, tokens=0, **start.metrics())])
     tokens, metrics = position.tokens, position.metrics
     steps_per_epoch = max(1, len(pairs) // recipe.batch_size)
     total = steps_per_epoch * recipe.epochs
     left = (total - position.step) * min(recipe.batch_size, len(pairs))
-    with Progress(left, "pairs", f"training {spec.policy}") as progress:
+    with Progress(left, "pairs", f"training {spec.policy}", shown=accelerator.is_main_process) as progress:
         for step in range(position.step + 1, total + 1):
             epoch, number = divmod(step - 1, steps_per_epoch)
             order = epoch_order(len(pairs), spec.seed, epoch)
@@ -64,10 +66,9 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
 
-            groups = micro_batches(batch, pack_budget(token_budget, accelerator.device))
-            seen = [backward(model, group, len(batch), spec, accelerator) for group in groups]
+            sums = backward_batch(model, batch, spec, accelerator, token_budget)
             grad_norm = clip(model, recipe.max_grad_norm, accelerator)
-            summary = summarise(seen, spec)
+            summary = summarise(sums, len(batch), spec)
             if not (math.isfinite(summary["loss"]) and math.isfinite(grad_norm)):
                 raise UserError(not_finite(step, summary["loss"], grad_norm, batch))
             optimizer.step()
@@ -78,7 +79,7 @@ def train(
             row = _row(step, step / steps_per_epoch, tokens=tokens, grad_norm=grad_norm, learning_rate=learning_rate)
             row.update(summary)
             if step % recipe.validation_interval == 0 or step == total:
-                row.update(validate(model, validation_pairs, spec, token_budget).metrics())
+                row.update(validate(model, validation_pairs, spec, token_budget, accelerator).metrics())
             metrics.append(row)
             progress.advance(len(batch), tokens=batch_tokens, loss=f"{summary['loss']:.4g}")
             if states:
@@ -109,20 +110,38 @@ def scheduled_learning_rate(recipe: RecipeSettings, step: int, total: int) -> fl
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def backward_batch(
+    model: ResponseLogprobs, batch: Sequence[Pair], spec: TrainSpec, accelerator: Accelerator, token_budget: int
+) -> torch.Tensor:
+    """The gradient of the mean loss of a batch, in shares of the processes; what was summed up, see `backward`."""
+    budget = pack_budget(token_budget, accelerator.device)
+    shares = micro_batches(batch, budget, accelerator.process_index, accelerator.num_processes)
+    sums = torch.zeros(SUMMED, device=accelerator.device)
+    for number, pairs in enumerate(shares):
+        last = number + 1 == len(shares)
+        with nullcontext() if last else accelerator.no_sync(model):
+            # An empty share is computed too, with weight 0: every process must make as many passes.
+            weight = accelerator.num_processes / len(batch) if pairs else 0.0
+            found = backward(model, pairs or batch[:1], weight, spec, accelerator)
+        sums += found if pairs else 0.0
+    return accelerator.reduce(sums, "sum")
+
+
 def backward(
-    model: ResponseLogprobs, pairs: Sequence[Pair], batch_size: int, spec: TrainSpec, accelerator: Accelerator
-) -> tuple[torch.Tensor, PairBatch]:
-    """Add the gradient of a micro-batch to that of the batch, whose loss is the mean over `batch_size` pairs.
+    model: ResponseLogprobs, pairs: Sequence[Pair], weight: float, spec: TrainSpec, accelerator: Accelerator
+) -> torch.Tensor:
+    """Add the gradient of `weight` times the summed loss of some pairs.
 
     Returns:
-        The optimised loss of each pair, float32 (pairs,), and what it was computed from, both detached.
+        Sums over the pairs, float32 (SUMMED,): optimised loss, reward gap, log-ratios of chosen and rejected.
     """
     with accelerator.autocast():
         logprobs = model(Pack([prompt_group(pair) for pair in pairs], accelerator.device))
     batch = pair_batch(pairs, *logprobs.view(-1, 2).unbind(1))
     losses = spec.loss.loss(batch)
-    accelerator.backward(losses.sum() / batch_size)
-    return losses.detach(), pair_batch(pairs, *logprobs.detach().view(-1, 2).unbind(1))
+    accelerator.backward(losses.sum() * weight)
+    gap = batch.chosen_reward - batch.rejected_reward
+    return torch.stack([losses, gap, batch.chosen_logratio, batch.rejected_logratio]).detach().sum(1)
 
 
 def clip(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerator) -> float:
@@ -131,18 +150,14 @@ def clip(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerat
     return float(norm)
 
 
-def summarise(seen: Sequence[tuple[torch.Tensor, PairBatch]], spec: TrainSpec) -> Metrics:
+def summarise(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
     """Means over the pairs of a batch; the loss in its published scaling."""
-
-    def mean(values: Sequence[torch.Tensor]) -> float:
-        return float(torch.cat(list(values)).mean())
-
-    batches = [batch for _, batch in seen]
+    loss, gap, chosen, rejected = (sums / pairs).tolist()
     return {
-        "loss": mean([losses for losses, _ in seen]) * spec.loss.reported_scale,
-        "reward_gap": mean([batch.chosen_reward - batch.rejected_reward for batch in batches]),
-        "chosen_logratio": mean([b.chosen_logratio for b in batches]) if spec.loss.needs_reference else None,
-        "rejected_logratio": mean([b.rejected_logratio for b in batches]) if spec.loss.needs_reference else None,
+        "loss": loss * spec.loss.reported_scale,
+        "reward_gap": gap,
+        "chosen_logratio": chosen if spec.loss.needs_reference else None,
+        "rejected_logratio": rejected if spec.loss.needs_reference else None,
     }
 
 

@@ -17,9 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from accelerate import Accelerator
-
-from rlhf.folders import whole_folder
 
 LOGGER = logging.getLogger("train_policy")
 KEPT = 2
@@ -70,10 +69,12 @@ class TrainingStates:
         Raises:
             Stopped: it was asked to end.
         """
-        if self._asked_to_end or time.monotonic() - self._last_save >= self.interval:
+        ask = torch.tensor([self._asked_to_end, self._is_time()], dtype=torch.float32, device=accelerator.device)
+        asked_to_end, is_time = (accelerator.reduce(ask, "sum") > 0).tolist()  # all processes must do the same
+        if asked_to_end or is_time:
             self._save(accelerator, position)
             self._last_save = time.monotonic()
-        if self._asked_to_end:
+        if asked_to_end:
             LOGGER.warning("asked to end: the state after step %d is saved, run the same command again", position.step)
             raise Stopped(128 + signal.SIGTERM)
 
@@ -81,12 +82,24 @@ class TrainingStates:
         """Remove all states, of other identities too: the training is done."""
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._last_save >= self.interval
+
     def _save(self, accelerator: Accelerator, position: Position) -> None:
-        with whole_folder(self.folder / f"step-{position.step:08d}") as folder:
-            accelerator.save_state(str(folder))
-            (folder / PROGRESS).write_text(json.dumps(vars(position)))
-        for old in self._saved()[:-KEPT]:
-            shutil.rmtree(old)
+        """Every process writes its part into one temporary folder, which then takes its place."""
+        name = f"step-{position.step:08d}"
+        temporary, whole = self.folder / f".{name}.tmp", self.folder / name
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(temporary))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            (temporary / PROGRESS).write_text(json.dumps(vars(position)))
+            temporary.replace(whole)
+            for old in self._saved()[:-KEPT]:
+                shutil.rmtree(old)
 
     def _saved(self) -> list[Path]:
         """Whole states, the oldest first."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from rlhf.errors import UserError
 from rlhf.losses import PairBatch
@@ -41,10 +42,14 @@ class Validation:
         }
 
 
-def validate(model: ResponseLogprobs, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int) -> Validation:
-    """Compute the validation pairs by the same function as their reference."""
-    chosen, rejected = pair_logprobs(model, pairs, spec.precision, token_budget)
-    return Validation(pair_batch(pairs, torch.tensor(chosen), torch.tensor(rejected)), spec)
+def validate(
+    model: ResponseLogprobs, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int, accelerator: Accelerator
+) -> Validation:
+    """Compute the validation pairs by the same function as their reference, each on one of the processes."""
+    share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
+    values = pair_logprobs(model, pairs, spec.precision, token_budget, **share)
+    chosen, rejected = accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").cpu()
+    return Validation(pair_batch(pairs, chosen, rejected), spec)
 
 
 def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> None:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf.packing import CPU_PACK_TOKENS, Pack, PromptGroup, pack_budget, pack_groups, pack_whole_groups
+from rlhf.packing import CPU_PACK_TOKENS, Pack, PromptGroup, balanced_packs, pack_budget, pack_groups
 from small_models import CPU
 
 TOKENS = st.lists(st.integers(0, 99), min_size=1, max_size=6)
@@ -48,12 +48,21 @@ def test_each_response_with_its_prefix_is_the_whole_sequence(groups: list[Prompt
     assert [[positions[index] for index in indices] for indices in found] == [list(range(len(e))) for e in expected]
 
 
-@given(GROUPS, st.integers(1, 60))
-def test_whole_groups_stay_together(groups: list[PromptGroup], budget: int) -> None:
-    packs = pack_whole_groups(groups, budget)
+@given(GROUPS, st.integers(1, 60), st.integers(1, 4))
+def test_balanced_packs_hold_every_group_once(groups: list[PromptGroup], budget: int, processes: int) -> None:
+    packs = balanced_packs(groups, budget, processes)
     assert sorted(group for pack in packs for group in pack) == list(range(len(groups)))
-    for pack in packs:
-        assert len(pack) == 1 or sum(groups[group].tokens for group in pack) <= budget
+    assert len(packs) % processes == 0
+    sizes = [sum(groups[group].tokens for group in pack) for pack in packs]
+    for pack, size in zip(packs, sizes, strict=True):
+        assert len(pack) <= 1 or size <= budget
+    # Without a group, the fullest pack was not fuller than any other: that is what makes them alike.
+    largest = max(group.tokens for group in groups)
+    assert max(sizes) - min(sizes) <= largest
+
+
+def test_no_groups_are_one_empty_pack_per_process() -> None:
+    assert balanced_packs([], 100, 3) == [[], [], []]
 
 
 def test_the_budget_of_a_cpu_is_capped() -> None:

@@ -110,14 +110,18 @@ def test_the_order_depends_on_seed_and_epoch_alone(seed: int, epoch: int) -> Non
     assert epoch_order(100, (seed + 1) % 2**63, epoch) != order
 
 
-@given(st.integers(1, 30), st.integers(0, 50), st.integers(1, 400))
-def test_micro_batches_keep_each_pair_once_within_the_budget(count: int, seed: int, token_budget: int) -> None:
+@given(st.integers(1, 30), st.integers(0, 50), st.integers(1, 400), st.integers(1, 3))
+def test_micro_batches_keep_each_pair_once_within_the_budget(
+    count: int, seed: int, token_budget: int, processes: int
+) -> None:
     pairs = random_pairs(count, seed)
-    groups = micro_batches(pairs, token_budget)
+    shares = [micro_batches(pairs, token_budget, process, processes) for process in range(processes)]
+    assert len({len(share) for share in shares}) == 1
+    groups = [group for share in shares for group in share]
     assert sorted(pair["prompt_id"] for group in groups for pair in group) == sorted(p["prompt_id"] for p in pairs)
+    columns = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
     for group in groups:
-        columns = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
-        assert len(group) == 1 or sum(len(pair[column]) for pair in group for column in columns) <= token_budget
+        assert len(group) <= 1 or sum(len(pair[column]) for pair in group for column in columns) <= token_budget
 
 
 def test_a_batch_of_pairs_has_what_is_stored_of_them() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from rlhf.errors import UserError
 from rlhf.losses import PairBatch
@@ -26,7 +27,7 @@ def pairs() -> list[dict[str, Any]]:
 
 def start(pairs: list[dict[str, Any]], spec: TrainSpec = DPO, seed: int = 0, temperature: float = TEMPERATURE) -> None:
     model = ResponseLogprobs(small_llama(seed=seed), temperature)
-    check_start(validate(model, pairs, spec, token_budget=200), pairs, spec)
+    check_start(validate(model, pairs, spec, 200, Accelerator(cpu=True)), pairs, spec)
 
 
 def test_the_right_reference_is_accepted(pairs: list[dict[str, Any]]) -> None:
@@ -73,7 +74,7 @@ def test_bfloat16_agrees_with_its_own_reference_whatever_the_batches(pairs: list
         {**pair, "chosen_logprob": c, "rejected_logprob": r} for pair, c, r in zip(pairs, chosen, rejected, strict=True)
     ]
     spec = DPO.model_copy(update={"precision": "bfloat16"})
-    check_start(validate(model, own, spec, token_budget=10**6), own, spec)
+    check_start(validate(model, own, spec, 10**6, Accelerator(cpu=True)), own, spec)
 
 
 def batch(differences: list[float]) -> PairBatch:

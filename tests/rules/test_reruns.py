@@ -107,8 +107,7 @@ def test_hardware_reruns_nothing(micro: Project) -> None:
     config = micro.read_config()
     for rule, section in Experiment.model_fields["hardware"].annotation.model_fields.items():  # type: ignore[union-attr]
         for key in section.annotation.model_fields:  # type: ignore[union-attr]
-            if key != "strategy":
-                config = patch(config, {f"hardware.{rule}.{key}": 7})
+            config = patch(config, {f"hardware.{rule}.{key}": "ddp" if key == "strategy" else 7})
     assert micro.planned(configfile=micro.write_config(config, "edited")) == {}
 
 

@@ -126,7 +126,7 @@ def test_a_state_that_was_half_written_is_passed_over(
     process.communicate()
     newest = max((tmp_path / "training_state").glob("*/step-*"))
     (newest / "model.safetensors").rename(newest / "gone")
-    newest.rename(newest.with_name(f".{newest.name}.1.tmp"))
+    newest.rename(newest.with_name(f".{newest.name}.tmp"))
     before = saved(tmp_path)[-1]
     assert f"after step {before}" in finish(start(data, tmp_path, save_seconds=10**6))
     assert result(tmp_path) == uninterrupted
