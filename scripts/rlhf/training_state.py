@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 
 LOGGER = logging.getLogger("train_policy")
+logging.getLogger("accelerate").setLevel(logging.WARNING)  # it tells of every file that it saves
 KEPT = 2
 PROGRESS = "progress.json"
 

@@ -16,6 +16,7 @@ from small_models import SCRIPTS, save_small_policy
 from training_inputs import flags, spec, write_all
 
 STEPS = 240
+LOG = "log"
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,22 @@ def settings(**changes: Any) -> dict[str, Any]:
 def start(data: tuple[Path, Path], output: Path, save_seconds: int, **changes: Any) -> subprocess.Popen[str]:
     arguments = [*flags(*data, output, settings(**changes)), "--save-seconds", save_seconds]
     command = [sys.executable, str(SCRIPTS / "train_policy.py"), *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    output.mkdir(exist_ok=True)
+    with (output / LOG).open("w") as log:  # a pipe that nobody reads would fill up and stop it
+        return subprocess.Popen(command, stderr=log, text=True)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    _, errors = process.communicate(timeout=200)
+def finish(process: subprocess.Popen[str], output: Path) -> str:
+    """Wait for its end; what it wrote."""
+    process.wait(timeout=200)
+    errors = (output / LOG).read_text()
     assert process.returncode == 0, errors
     return errors
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
 
 
 def saved(output: Path) -> list[int]:
@@ -64,7 +74,7 @@ def result(output: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def uninterrupted(data: tuple[Path, Path]) -> list[str]:
     output = data[0] / "uninterrupted"
-    errors = finish(start(data, output, save_seconds=10**6))
+    errors = finish(start(data, output, save_seconds=10**6), output)
     assert "going on" not in errors
     assert not (output / "training_state").exists()
     return result(output)
@@ -76,12 +86,13 @@ def test_killed_at_random_steps(data: tuple[Path, Path], uninterrupted: list[str
     for step in steps:
         process = start(data, tmp_path, save_seconds=0)
         wait_for_step(process, tmp_path, step)
-        process.kill()
-        process.communicate()
+        kill(process)
         assert 1 <= len(saved(tmp_path)) <= 3  # the last two, and one more while the oldest is being removed
         assert not (tmp_path / "checkpoint").exists()
     newest = saved(tmp_path)[-1]
-    assert f"going on from the saved state after step {newest}" in finish(start(data, tmp_path, save_seconds=10**6))
+    assert f"going on from the saved state after step {newest}" in finish(
+        start(data, tmp_path, save_seconds=10**6), tmp_path
+    )
     assert result(tmp_path) == uninterrupted
     assert not (tmp_path / "training_state").exists()
 
@@ -89,30 +100,27 @@ def test_killed_at_random_steps(data: tuple[Path, Path], uninterrupted: list[str
 def test_asked_to_end_it_saves_first(data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 3)
-    process.kill()
-    process.communicate()
+    kill(process)
     before = saved(tmp_path)[-1]
     process = start(data, tmp_path, save_seconds=10**6)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "going on from" in line:
-            break
+    while "going on from" not in (tmp_path / LOG).read_text():
+        assert process.poll() is None
+        time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.wait(timeout=100) == 128 + signal.SIGTERM
+    errors = (tmp_path / LOG).read_text()
     (after,) = set(saved(tmp_path)) - {before, before - 1}
     assert after > before
     assert f"the state after step {after} is saved" in errors
-    finish(start(data, tmp_path, save_seconds=10**6))
+    finish(start(data, tmp_path, save_seconds=10**6), tmp_path)
     assert result(tmp_path) == uninterrupted
 
 
 def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
-    process.kill()
-    process.communicate()
-    errors = finish(start(data, tmp_path, save_seconds=10**6, seed=8))
+    kill(process)
+    errors = finish(start(data, tmp_path, save_seconds=10**6, seed=8), tmp_path)
     assert "going on" not in errors
     assert not (tmp_path / "training_state").exists()
 
@@ -122,11 +130,10 @@ def test_a_state_that_was_half_written_is_passed_over(
 ) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
-    process.kill()
-    process.communicate()
+    kill(process)
     newest = max((tmp_path / "training_state").glob("*/step-*"))
     (newest / "model.safetensors").rename(newest / "gone")
     newest.rename(newest.with_name(f".{newest.name}.tmp"))
     before = saved(tmp_path)[-1]
-    assert f"after step {before}" in finish(start(data, tmp_path, save_seconds=10**6))
+    assert f"after step {before}" in finish(start(data, tmp_path, save_seconds=10**6), tmp_path)
     assert result(tmp_path) == uninterrupted
