@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+MEBIBYTE = 2**20
+GLIBC_MOST_KEPT = -1
+GLIBC_LARGEST_KEPT_BLOCK = -3
+"""Options of mallopt, as malloc.h numbers them: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (at most 32 MiB)."""
 
 
 def granted_device(gpus: int, threads: int) -> torch.device:
@@ -22,6 +28,7 @@ def granted_device(gpus: int, threads: int) -> torch.device:
 
     torch.set_num_threads(threads)
     if gpus == 0:
+        _keep_freed_memory()
         return torch.device("cpu")
     visible = torch.cuda.device_count()
     if visible < gpus:
@@ -30,3 +37,15 @@ def granted_device(gpus: int, threads: int) -> torch.device:
             "CPU, or check CUDA_VISIBLE_DEVICES and the allocation of the scheduler."
         )
     return torch.device("cuda", 0)
+
+
+def _keep_freed_memory() -> None:
+    """Let this process keep the memory that a layer's tensors leave for the next layer's.
+
+    glibc gives it back to the system and gets it anew, page by page: a tenth of the time of a forward pass. Where the C
+    library is another one, nothing changes.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(GLIBC_LARGEST_KEPT_BLOCK, 32 * MEBIBYTE)
+        set_option(GLIBC_MOST_KEPT, 1024 * MEBIBYTE)

@@ -114,31 +114,36 @@ def attend_by_segments(
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: HowToAttend) -> torch.Tensor:
     """Causal attention of the last tokens of a sequence, the queries, to all of it."""
     tokens, seen = query.shape[1], key.shape[1]
-    grouped = len(query) != len(key)
-    plain = tokens == seen and (how.window is None or how.window >= seen)
-    mask = None if plain else _mask(tokens, seen, how.window, query.device)
     if how.softcap is not None:
-        mask = _mask(tokens, seen, how.window, query.device)
-        return _capped_attention(query, key, value, mask, how.scaling, how.softcap)
+        return _capped_attention(query, key, value, how)
+    if tokens == seen and (how.window is None or how.window >= seen):
+        return scaled_dot_product_attention(
+            query[None], key[None], value[None], is_causal=True, scale=how.scaling, enable_gqa=len(query) != len(key)
+        )[0]
+    # Heads that share their keys are further queries of one head: the kernel then reads keys once, in larger blocks.
+    heads_per_key = len(query) // len(key)
+    queries = query.reshape(len(key), heads_per_key * tokens, -1)
+    unseen = _unseen(tokens, seen, how.window, query).repeat(heads_per_key, 1)
     return scaled_dot_product_attention(
-        query[None], key[None], value[None], attn_mask=mask, is_causal=plain, scale=how.scaling, enable_gqa=grouped
-    )[0]
+        queries[None], key[None], value[None], attn_mask=unseen, scale=how.scaling
+    ).reshape(query.shape)
 
 
-def _mask(tokens: int, seen: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """What the last `tokens` of a sequence of `seen` tokens see, bool (tokens, seen)."""
-    mask = torch.ones(tokens, seen, dtype=torch.bool, device=device).tril(seen - tokens)
-    return mask if window is None else mask.triu(seen - tokens - window + 1)
+def _unseen(tokens: int, seen: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
+    """What to add to the scores of the last `tokens` of a sequence of `seen` tokens: (tokens, seen), 0 or -inf."""
+    hidden = torch.full((tokens, seen), float("-inf"), dtype=like.dtype, device=like.device)
+    later = hidden.triu(seen - tokens + 1)
+    return later if window is None else later + hidden.tril(seen - tokens - window)
 
 
-def _capped_attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scaling: float, softcap: float
-) -> torch.Tensor:
+def _capped_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: HowToAttend) -> torch.Tensor:
     """Attention whose scores are capped, softcap * tanh(score / softcap), before the softmax (Gemma 2)."""
+    assert how.softcap is not None
     groups = len(query) // len(key)
     key, value = key.repeat_interleave(groups, dim=0), value.repeat_interleave(groups, dim=0)
-    scores = softcap * torch.tanh(query @ key.transpose(1, 2) * scaling / softcap)
-    return torch.softmax(scores.float().masked_fill(~mask, float("-inf")), dim=-1).to(value.dtype) @ value
+    scores = how.softcap * torch.tanh(query @ key.transpose(1, 2) * how.scaling / how.softcap)
+    scores = scores + _unseen(query.shape[1], key.shape[1], how.window, scores)
+    return torch.softmax(scores.float(), dim=-1).to(value.dtype) @ value
 
 
 def attend_by_flash(

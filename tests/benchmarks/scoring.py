@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
 from rlhf.armo import ArmoRewardModel
 from rlhf.chat import encode_conversation, encode_prompt, turn_change_ids
+from rlhf.device import granted_device
 from rlhf.progress import Progress
 from rlhf.reward_models import ArmoScorer
 from rlhf.reward_scoring import score_conversations
@@ -29,6 +30,8 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     """Make the model, with sdpa attention for the tutorial's way, and the texts; both ways begin with texts."""
     torch.set_num_threads(options["threads"])
     device = torch.device(options["device"])
+    if way == "pipeline":
+        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as `score_responses` begins
     tokenizer = AutoTokenizer.from_pretrained(options["tokenizer"]) if "tokenizer" in options else small_tokenizer()
     conversations = real_texts(options) if "texts" in options else made_texts(options, tokenizer)
     model = random_reward_model(options, device)

@@ -1,6 +1,9 @@
 """The device that a program was granted, and its threads."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,3 +34,30 @@ def test_fewer_gpus_than_asked_for() -> None:
 def test_the_first_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert granted_device(1, 1) == granted_device(2, 1) == torch.device("cuda", 0)
+
+
+COUNT_PAGES = """
+import resource, torch
+from transformers import LlamaConfig, LlamaModel
+from rlhf.device import granted_device
+granted_device(0, 1)
+sizes = dict(hidden_size=256, intermediate_size=704, num_hidden_layers=2, num_attention_heads=8)
+model = LlamaModel(LlamaConfig(vocab_size=100, **sizes))
+def passes(count):
+    with torch.inference_mode():
+        for _ in range(count):
+            model(torch.ones(1, 2048, dtype=torch.long))
+passes(6)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+passes(8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators have other options")
+def test_memory_is_not_fetched_anew_in_each_pass() -> None:
+    scripts = Path(__file__).resolve().parents[2] / "scripts"
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_PAGES], cwd=scripts, check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert int(done.stdout) < 5000  # pages of 4 KiB; without the options it is about 40,000
