@@ -20,15 +20,17 @@ rule train_policy:
         policy="|".join(policy for policy in EXPERIMENT.policies() if policy != "base"),
     conda:
         "../envs/rebel.yaml"
-    threads: HARDWARE.train_policy.threads
+    threads: HARDWARE.train_policy.threads * HARDWARE.train_policy.process_count
     resources:
         gpu=HARDWARE.train_policy.gpu,
         gpu_request=HARDWARE.train_policy.gpu,
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
-        processes=HARDWARE.train_policy.processes,
-        strategy=HARDWARE.train_policy.strategy,
+        processes=HARDWARE.train_policy.process_count,
+        strategy=HARDWARE.train_policy.sharing,
+        activations=HARDWARE.train_policy.activations,
+        tracker=HARDWARE.train_policy.tracker,
         mem_mb=HARDWARE.train_policy.mem_mb,
         runtime=HARDWARE.train_policy.runtime,
     params:
@@ -42,5 +44,6 @@ rule train_policy:
             --gpus {resources.gpu_request} --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
             --processes {resources.processes} --strategy {resources.strategy} \
+            --activations {resources.activations} --tracker {resources.tracker} \
             --checkpoint {output.checkpoint} --metrics {output.metrics} 2>{log}
         """

@@ -5,8 +5,8 @@ from pathlib import Path
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.logprobs import LOGPROBS, LogprobSpec
-from rlhf.models import load_policy, model_location, resolved_revision
-from rlhf.pair_logprobs import pair_logprobs
+from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
+from rlhf.pair_logprobs import logprob_rows, pair_logprobs
 from rlhf.pairs import PAIRS
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
@@ -24,21 +24,13 @@ def main() -> None:
     spec = read_spec(arguments.spec, LogprobSpec)
     name, revision = model_location(arguments.policy, spec.model)
 
+    check_vocabulary(load_tokenizer(name, revision), name, revision)
     pairs = PAIRS.read(arguments.pairs).to_pylist()
     device = granted_device(arguments.gpus, arguments.threads)
     model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
     with Progress(len(pairs), "pairs", "log-probabilities") as progress:
         chosen, rejected = pair_logprobs(model, pairs, spec.precision, arguments.token_budget, progress)
-    rows = [
-        {
-            "prompt_id": pair["prompt_id"],
-            "chosen_logprob": chosen[index],
-            "rejected_logprob": rejected[index],
-            "chosen_tokens": len(pair["chosen_token_ids"]),
-            "rejected_tokens": len(pair["rejected_token_ids"]),
-        }
-        for index, pair in enumerate(pairs)
-    ]
+    rows = logprob_rows(pairs, chosen, rejected)
     inputs = {"pairs": arguments.pairs, **({"policy": arguments.policy} if arguments.policy else {})}
     LOGPROBS.write(
         arguments.output, rows, provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))

@@ -2,19 +2,23 @@
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 from accelerate.utils import set_seed
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
+from rlhf.adapters import add_adapters
 from rlhf.checkpoint import save_checkpoint
 from rlhf.device import granted_device
-from rlhf.models import load_policy, load_tokenizer, model_location, resolved_revision
+from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
+from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
 from rlhf.settings import canonical_json
-from rlhf.strategies import STRATEGIES, launch, make_accelerator
-from rlhf.training import TRAINING, TrainSpec
+from rlhf.strategies import launch, make_accelerator
+from rlhf.trackers import check_tracker, start_tracking
+from rlhf.training import TRAINING, TrainSpec, check_optimizer
 from rlhf.training_loop import train
 from rlhf.training_state import TrainingStates
 
@@ -35,21 +39,42 @@ def main() -> None:
         help="save the state this often, in `training_state` beside the checkpoint: a killed run goes on from there",
     )
     parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward and backward pass")
+    parser.add_argument("--activations", choices=get_args(Activations), default="keep", help="for the backward pass")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
-    parser.add_argument("--strategy", choices=STRATEGIES, default="single", help="how they share it (default single)")
+    parser.add_argument("--strategy", choices=get_args(Strategy), default="single", help="how they share it")
+    parser.add_argument("--tracker", choices=get_args(Tracker), default="none", help="where metrics go too")
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, TrainSpec)
+    cpu = arguments.gpus == 0
+    check_strategy(arguments.strategy, arguments.processes, cpu=cpu)
+    check_optimizer(spec.recipe, arguments.strategy)
+    check_tracker(arguments.tracker)
     if arguments.processes > 1:
-        launch(arguments.processes)
+        launch(arguments.processes, arguments.threads)
     name, revision = model_location(arguments.policy, spec.model)
+    tokenizer = load_tokenizer(name, revision)
+    check_vocabulary(tokenizer, name, revision)
     pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
     granted_device(arguments.gpus, arguments.threads)
-    accelerator = make_accelerator(arguments.strategy, arguments.processes, spec.precision, cpu=arguments.gpus == 0)
+    accelerator = make_accelerator(
+        arguments.strategy,
+        arguments.processes,
+        spec.precision,
+        spec.recipe.max_grad_norm,
+        cpu=cpu,
+        log_with=None if arguments.tracker == "none" else arguments.tracker,
+        project_dir=arguments.checkpoint.parent,
+    )
+    start_tracking(accelerator, arguments.tracker, arguments.checkpoint.absolute().parents[1].name, spec)
     set_seed(spec.seed % 2**32)
     policy = load_policy(name, revision, "float32", accelerator.device)
+    if spec.recipe.lora:
+        add_adapters(policy, spec.recipe.lora)
+    if arguments.activations == "recompute":
+        checkpoint_activations(policy)
     model = ResponseLogprobs(policy, spec.temperature)
     inputs = {
         "pairs": arguments.pairs,
@@ -61,10 +86,11 @@ def main() -> None:
     origin = provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
-    metrics = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
+    metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
+    accelerator.end_training()
     if not accelerator.is_main_process:
         return
-    save_checkpoint(arguments.checkpoint, policy, load_tokenizer(name, revision), spec, metrics, origin)
+    save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, metrics, origin)
     TRAINING.write(arguments.metrics, metrics, origin)
     states.delete()
 

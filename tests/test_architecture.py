@@ -103,7 +103,7 @@ def test_dependencies_agree_between_environments() -> None:
         stripped = [line.strip().removeprefix("- ") for line in lines]
         return dict(line.split("==", 1) for line in stripped if "==" in line and not line.startswith("#"))
 
-    embedded = pins("embedded.txt")
+    embedded = pins("embedded.txt") | pins("development.txt")
     for name in ("rebel.yaml", "vllm.yaml"):
         shared = pins(name).keys() & embedded.keys()
         assert {"transformers", "pyarrow", "pydantic"} <= shared

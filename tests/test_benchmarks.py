@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).parent / "benchmarks/run.py"
+NAMES = ["transformers", "rewards", "log-probabilities", "training"]
 KEYS = {"name", "tutorial_seconds", "seconds", "ratio", "tutorial_peak_mb", "peak_mb", "tokens_per_second", "at_least"}
 
 
@@ -17,12 +18,15 @@ def test_the_table_and_the_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "left out: vLLM" in done.stdout
     rows = json.loads(output.read_text())
-    assert len(rows) == 2
+    assert [row["name"].split(":")[0].split(",")[0] for row in rows] == NAMES
     for row in rows:
         assert row.keys() >= KEYS
         assert row["ratio"] == pytest.approx(row["tutorial_seconds"] / row["seconds"])
         assert row["tokens_per_second"] == pytest.approx(row["tokens"] / row["seconds"])
         assert min(row["tutorial_peak_mb"], row["peak_mb"]) > 50
-    scoring = rows[-1]
+    _, scoring, logprobs, training = rows
     assert scoring["largest_difference"] < 1e-4
     assert scoring["computed_tokens"] < scoring["tokens"]
+    assert logprobs["largest_difference"] < 5e-3  # of sums of several thousand
+    assert training["gradient_difference"] < 1e-4
+    assert training["memory_at_most"] == 0.4

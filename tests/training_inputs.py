@@ -6,7 +6,7 @@ from typing import Any
 
 from rlhf.logprobs import LOGPROBS
 from rlhf.models import Precision, load_policy
-from rlhf.pair_logprobs import pair_logprobs
+from rlhf.pair_logprobs import logprob_rows, pair_logprobs
 from rlhf.pairs import PAIRS
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import RecipeSettings
@@ -33,16 +33,7 @@ def write_pairs(folder: Path, name: str, seed: int, count: int, policy: Path, pr
     pairs = random_pairs(count, seed)
     model = ResponseLogprobs(load_policy(str(policy), None, "float32", CPU), TEMPERATURE)
     chosen, rejected = pair_logprobs(model, pairs, precision, token_budget=100)
-    rows = [
-        {
-            "prompt_id": pair["prompt_id"],
-            "chosen_logprob": chosen[index],
-            "rejected_logprob": rejected[index],
-            "chosen_tokens": len(pair["chosen_token_ids"]),
-            "rejected_tokens": len(pair["rejected_token_ids"]),
-        }
-        for index, pair in enumerate(pairs)
-    ]
+    rows = logprob_rows(pairs, chosen, rejected)
     PAIRS.write(folder / f"{name}.parquet", pairs, {})
     made_with = {"model": None, "precision": precision, "temperature": TEMPERATURE}
     LOGPROBS.write(folder / f"{name}-logprobs.parquet", rows, {"spec": made_with})

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rlhf.adapters import add_adapters
 from rlhf.folders import whole_folder
-from rlhf.training import TrainSpec
+from rlhf.training import LoraSettings, TrainSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,18 +20,40 @@ if TYPE_CHECKING:
 def save_checkpoint(
     folder: Path,
     policy: PreTrainedModel,
+    weights: Mapping[str, torch.Tensor],
     tokenizer: PreTrainedTokenizerBase,
     spec: TrainSpec,
     metrics: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Weights in the spec's precision, tokenizer with chat template, generation config, provenance, model card."""
+    """Weights in the spec's precision, tokenizer with chat template, generation config, provenance, model card.
+
+    Args:
+        policy: what was trained; its own weights may be shared out to several processes.
+        weights: all of them, by the names that they have in `policy`, with its adapters' where it has some.
+    """
+    plain = plain_policy(policy, weights, spec.recipe.lora)
     with whole_folder(folder) as temporary:
-        policy.to(getattr(torch, spec.precision)).save_pretrained(temporary)
+        plain.to(getattr(torch, spec.precision)).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         text = json.dumps(provenance, indent=2, sort_keys=True)
         (temporary / "provenance.json").write_text(text + "\n")
         (temporary / "README.md").write_text(model_card(spec, metrics))
+
+
+def plain_policy(
+    policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], lora: LoraSettings | None
+) -> PreTrainedModel:
+    """The policy as transformers knows it around these weights, adapters merged; nothing is copied but for them."""
+    with torch.device("meta"):
+        plain = type(policy)(policy.config)
+        adapters = add_adapters(plain, lora) if lora else None
+    plain.load_state_dict(weights, assign=True)
+    plain.tie_weights()
+    plain.generation_config = policy.generation_config
+    if adapters is not None:
+        adapters.merge_and_unload()  # in place
+    return plain
 
 
 def model_card(spec: TrainSpec, metrics: Sequence[Mapping[str, Any]]) -> str:

@@ -20,7 +20,7 @@ from rlhf.responses import ResponseSettings
 from rlhf.rewards import ArmoSettings, CombinedSettings, RewardSettings, Scorer, SequenceClassificationSettings
 from rlhf.settings import Settings
 from rlhf.tiny.settings import TinySettings
-from rlhf.training import RecipeSettings, TrainingSettings, VariantSettings
+from rlhf.training import RecipeSettings, TrainingSettings, VariantSettings, check_optimizer
 
 MADE_BY_RULES = "{results}/"
 WORLD_PROMPTS = "{results}/world/prompts.parquet"
@@ -69,6 +69,11 @@ class Experiment(Settings):
         if "base" in self.variants:
             raise ValueError("`base` is the name of the policy that all variants start from: rename this variant")
         self._check_made_by_rules()
+        for variant in self.variants:
+            try:
+                check_optimizer(self.recipe(variant), self.hardware.train_policy.sharing)
+            except UserError as error:
+                raise ValueError(f"variants.{variant}: {error}") from error
         if isinstance(self.rewards, CombinedSettings) and self.responses.imported and self.responses.imported.rewards:
             raise ValueError(
                 "responses.imported.rewards: imported rewards are not on the scale of combined ones: score the "

@@ -4,7 +4,20 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from rlhf.errors import UserError
 from rlhf.settings import Settings
+
+Strategy = Literal["single", "ddp", "zero3", "fsdp2"]
+Activations = Literal["keep", "recompute"]
+Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+
+
+def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
+    """Raise UserError where strategy, number of processes and device do not go together."""
+    if (strategy == "single") != (processes == 1):
+        raise UserError(f"strategy {strategy} with {processes} process(es): `single` is one process, others are more")
+    if strategy == "fsdp2" and cpu:
+        raise UserError("strategy fsdp2 needs GPUs: on CPUs its processes would train apart; take ddp or zero3")
 
 
 class JobHardware(Settings):
@@ -24,24 +37,45 @@ class BatchedHardware(JobHardware):
     """What one job gets, and how much it computes at once."""
 
     token_budget: int = Field(16384, ge=1)
-    """Tokens in one forward pass, padding included: bounds the memory."""
+    """Tokens in one forward pass: bounds the memory."""
 
 
 class TrainingHardware(BatchedHardware):
     """What a training job gets."""
 
-    processes: int = Field(1, ge=1)
-    """Processes that share the work: one per GPU, or several on a CPU, each with `threads` threads."""
-    strategy: Literal["single", "ddp"] = "single"
-    """How they share it. `single`: one process. `ddp`: each has the whole model, and gradients are averaged."""
+    processes: int | None = Field(None, ge=1)
+    """Processes that share the work, each with `threads` threads. Null: one per GPU, or one on the CPU."""
+    strategy: Strategy | None = None
+    """How they share it; null: `single` for one process, `zero3` for several. `single`: one process. `ddp`: each has
+    the whole model, and gradients are averaged. `zero3` (DeepSpeed) and `fsdp2`: each has a share of weights and
+    moments; `config/accelerate/` holds their options."""
+    activations: Activations = "keep"
+    """`recompute`: compute each layer again in the backward pass: less memory, a third more time."""
     save_seconds: int = Field(1800, ge=0)
     """Seconds between two saves of the state from which a killed training goes on; 0 saves after every step."""
+    tracker: Tracker = "none"
+    """Where metrics go too while it trains: `tensorboard` to `{policy}/tensorboard` beside the checkpoint, `wandb` and
+    `trackio` to where these packages are set to send them. The package must be installed in the environment."""
 
     @model_validator(mode="after")
     def _check_together(self) -> "TrainingHardware":
-        if (self.strategy == "single") != (self.processes == 1):
-            raise ValueError(f"strategy {self.strategy!r} with {self.processes} process(es): `single` is one process")
+        try:
+            check_strategy(self.sharing, self.process_count, cpu=self.gpu == 0)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        if self.gpu not in (0, self.process_count):
+            raise ValueError(f"{self.gpu} GPU(s) for {self.process_count} process(es): each takes one GPU")
         return self
+
+    @property
+    def process_count(self) -> int:
+        """Processes, whether they were given or follow from the GPUs."""
+        return self.processes or max(1, self.gpu)
+
+    @property
+    def sharing(self) -> Strategy:
+        """The strategy, whether it was given or follows from the number of processes."""
+        return self.strategy or ("single" if self.process_count == 1 else "zero3")
 
 
 class HardwareSettings(Settings):

@@ -1,11 +1,12 @@
 """Preference losses: small pure functions of log-probabilities, and the registry that the configuration names.
 
-To add one: a function of a `PairBatch` that returns a value per pair, a settings class beside it that says what it
-needs, and the class in `LossSettings`. This module is read by the workflow too, in an environment without torch.
+To add one: a function of a `PairBatch` that returns a value per pair, a `PairLoss` with its settings, and that class in
+`LossSettings`. The workflow reads this module too, without torch.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -142,10 +143,37 @@ def log_one_minus_exp(x: Tensor) -> Tensor:
     return x.exp().neg().log1p().where(x < -0.6931, x.expm1().neg().log())
 
 
-class RebelSettings(Settings):
-    """REBEL: regress the difference of the log-ratios on the difference of the rewards."""
+class PairLoss(Settings, ABC):
+    """The settings of a loss, and what the pipeline asks of it."""
 
     needs_reference: ClassVar[bool] = True
+    """Whether it reads reference log-probabilities: they are computed only then."""
+
+    @property
+    def reported_scale(self) -> float:
+        """Published loss = optimised loss times this."""
+        return 1.0
+
+    @abstractmethod
+    def loss(self, batch: PairBatch) -> Tensor:
+        """The optimised loss of each pair, float32 (batch,)."""
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        """What it wants to be positive, float32 (batch,): a - b, unless a loss says otherwise."""
+        return batch.chosen_logratio - batch.rejected_logratio
+
+
+class ReferenceFreeLoss(PairLoss):
+    """A loss of the mean log-probabilities of a token; their difference is its margin."""
+
+    needs_reference: ClassVar[bool] = False
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        return batch.chosen_logprob / batch.chosen_tokens - batch.rejected_logprob / batch.rejected_tokens
+
+
+class RebelSettings(PairLoss):
+    """REBEL: regress the difference of the log-ratios on the difference of the rewards."""
 
     name: Literal["rebel"] = "rebel"
     """REBEL."""
@@ -154,18 +182,14 @@ class RebelSettings(Settings):
 
     @property
     def reported_scale(self) -> float:
-        """Published loss = optimised loss times this."""
         return max(1.0, self.eta)
 
     def loss(self, batch: PairBatch) -> Tensor:
         return rebel_loss(batch, self.eta)
 
 
-class DpoSettings(Settings):
+class DpoSettings(PairLoss):
     """DPO: logistic loss on the difference of the log-ratios."""
-
-    needs_reference: ClassVar[bool] = True
-    reported_scale: ClassVar[float] = 1.0
 
     name: Literal["dpo"] = "dpo"
     """DPO."""
@@ -178,11 +202,8 @@ class DpoSettings(Settings):
         return dpo_loss(batch, self.beta, self.label_smoothing)
 
 
-class IpoSettings(Settings):
+class IpoSettings(PairLoss):
     """IPO: regress the difference of the log-ratios on a constant."""
-
-    needs_reference: ClassVar[bool] = True
-    reported_scale: ClassVar[float] = 1.0
 
     name: Literal["ipo"] = "ipo"
     """IPO."""
@@ -191,15 +212,17 @@ class IpoSettings(Settings):
     per_token: bool = True
     """Mean of the log-ratios over the response's tokens; false for their sum."""
 
+    def margin(self, batch: PairBatch) -> Tensor:
+        if not self.per_token:
+            return super().margin(batch)
+        return batch.chosen_logratio / batch.chosen_tokens - batch.rejected_logratio / batch.rejected_tokens
+
     def loss(self, batch: PairBatch) -> Tensor:
         return ipo_loss(batch, self.tau, self.per_token)
 
 
-class SimpoSettings(Settings):
+class SimpoSettings(ReferenceFreeLoss):
     """SimPO: logistic loss on mean log-probabilities, without a reference."""
-
-    needs_reference: ClassVar[bool] = False
-    reported_scale: ClassVar[float] = 1.0
 
     name: Literal["simpo"] = "simpo"
     """SimPO."""
@@ -212,11 +235,8 @@ class SimpoSettings(Settings):
         return simpo_loss(batch, self.beta, self.gamma)
 
 
-class HingeSettings(Settings):
+class HingeSettings(PairLoss):
     """Hinge loss (SLiC) on the difference of the log-ratios."""
-
-    needs_reference: ClassVar[bool] = True
-    reported_scale: ClassVar[float] = 1.0
 
     name: Literal["hinge"] = "hinge"
     """Hinge."""
@@ -227,10 +247,8 @@ class HingeSettings(Settings):
         return hinge_loss(batch, self.beta)
 
 
-class SppoSettings(Settings):
+class SppoSettings(PairLoss):
     """SPPO: regress each log-ratio on the response's probability to win against the policy's own."""
-
-    needs_reference: ClassVar[bool] = True
 
     name: Literal["sppo"] = "sppo"
     """SPPO."""
@@ -239,18 +257,14 @@ class SppoSettings(Settings):
 
     @property
     def reported_scale(self) -> float:
-        """Published loss = optimised loss times this."""
         return max(1.0, 1 / self.beta)
 
     def loss(self, batch: PairBatch) -> Tensor:
         return sppo_loss(batch, self.beta)
 
 
-class ApoZeroSettings(Settings):
+class ApoZeroSettings(PairLoss):
     """APO-zero: raise the chosen and lower the rejected response, each by itself."""
-
-    needs_reference: ClassVar[bool] = True
-    reported_scale: ClassVar[float] = 1.0
 
     name: Literal["apo_zero"] = "apo_zero"
     """APO-zero."""
@@ -261,11 +275,8 @@ class ApoZeroSettings(Settings):
         return apo_zero_loss(batch, self.beta)
 
 
-class OrpoSettings(Settings):
+class OrpoSettings(ReferenceFreeLoss):
     """ORPO: likelihood of the chosen response and its odds against the rejected one, without a reference."""
-
-    needs_reference: ClassVar[bool] = False
-    reported_scale: ClassVar[float] = 1.0
 
     name: Literal["orpo"] = "orpo"
     """ORPO."""

@@ -11,7 +11,7 @@ from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs, autocast
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: ZeRO-3 keeps what it gathers within, for the steps after
 def pair_logprobs(
     model: ResponseLogprobs,
     pairs: Sequence[Mapping[str, Any]],
@@ -45,6 +45,22 @@ def pair_logprobs(
         if progress is not None:
             progress.advance(len(members), tokens=pack.input_ids.numel())
     return chosen, rejected
+
+
+def logprob_rows(
+    pairs: Sequence[Mapping[str, Any]], chosen: Sequence[float], rejected: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Rows of `LOGPROBS`: pairs with what `pair_logprobs` gives of them."""
+    return [
+        {
+            "prompt_id": pair["prompt_id"],
+            "chosen_logprob": chosen_logprob,
+            "rejected_logprob": rejected_logprob,
+            "chosen_tokens": len(pair["chosen_token_ids"]),
+            "rejected_tokens": len(pair["rejected_token_ids"]),
+        }
+        for pair, chosen_logprob, rejected_logprob in zip(pairs, chosen, rejected, strict=True)
+    ]
 
 
 def prompt_group(pair: Mapping[str, Any]) -> PromptGroup:

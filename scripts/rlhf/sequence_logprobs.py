@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhf.errors import UserError
 from rlhf.models import Precision
@@ -21,20 +22,26 @@ if TYPE_CHECKING:
 
 HEAD_CHUNK = 1024
 """Tokens whose logits exist at once; the backward pass computes them again, chunk by chunk."""
+LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Keys of a model's config by which it changes its logits behind the head."""
 
 
 class ResponseLogprobs(nn.Module):
-    """A policy as a function from packs to the log-probabilities of their responses."""
+    """A policy as a function from packs to the log-probabilities of their responses; it takes over its head."""
 
     def __init__(self, policy: PreTrainedModel, temperature: float) -> None:
         """Raises UserError for a model that caps or scales its logits after the head, or that reads no packs."""
         super().__init__()
-        for key in ("final_logit_softcapping", "logit_scale"):
+        for key in LOGIT_CHANGES:
             if getattr(policy.config, key, None):
                 raise UserError(f"{policy.config.name_or_path}: its config has {key}, which is not supported")
         use_packed_attention(policy)
+        head = policy.get_output_embeddings()
+        if not isinstance(head, nn.Linear):
+            raise UserError(f"{policy.config.name_or_path}: its head is a {type(head).__name__}, not one matrix")
+        policy.set_output_embeddings(TokenLogprobs(head, temperature))
         self.policy = policy
-        self.temperature = temperature
+        self._no_split_modules = policy._no_split_modules  # where FSDP cuts a model, accelerate asks for it
 
     def forward(self, pack: Pack) -> torch.Tensor:
         """Sum over each response's tokens of log softmax(logits / temperature), given its prompt and earlier tokens.
@@ -44,15 +51,42 @@ class ResponseLogprobs(nn.Module):
         """
         hidden = packed_hidden_states(self.policy.get_decoder(), pack)
         tokens = pack.response_tokens()
-        targets = pack.input_ids[0, tokens.targets]
-        chunks = zip(hidden[tokens.predictors].split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True)
-        token_logprobs = torch.cat([checkpoint(self._token_logprobs, *chunk, use_reentrant=False) for chunk in chunks])
+        head = self.policy.get_output_embeddings()
+        token_logprobs: torch.Tensor = head(hidden[tokens.predictors], pack.input_ids[0, tokens.targets])
         return token_logprobs.new_zeros(len(pack.responses)).index_add(0, tokens.of_response, token_logprobs)
 
-    def _token_logprobs(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """(tokens, width) and the tokens' ids to their log-probabilities, float32 (tokens,)."""
-        logits = self.policy.get_output_embeddings()(hidden).float() / self.temperature
+
+class TokenLogprobs(nn.Module):
+    """A policy's head, which gives log-probabilities of tokens in place of logits. Its weights keep their names.
+
+    One call for all chunks: ZeRO-3 gathers the weights of a module once per call, in every process.
+    """
+
+    def __init__(self, head: nn.Linear, temperature: float) -> None:
+        super().__init__()
+        self.weight = head.weight
+        self.bias = head.bias
+        self.temperature = temperature
+
+    def forward(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """(tokens, width) and the tokens' ids to log softmax(logits / temperature) of these ids, float32 (tokens,)."""
+        chunks = zip(hidden.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True)
+        return torch.cat([checkpoint(self._chunk, *chunk, use_reentrant=False) for chunk in chunks])
+
+    def _chunk(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        logits = functional.linear(hidden, self.weight, self.bias).float() / self.temperature
         return -functional.cross_entropy(logits, targets, reduction="none")
+
+
+def checkpoint_activations(policy: PreTrainedModel) -> None:
+    """Compute a policy's layers again in the backward pass, in place of keeping what they had computed.
+
+    Only the layers themselves are set to training, not what is in them: dropout stays off.
+    """
+    policy.gradient_checkpointing_enable({"use_reentrant": False})
+    for module in policy.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -2,45 +2,121 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
-from accelerate import Accelerator
+import torch
+import yaml
+from accelerate import Accelerator, DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from rlhf.errors import UserError
+from rlhf.hardware import Strategy, check_strategy
 from rlhf.models import Precision
 
-STRATEGIES = ("single", "ddp")
-"""`single`: one process. `ddp`: every process has the whole model, and gradients are averaged."""
+CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config/accelerate"
 
 
-def launch(processes: int) -> None:
+def launch(processes: int, threads: int) -> None:
     """Start this program again as so many processes, in place of this one, unless it is one of them."""
     if "LOCAL_RANK" in os.environ:
         return
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     os.execv(sys.executable, [*command, *sys.argv])
 
 
-def make_accelerator(strategy: str, processes: int, precision: Precision, *, cpu: bool) -> Accelerator:
+def make_accelerator(
+    strategy: Strategy, processes: int, precision: Precision, max_grad_norm: float | None, *, cpu: bool, **more: Any
+) -> Accelerator:
     """The accelerator of this process.
 
+    Args:
+        max_grad_norm: DeepSpeed clips by itself; for the others it is the loop that does.
+        more: further arguments of `Accelerator`.
+
     Raises:
-        UserError: strategy and number of processes do not go together, or it got other ones than it was to have.
+        UserError: strategy and processes do not go together, or it got other ones than it was to have.
     """
-    if (strategy == "single") != (processes == 1):
-        raise UserError(f"strategy {strategy} with {processes} process(es): `single` is one process, others are more")
-    mixed_precision = "bf16" if precision == "bfloat16" else "no"
+    check_strategy(strategy, processes, cpu=cpu)
     # Given a backend, accelerate believes in several processes; given none, in one where there is no GPU.
     backend = [InitProcessGroupKwargs(backend="gloo" if cpu else "nccl")] if processes > 1 else []
-    accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision, kwargs_handlers=backend)
-    expected = DistributedType.NO
-    if strategy == "ddp":
-        expected = DistributedType.MULTI_CPU if cpu else DistributedType.MULTI_GPU
+    if strategy == "zero3":
+        _prepare_deepspeed(cpu)
+    accelerator = Accelerator(
+        cpu=cpu and strategy != "zero3",  # asked for the CPU, accelerate forgets DeepSpeed
+        mixed_precision="bf16" if precision == "bfloat16" and strategy != "zero3" else "no",
+        kwargs_handlers=backend,
+        deepspeed_plugin=_deepspeed_plugin(precision, max_grad_norm) if strategy == "zero3" else None,
+        fsdp_plugin=FullyShardedDataParallelPlugin(**_configuration(strategy)) if strategy == "fsdp2" else None,
+        **more,
+    )
+    expected = {
+        "single": DistributedType.NO,
+        "ddp": DistributedType.MULTI_CPU if cpu else DistributedType.MULTI_GPU,
+        "zero3": DistributedType.DEEPSPEED,
+        "fsdp2": DistributedType.FSDP,
+    }[strategy]
     if (accelerator.distributed_type, accelerator.num_processes) != (expected, processes):
         raise UserError(
             f"training is set to {strategy} with {processes} process(es), and got {accelerator.distributed_type.value} "
             f"with {accelerator.num_processes}: start it by the rule, or without a launcher of your own"
         )
     return accelerator
+
+
+@contextmanager
+def accumulate(accelerator: Accelerator, model: torch.nn.Module, *, last: bool) -> Iterator[None]:
+    """Around the passes of a micro-batch: gradients meet after the last one of a batch.
+
+    DeepSpeed also clips and takes its optimizer step at the end of that backward pass.
+    """
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        accelerator.gradient_state._set_sync_gradients(last)
+        yield
+    else:
+        with nullcontext() if last else accelerator.no_sync(model):
+            yield
+
+
+def whole_weights(model: torch.nn.Module, accelerator: Accelerator) -> dict[str, torch.Tensor]:
+    """The weights of a prepared `ResponseLogprobs`, put together from all processes; every process must ask.
+
+    Returns:
+        The tensors by their names in the policy, in the main process; what the others get is of no use.
+    """
+    found = accelerator.get_state_dict(model) or {}
+    return {name.removeprefix("policy."): tensor for name, tensor in found.items()}
+
+
+def _deepspeed_plugin(precision: Precision, max_grad_norm: float | None) -> DeepSpeedPlugin:
+    """DeepSpeed's configuration file with what the experiment says."""
+    experiment: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,  # it wants one; batches are cut by tokens here
+        "gradient_accumulation_steps": 1,  # else it divides the loss
+        "gradient_clipping": max_grad_norm or 0.0,
+        "torch_autocast": {"enabled": precision == "bfloat16", "dtype": "bfloat16"},
+        "zero_allow_untested_optimizer": True,
+    }
+    return DeepSpeedPlugin(hf_ds_config={**_configuration("zero3"), **experiment}, zero3_init_flag=True)
+
+
+def _prepare_deepspeed(cpu: bool) -> None:
+    """DeepSpeed takes GPUs where it sees some, and tells of all that it does."""
+    if cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        # It compiles its communication between processes of one machine, for the torch of this environment.
+        os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch_extensions"))
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "`torch.distributed.*is deprecated", FutureWarning)  # one for each call
+
+
+def _configuration(strategy: Strategy) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGURATIONS / f"{strategy}.yaml").read_text())

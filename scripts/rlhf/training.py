@@ -1,12 +1,27 @@
 """Training of a policy on preference pairs: settings of a recipe, and the schema of the training metrics."""
 
+from typing import Literal
+
 import pyarrow as pa
 from pydantic import Field
 
 from rlhf.artifacts import Artifact
+from rlhf.errors import UserError
+from rlhf.hardware import Strategy
 from rlhf.losses import LossSettings
 from rlhf.models import ModelSource, Precision
 from rlhf.settings import Settings
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters: small matrices that are trained in place of the policy's, and merged into it at the end."""
+
+    rank: int = Field(64, ge=1)
+    """Width of the adapters."""
+    alpha: int = Field(64, ge=1)
+    """An adapter's product counts `alpha / rank`."""
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+    """Names of the matrices that get one (`q_proj`, ...); `all-linear`: every one of the layers."""
 
 
 class RecipeSettings(Settings):
@@ -14,8 +29,12 @@ class RecipeSettings(Settings):
 
     epochs: int = Field(1, ge=1)
     """Passes over the pairs."""
+    pairs: int | None = Field(None, ge=1)
+    """Train on so many pairs, in whole batches, in place of `epochs`; from the start again where there are fewer."""
     batch_size: int = Field(128, ge=1)
     """Pairs per optimizer step, whatever the number of processes."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """`adamw_8bit` keeps AdamW's moments in 8 bits (bitsandbytes), for strategies `single` and `ddp`."""
     learning_rate: float = Field(3.0e-7, gt=0)
     """Peak learning rate of AdamW."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
@@ -30,8 +49,16 @@ class RecipeSettings(Settings):
     """Share of the steps with linear warm-up; a cosine to zero follows."""
     max_grad_norm: float | None = Field(None, gt=0)
     """Clip the norm of the gradient of the optimised loss (REBEL's is divided by eta); null: no clipping."""
+    lora: LoraSettings | None = None
+    """Train low-rank adapters; null trains all weights."""
     validation_interval: int = Field(200, ge=1)
     """Optimizer steps between two validations; there is one at the start and one at the end in any case."""
+
+
+def check_optimizer(recipe: RecipeSettings, strategy: Strategy) -> None:
+    """Raise UserError where a strategy cannot share out the moments of an optimizer."""
+    if recipe.optimizer == "adamw_8bit" and strategy not in ("single", "ddp"):
+        raise UserError(f"optimizer adamw_8bit goes with the strategies single and ddp; {strategy} cuts its moments")
 
 
 class TrainingSettings(RecipeSettings):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 
+from rlhf.compute_rate import ComputeMeter
 from rlhf.errors import UserError
+from rlhf.optimizers import make_optimizer, scheduled_learning_rate
 from rlhf.packing import Pack, pack_budget
 from rlhf.pair_logprobs import prompt_group
 from rlhf.preference_data import Pair, epoch_order, micro_batches, pair_batch
 from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.strategies import accumulate, whole_weights
 from rlhf.training import RecipeSettings, TrainSpec
 from rlhf.training_state import Position, TrainingStates
 from rlhf.validation import check_start, validate
@@ -26,6 +28,15 @@ Metrics = dict[str, Any]
 """A row of `TRAINING`."""
 
 
+class Trained(NamedTuple):
+    """What a training gives."""
+
+    metrics: list[Metrics]
+    """Of step 0, before training, and of every optimizer step."""
+    weights: dict[str, torch.Tensor]
+    """Of the policy, by name, in the main process."""
+
+
 def train(
     model: ResponseLogprobs,
     pairs: Sequence[Pair],
@@ -34,11 +45,8 @@ def train(
     accelerator: Accelerator,
     token_budget: int,
     states: TrainingStates | None = None,
-) -> list[Metrics]:
+) -> Trained:
     """Train the policy in `model` in place, from where its saved states end.
-
-    Returns:
-        The metrics of step 0, before training, and of every optimizer step.
 
     Raises:
         Stopped: the program was asked to end, and the state is saved.
@@ -47,7 +55,9 @@ def train(
     if not pairs:
         raise UserError("there are no pairs to train on: every prompt was dropped by `build_pairs`; see its log")
     recipe = spec.recipe
-    model, optimizer = accelerator.prepare(model, adamw(model, recipe))
+    device, processes = accelerator.device, accelerator.num_processes
+    meter = ComputeMeter(model.policy, device, processes, adapters=recipe.lora is not None)
+    model, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
     position = states.resume(accelerator) if states else None
     if position is None:
         start = validate(model, validation_pairs, spec, token_budget, accelerator)
@@ -55,7 +65,7 @@ def train(
         position = Position(step=0, tokens=0, metrics=[_row(0, 0.0, tokens=0, **start.metrics())])
     tokens, metrics = position.tokens, position.metrics
     steps_per_epoch = max(1, len(pairs) // recipe.batch_size)
-    total = steps_per_epoch * recipe.epochs
+    total = number_of_steps(recipe, len(pairs))
     left = (total - position.step) * min(recipe.batch_size, len(pairs))
     with Progress(left, "pairs", f"training {spec.policy}", shown=accelerator.is_main_process) as progress:
         for step in range(position.step + 1, total + 1):
@@ -81,33 +91,19 @@ def train(
             if step % recipe.validation_interval == 0 or step == total:
                 row.update(validate(model, validation_pairs, spec, token_budget, accelerator).metrics())
             metrics.append(row)
-            progress.advance(len(batch), tokens=batch_tokens, loss=f"{summary['loss']:.4g}")
+            accelerator.log({name: value for name, value in row.items() if value is not None}, step=step)
+            shown = meter.count(batch_tokens, sum(count_response_tokens(pair) for pair in batch))
+            progress.advance(len(batch), tokens=batch_tokens, loss=f"{summary['loss']:.4g}", **shown)
             if states:
                 states.after_step(accelerator, Position(step, tokens, metrics))
-    return metrics
+    return Trained(metrics, whole_weights(model, accelerator))
 
 
-def adamw(model: ResponseLogprobs, recipe: RecipeSettings) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        betas=(recipe.adam_beta1, recipe.adam_beta2),
-        eps=recipe.adam_epsilon,
-        weight_decay=recipe.weight_decay,
-    )
-
-
-def scheduled_learning_rate(recipe: RecipeSettings, step: int, total: int) -> float:
-    """Linear warm-up over the first share of the steps, then a cosine to zero after the last one.
-
-    Args:
-        step: 1 for the first optimizer step, `total` for the last.
-    """
-    warmup = math.ceil(recipe.warmup * total)
-    if step <= warmup:
-        return recipe.learning_rate * (step / warmup)
-    done = (step - 1 - warmup) / (total - warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+def number_of_steps(recipe: RecipeSettings, pairs: int) -> int:
+    """Optimizer steps of a training; pairs that do not fill a batch are left over, unless there is no other."""
+    if recipe.pairs is not None:
+        return max(1, recipe.pairs // min(recipe.batch_size, pairs))
+    return max(1, pairs // recipe.batch_size) * recipe.epochs
 
 
 def backward_batch(
@@ -118,8 +114,7 @@ def backward_batch(
     shares = micro_batches(batch, budget, accelerator.process_index, accelerator.num_processes)
     sums = torch.zeros(SUMMED, device=accelerator.device)
     for number, pairs in enumerate(shares):
-        last = number + 1 == len(shares)
-        with nullcontext() if last else accelerator.no_sync(model):
+        with accumulate(accelerator, model, last=number + 1 == len(shares)):
             # An empty share is computed too, with weight 0: every process must make as many passes.
             weight = accelerator.num_processes / len(batch) if pairs else 0.0
             found = backward(model, pairs or batch[:1], weight, spec, accelerator)
@@ -164,6 +159,10 @@ def summarise(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
 def count_tokens(pair: Pair) -> int:
     """Tokens of a pair, its prompt once."""
     return prompt_group(pair).tokens
+
+
+def count_response_tokens(pair: Pair) -> int:
+    return len(pair["chosen_token_ids"]) + len(pair["rejected_token_ids"])
 
 
 def not_finite(step: int, loss: float, grad_norm: float, batch: Sequence[Pair]) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from rlhf.errors import UserError
+
 LOGGER = logging.getLogger("train_policy")
 logging.getLogger("accelerate").setLevel(logging.WARNING)  # it tells of every file that it saves
 KEPT = 2
@@ -55,12 +57,22 @@ class TrainingStates:
         signal.signal(signal.SIGTERM, self._on_terminate)
 
     def resume(self, accelerator: Accelerator) -> Position | None:
-        """Load the newest state into what the accelerator has prepared; None where there is none."""
+        """Load the newest state into what the accelerator has prepared; None where there is none.
+
+        Raises:
+            UserError: its files are damaged.
+        """
         found = self._saved()
         if not found:
             return None
-        accelerator.load_state(str(found[-1]))
-        position = Position(**json.loads((found[-1] / PROGRESS).read_text()))
+        try:
+            accelerator.load_state(str(found[-1]))
+            position = Position(**json.loads((found[-1] / PROGRESS).read_text()))
+        except Exception as error:  # whatever the readers of five kinds of files make of bytes that are not theirs
+            raise UserError(
+                f"{found[-1]}: this saved state cannot be read ({type(error).__name__}: {error}). Delete this folder: "
+                "training then goes on from the state before it, or begins again"
+            ) from error
         LOGGER.info("going on from the saved state after step %d", position.step)
         return position
 

@@ -28,17 +28,16 @@ class Validation:
     spec: TrainSpec
 
     def metrics(self) -> dict[str, Any]:
-        """Columns of `TRAINING`: the mean published loss, and the share of pairs with a positive log-ratio difference.
+        """Columns of `TRAINING`: the mean published loss, and the share of pairs whose margin is positive.
 
-        Null without validation pairs; the sign agreement is null for a loss without a reference.
+        Null without validation pairs.
         """
         loss = self.spec.loss
         if not len(self.batch.chosen_logprob):
             return {"validation_loss": None, "sign_agreement": None}
-        difference = self.batch.chosen_logratio - self.batch.rejected_logratio
         return {
             "validation_loss": float(loss.loss(self.batch).mean()) * loss.reported_scale,
-            "sign_agreement": float((difference > 0).float().mean()) if loss.needs_reference else None,
+            "sign_agreement": float((loss.margin(self.batch) > 0).float().mean()),
         }
 
 

@@ -28,6 +28,10 @@ class Case:
     python: Path | None = None
     """Interpreter, where it is not the one that runs this."""
     device: str = "cpu"
+    parts: int = 0
+    """Rounds that share the work: all of them count, and none warms up. 0: every round does the whole of it."""
+    memory_at_most: float | None = None
+    """Peak memory, as a share of the tutorial's."""
 
 
 CHAT = {"prompts": 8, "draws": 4, "prompt_tokens": [20, 60], "max_tokens": 100}
@@ -47,6 +51,12 @@ LLAMA3_8B_8_LAYERS = {
     "precision": "bfloat16",
     "prompts": 64,
 }
+
+PAIRS_64 = {"pairs": 64, "hidden": 256, "layers": 6, "heads": 8, "precision": "float32", "threads": 2}
+SMALL_PAIRS = {"pairs": 2, "vocabulary": 300, "hidden": 32, "layers": 1, "heads": 2, "longest": 12}
+REAL_PAIRS = {"texts": str(REAL_RESPONSES), "tokenizer": str(LLAMA3_TOKENIZER)} if REAL_RESPONSES.exists() else {}
+ULTRAFEEDBACK = {"log_lengths": [4.9, 5.85]}
+"""Prompts of 170 and responses of 410 tokens on average: logarithms of the medians."""
 
 CASES = [
     Case(
@@ -114,5 +124,51 @@ CASES = [
         {**JUDGE, **REAL, **LLAMA3_8B_8_LAYERS, "draws": 5, "token_budget": 32_768},
         needs=(REAL_RESPONSES, LLAMA3_TOKENIZER),
         device="cuda",
+    ),
+    *(
+        Case(
+            f"{name}, vocabulary {vocabulary:,}: 64 pairs",
+            "preference_pairs",
+            ratio,
+            {**PAIRS_64, **REAL_PAIRS, "work": work, "vocabulary": vocabulary, "token_budget": 16_384, "parts": 16},
+            {**SMALL_PAIRS, "parts": 2} if vocabulary == 32_000 else None,
+            parts=16,
+            memory_at_most=memory,
+        )
+        for vocabulary in (32_000, 128_256)
+        for name, work, ratio, memory in (
+            ("log-probabilities", "logprobs", 8.0, None),
+            ("training", "gradient", 9.0, 0.4),
+        )
+    ),
+    Case(
+        "training: prompts once for both responses, against twice; UltraFeedback's lengths",
+        "preference_pairs",
+        1.0,
+        {**PAIRS_64, **ULTRAFEEDBACK, "work": "gradient", "against": "apart", "vocabulary": 32_000}
+        | {"token_budget": 16_384, "parts": 4, "pairs": 32},
+        parts=4,
+    ),
+    Case(
+        "training: 2 processes (DDP) against 1, a thread each",
+        "processes",
+        1.5,
+        {**PAIRS_64, **REAL_PAIRS, "vocabulary": 32_000, "batch_size": 16},
+    ),
+    *(
+        Case(
+            f"{name}: 16 layers of Llama-3-8B, UltraFeedback's lengths, {against}",
+            "preference_pairs",
+            ratio,
+            {**PAIRS_64, **LLAMA3_8B_8_LAYERS, **ULTRAFEEDBACK, "layers": 16, "work": work, "against": against}
+            | {"vocabulary": 128_256, "token_budget": 16_384, "parts": 4},
+            device="cuda",
+            parts=4,
+        )
+        for name, work, against, ratio in (
+            ("log-probabilities", "logprobs", "padded", 4.0),
+            ("training", "gradient", "padded", 4.0),
+            ("training", "gradient", "apart", 1.0),
+        )
     ),
 ]

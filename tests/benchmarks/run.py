@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from cases import CASES, REPOSITORY, Case
 from rich.console import Console
 from rich.table import Table
@@ -62,19 +63,22 @@ class Worker:
 def measure(case: Case, options: dict[str, Any], rounds: int) -> dict[str, Any]:
     """A row of `benchmarks.json`. The first round warms up; of the others the fastest counts, as the others waited.
 
-    Sampled responses differ in length between the ways: `tutorial_seconds` are for as many tokens as the pipeline's.
+    Rounds that share the work are added up. Sampled responses differ in length between the ways: `tutorial_seconds` are
+    for as many tokens as the pipeline's.
     """
     workers = {way: Worker(case, way, options) for way in WAYS}
     for worker in workers.values():
         worker.wait_until_ready()
     done: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for _ in range(1 + rounds):
+    for _ in range(options.get("parts", 0) or 1 + rounds):
         for way, worker in workers.items():
             done[way].append(worker.round())
+    gradients = [done[way][-1].get("gradient") for way in WAYS]
+    found = {"gradient_difference": relative_difference(*map(str, gradients))} if all(gradients) else {}
     peaks = {way: worker.end() for way, worker in workers.items()}
-    tutorial, pipeline = (min(done[way][1:], key=lambda r: r["seconds"] / r["tokens"]) for way in WAYS)
+    tutorial, pipeline = (whole(done[way]) if case.parts else fastest(done[way][1:]) for way in WAYS)
     tutorial_seconds = tutorial["seconds"] / tutorial["tokens"] * pipeline["tokens"]
-    facts = {key: value for key, value in pipeline.items() if key not in ("seconds", "scores")}
+    facts = {key: value for key, value in pipeline.items() if key not in ("seconds", "scores", "gradient")} | found
     if "scores" in pipeline:
         pairs = zip(tutorial["scores"], pipeline["scores"], strict=True)
         facts["largest_difference"] = max(abs(a - b) for a, b in pairs)
@@ -86,10 +90,29 @@ def measure(case: Case, options: dict[str, Any], rounds: int) -> dict[str, Any]:
         "at_least": case.at_least,
         "tutorial_peak_mb": peaks["tutorial"],
         "peak_mb": peaks["pipeline"],
+        "memory_at_most": case.memory_at_most,
         "tokens_per_second": pipeline["tokens"] / pipeline["seconds"],
         "rounds": rounds,
         **facts,
     }
+
+
+def fastest(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    return min(rounds, key=lambda done: done["seconds"] / done["tokens"])
+
+
+def whole(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rounds that share the work as one."""
+    added: dict[str, Any] = {key: sum(done[key] for done in rounds) for key in ("seconds", "tokens")}
+    if "matrix_share" in rounds[0]:
+        added["matrix_share"] = sum(done["matrix_share"] * done["seconds"] for done in rounds) / added["seconds"]
+    return {**added, "scores": [value for done in rounds for value in done["scores"]]}
+
+
+def relative_difference(tutorial: str, pipeline: str) -> float:
+    """Of two gradients in files, by their norms."""
+    expected, found = torch.load(tutorial), torch.load(pipeline)
+    return float((expected - found).norm() / expected.norm())
 
 
 def show(rows: list[dict[str, Any]], console: Console) -> None:
@@ -102,15 +125,26 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
             f"[{'green' if met else 'red'}]{row['ratio']:.2f}[/]",
             f"{row['at_least']:.1f}",
             f"{row['tutorial_seconds']:.2f} → {row['seconds']:.2f}",
-            f"{row['tutorial_peak_mb']:.0f} → {row['peak_mb']:.0f}",
+            memory(row),
             f"{row['tokens_per_second']:,.0f}",
         )
     console.print(table)
     for row in rows:
         if "largest_difference" in row:
-            console.print(f"{row['name']}: scores differ by at most {row['largest_difference']:.1g}")
+            console.print(f"{row['name']}: values differ by at most {row['largest_difference']:.1g}")
+        if "gradient_difference" in row:
+            console.print(f"{row['name']}: gradients differ by {row['gradient_difference']:.1g} of their norm")
         if "matrix_share" in row:
             console.print(f"{row['name']}: {row['matrix_share']:.0%} of the GPU's matrix rate")
+
+
+def memory(row: dict[str, Any]) -> str:
+    """Peaks; coloured where a share of the tutorial's is asked for."""
+    shown = f"{row['tutorial_peak_mb']:.0f} → {row['peak_mb']:.0f}"
+    if row["memory_at_most"] is None:
+        return shown
+    met = row["peak_mb"] <= row["memory_at_most"] * row["tutorial_peak_mb"]
+    return f"[{'green' if met else 'red'}]{shown}[/]"
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def save(parent: Path, folder: Path, spec: TrainSpec = DPO) -> dict[str, torch.T
         for parameter in policy.parameters():
             parameter.add_(0.1)
     before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
-    save_checkpoint(folder, policy, load_tokenizer(str(parent)), spec, METRICS, PROVENANCE)
+    save_checkpoint(folder, policy, policy.state_dict(), load_tokenizer(str(parent)), spec, METRICS, PROVENANCE)
     return before
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
 
 import rlhf.sequence_logprobs
 from rlhf.errors import UserError
 from rlhf.packing import Pack, PromptGroup
-from rlhf.sequence_logprobs import ResponseLogprobs, autocast
-from small_models import CPU, direct_logprob, random_pairs, small_llama
+from rlhf.sequence_logprobs import ResponseLogprobs, autocast, checkpoint_activations
+from small_models import CPU, VOCABULARY, direct_logprob, random_pairs, small_llama
 
 TEMPERATURE = 0.8
 PAIRS = random_pairs(12, seed=1)
@@ -42,11 +43,10 @@ def test_values_are_those_of_the_definition(temperature: float) -> None:
 
 
 def test_a_value_does_not_depend_on_the_batch() -> None:
-    policy = small_llama()
-    together = logprobs(policy, range(12))
+    together = logprobs(small_llama(), range(12))
     for row in range(12):
-        torch.testing.assert_close(logprobs(policy, [row])[0], together[row], rtol=0, atol=2e-5)
-    torch.testing.assert_close(logprobs(policy, range(11, -1, -1)).flip(0), together, rtol=0, atol=2e-5)
+        torch.testing.assert_close(logprobs(small_llama(), [row])[0], together[row], rtol=0, atol=2e-5)
+    torch.testing.assert_close(logprobs(small_llama(), range(11, -1, -1)).flip(0), together, rtol=0, atol=2e-5)
 
 
 def test_a_prompt_shared_by_its_responses_gives_the_same_values() -> None:
@@ -110,13 +110,20 @@ def test_gradient_and_value_in_any_number_of_head_chunks(
     assert relative_difference(gradients(policy), exact_gradient) < 1e-4
 
 
-def test_under_autocast_the_logits_are_bfloat16_and_what_follows_is_float32() -> None:
+def test_under_autocast_the_logits_are_bfloat16_and_what_follows_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """The values differ from the definition by the products' rounding alone: those logits, log-softmax in float64."""
     policy = small_llama()
     seen: list[torch.Tensor] = []
-    policy.get_output_embeddings().register_forward_hook(lambda module, inputs, output: seen.append(output))
-    with autocast("bfloat16", CPU), torch.no_grad():
+    linear = functional.linear
+
+    def recorded(*arguments: torch.Tensor) -> torch.Tensor:
+        seen.append(linear(*arguments))
+        return seen[-1]
+
+    with autocast("bfloat16", CPU), torch.no_grad(), monkeypatch.context() as patch:
+        patch.setattr(rlhf.sequence_logprobs.functional, "linear", recorded)
         values = logprobs(policy, range(12))
+    seen = [output for output in seen if output.shape[-1] == VOCABULARY]
     assert [logits.dtype for logits in seen] == [torch.bfloat16]
     assert values.dtype == torch.float32
     targets = torch.tensor([token for response in RESPONSES for token in response])
@@ -126,10 +133,37 @@ def test_under_autocast_the_logits_are_bfloat16_and_what_follows_is_float32() ->
 
 
 def test_autocast_changes_nothing_in_float32() -> None:
-    policy = small_llama()
     with autocast("float32", CPU):
-        within = logprobs(policy, range(12))
-    assert torch.equal(within, logprobs(policy, range(12)))
+        within = logprobs(small_llama(), range(12))
+    assert torch.equal(within, logprobs(small_llama(), range(12)))
+
+
+def test_activations_that_are_computed_again_give_the_same_gradient() -> None:
+    found, passes = [], []
+    for again in (False, True):
+        policy = small_llama()
+        if again:
+            checkpoint_activations(policy)
+        calls: list[int] = []
+        policy.model.layers[0].mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        values = logprobs(policy, range(12))
+        values.sum().backward()
+        found.append(gradients(policy))
+        passes.append(len(calls))
+    assert passes == [1, 2]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
+
+def test_a_head_that_is_not_one_matrix_is_refused() -> None:
+    policy = small_llama()
+    policy.set_output_embeddings(torch.nn.Sequential(policy.get_output_embeddings()))
+    with pytest.raises(UserError, match="its head is a Sequential"):
+        ResponseLogprobs(policy, 1.0)
+
+
+def test_the_weights_keep_their_names() -> None:
+    names = small_llama().state_dict().keys()
+    assert ResponseLogprobs(small_llama(), 1.0).policy.state_dict().keys() == names
 
 
 def test_a_model_that_caps_its_logits_is_refused() -> None:

@@ -97,9 +97,9 @@ def test_the_loss_of_rebel_has_its_published_scaling() -> None:
     assert metrics["validation_loss"] == pytest.approx(((1 - 100) ** 2 + (4 - 100) ** 2) / 2, rel=1e-6)
 
 
-def test_what_is_null() -> None:
+def test_without_pairs_and_without_a_reference() -> None:
     without_pairs = {"validation_loss": None, "sign_agreement": None}
     assert Validation(batch([]), DPO).metrics() == without_pairs
     metrics = Validation(batch([1.0]), SIMPO).metrics()
-    assert metrics["sign_agreement"] is None
+    assert metrics["sign_agreement"] == 1.0
     assert metrics["validation_loss"] == pytest.approx(math.log1p(math.exp(-(2.0 * (0.25 + 0.25) - 0.5))), rel=1e-6)

@@ -100,6 +100,11 @@ TABLE = [
             "variants.<name>.weight_decay": {"variants.simpo.weight_decay": 0.1},
             "variants.<name>.warmup": {"variants.simpo.warmup": 0.2},
             "variants.<name>.max_grad_norm": {"variants.simpo.max_grad_norm": 0.5},
+            "variants.<name>.pairs": {"variants.simpo.pairs": 8},
+            "variants.<name>.optimizer": {"variants.simpo.optimizer": "adamw_8bit"},
+            "variants.<name>.lora.rank": {"variants.simpo.lora": {"rank": 4}},
+            "variants.<name>.lora.alpha": {"variants.simpo.lora": {"alpha": 32}},
+            "variants.<name>.lora.targets": {"variants.simpo.lora": {"targets": ["q_proj"]}},
             "variants.<name>.validation_interval": {"variants.simpo.validation_interval": 1},
         },
         SIMPO,
@@ -116,6 +121,11 @@ TABLE = [
         | one("training.weight_decay", 0.1)
         | one("training.warmup", 0.2)
         | one("training.max_grad_norm", 0.5)
+        | one("training.pairs", 8)
+        | one("training.optimizer", "adamw_8bit")
+        | {"training.lora.rank": {"training.lora": {"rank": 4}}}
+        | {"training.lora.alpha": {"training.lora": {"alpha": 32}}}
+        | {"training.lora.targets": {"training.lora": {"targets": ["q_proj"]}}}
         | one("training.validation_interval", 1)
         | one("prompts.per_iteration", 1),
         TRAINED,

@@ -11,22 +11,15 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from rlhf.training import TRAINING, RecipeSettings
-from small_models import SCRIPTS, run_program, save_small_policy
+from small_models import SCRIPTS, run_program
 from training_inputs import flags, spec, write_all
 
 DDP = ("--processes", 2, "--strategy", "ddp")
+ZERO3 = ("--processes", 2, "--strategy", "zero3")
 Run = tuple[list[dict[str, Any]], dict[str, torch.Tensor]]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folder of the pairs, and the parent."""
-    folder = tmp_path_factory.mktemp("data")
-    policy = save_small_policy(folder / "policy")
-    write_all(folder, policy, "float32")
-    return folder, policy
 
 
 def settings(epochs: int = 1, batch_size: int = 4) -> dict[str, Any]:
@@ -48,8 +41,15 @@ def single(data: tuple[Path, Path]) -> Run:
 
 @pytest.mark.parametrize(
     "more",
-    [DDP, ("--token-budget", 1), (*DDP, "--token-budget", 1), ("--processes", 3, "--strategy", "ddp")],
-    ids=["two", "one pair at once", "two, one pair at once", "three"],
+    [
+        DDP,
+        ("--token-budget", 1),
+        (*DDP, "--token-budget", 1),
+        ("--processes", 3, "--strategy", "ddp"),
+        ZERO3,
+        (*ZERO3, "--token-budget", 1),
+    ],
+    ids=["two", "one pair at once", "two, one pair at once", "three", "ZeRO-3", "ZeRO-3, one pair at once"],
 )
 def test_the_trajectory_is_that_of_one_process(
     more: tuple[object, ...], single: Run, data: tuple[Path, Path], tmp_path: Path
@@ -65,17 +65,42 @@ def test_the_trajectory_is_that_of_one_process(
         torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4)
 
 
+def test_the_checkpoint_of_zero3_is_a_plain_model(single: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
+    """As that of one process, in bfloat16 too: every weight there, in its place, in plain transformers."""
+    for precision in ("float32", "bfloat16"):
+        folder = tmp_path / precision
+        folder.mkdir()
+        write_all(folder, data[1], precision)
+        made = {**settings(epochs=2), "precision": precision}
+        for name, more in (("single", ()), ("zero3", ZERO3)):
+            done = run_program("train_policy", *flags(folder, data[1], folder / name, made), *more)
+            assert done.returncode == 0, done.stderr
+        checkpoints = [folder / name / "checkpoint" for name in ("single", "zero3")]
+        one, shared = (AutoModelForCausalLM.from_pretrained(checkpoint) for checkpoint in checkpoints)
+        assert one.dtype == shared.dtype == getattr(torch, precision)
+        parent = AutoModelForCausalLM.from_pretrained(data[1]).state_dict()
+        for name, tensor in one.state_dict().items():
+            moved = (tensor.float() - parent[name]).norm()
+            difference = (shared.state_dict()[name].float() - tensor.float()).norm()
+            assert float(difference / moved) < (1e-2 if precision == "float32" else 0.5), name
+        assert sorted(path.name for path in (folder / "zero3/checkpoint").iterdir()) == sorted(
+            path.name for path in (folder / "single/checkpoint").iterdir()
+        )
+
+
 def test_strategy_and_number_of_processes_must_go_together(data: tuple[Path, Path], tmp_path: Path) -> None:
     done = run_program("train_policy", *flags(*data, tmp_path, settings()), "--strategy", "ddp")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: strategy ddp with 1 process(es)")
 
 
-def test_killed_processes_go_on_with_equal_bytes(data: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
+def test_killed_processes_go_on_with_equal_bytes(strategy: str, data: tuple[Path, Path], tmp_path: Path) -> None:
     digests = []
     for name, interrupted in (("whole", False), ("killed", True)):
         output = tmp_path / name
-        arguments = [*flags(*data, output, settings(epochs=12, batch_size=2)), *DDP]
+        made = settings(epochs=12, batch_size=2)
+        arguments = [*flags(*data, output, made), "--processes", 2, "--strategy", strategy]
         command = [sys.executable, str(SCRIPTS / "train_policy.py"), *map(str, arguments)]
         if interrupted:
             process = subprocess.Popen([*command, "--save-seconds", "0"], stderr=subprocess.DEVNULL)

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,20 +13,11 @@ from typing import Any
 import pytest
 
 from rlhf.training import RecipeSettings
-from small_models import SCRIPTS, save_small_policy
-from training_inputs import flags, spec, write_all
+from small_models import SCRIPTS
+from training_inputs import flags, spec
 
 STEPS = 240
 LOG = "log"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folder of the pairs, and the parent."""
-    folder = tmp_path_factory.mktemp("data")
-    policy = save_small_policy(folder / "policy")
-    write_all(folder, policy, "float32")
-    return folder, policy
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -123,6 +115,20 @@ def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_pa
     errors = finish(start(data, tmp_path, save_seconds=10**6, seed=8), tmp_path)
     assert "going on" not in errors
     assert not (tmp_path / "training_state").exists()
+
+
+def test_a_damaged_state_is_a_sentence(data: tuple[Path, Path], tmp_path: Path) -> None:
+    process = start(data, tmp_path, save_seconds=0)
+    wait_for_step(process, tmp_path, 5)
+    kill(process)
+    newest = max((tmp_path / "training_state").glob("*/step-*"))
+    (newest / "model.safetensors").write_bytes(b"no weights")
+    process = start(data, tmp_path, save_seconds=10**6)
+    assert process.wait(timeout=100) == 1
+    last = (tmp_path / LOG).read_text().splitlines()[-1]
+    assert last.startswith(f"error: {newest}: this saved state cannot be read")
+    shutil.rmtree(newest)
+    finish(start(data, tmp_path, save_seconds=10**6), tmp_path)
 
 
 def test_a_state_that_was_half_written_is_passed_over(

@@ -1,0 +1,60 @@
+"""The share of a GPU's matrix rate that a training uses."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from transformers import PreTrainedModel
+
+PEAK_RATES = {
+    "B200": 2250e12,
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+}
+"""Dense products of bfloat16 per second, by a part of the device's name: the makers' data sheets."""
+
+
+def peak_rate(device: torch.device) -> float | None:
+    """Operations per second that the device can do at most, or None where it is not known."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((rate for part, rate in PEAK_RATES.items() if part in name), None)
+
+
+class ComputeMeter:
+    """Counts the operations of a policy's training steps, and says what share of the GPUs' matrix rate they are.
+
+    Matrix products alone, 2 operations per weight and token: forward, backward to the inputs, and backward to the
+    weights unless adapters are trained. Attention's own are left out.
+
+    Args:
+        policy: before it is shared out to processes.
+    """
+
+    def __init__(self, policy: PreTrainedModel, device: torch.device, processes: int, *, adapters: bool) -> None:
+        self.per_weight = 4 if adapters else 6
+        self.layers = sum(map(_elements, policy.get_decoder().parameters()))
+        self.layers -= sum(map(_elements, policy.get_input_embeddings().parameters()))
+        self.head = _elements(policy.get_output_embeddings().weight)
+        peak = peak_rate(device)
+        self.peak = None if peak is None else peak * processes
+        self.operations = 0.0
+        self._start = time.monotonic()
+
+    def count(self, tokens: int, response_tokens: int) -> dict[str, str]:
+        """Add a step, of whose tokens the responses' reach the head; the share so far, as a fact for `Progress`."""
+        self.operations += self.per_weight * (self.layers * tokens + self.head * response_tokens)
+        if self.peak is None:
+            return {}
+        return {"of peak": f"{self.operations / (time.monotonic() - self._start) / self.peak:.0%}"}
+
+
+def _elements(parameter: torch.nn.Parameter) -> int:
+    """Of the whole tensor: DeepSpeed leaves an empty one in place of those that it shares out."""
+    return getattr(parameter, "ds_numel", parameter.numel())

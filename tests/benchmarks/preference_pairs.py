@@ -1,0 +1,236 @@
+"""Log-probabilities and gradients of preference pairs: packs, against rows that are padded to 3072 tokens."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from accelerate import Accelerator
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from rlhf.chat import encode_prompt, encode_response
+from rlhf.compute_rate import ComputeMeter
+from rlhf.device import granted_device
+from rlhf.losses import rebel_loss
+from rlhf.packing import Pack, PromptGroup, balanced_packs, pack_budget
+from rlhf.padded_layout import PAD_ID, PROMPT_LENGTH, RESPONSE_LENGTH, padded_pair
+from rlhf.pair_logprobs import pair_logprobs, prompt_group
+from rlhf.preference_data import pair_batch
+from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.training import RecipeSettings, TrainSpec
+from rlhf.training_loop import backward_batch, count_response_tokens, count_tokens
+
+TEMPERATURE = 0.8
+ETA = 1e6
+Pair = dict[str, Any]
+
+
+def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
+    """Make the model and the pairs; a round takes the next `1 / parts` of them.
+
+    The work is `logprobs`, forward alone, or `gradient`, of the mean REBEL loss of a round's pairs. The tutorial pads;
+    `against: apart` puts packs in its place that do not share prompts.
+    """
+    torch.set_num_threads(options["threads"])
+    device = torch.device(options["device"])
+    if way == "pipeline":
+        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as the programs begin
+    pairs = with_training_columns(real_pairs(options) if "texts" in options else made_pairs(options))
+    policy = random_policy(options, device)
+    spec = training_spec(options)
+    packed = way == "pipeline" or options.get("against") == "apart"
+    model: Any = ResponseLogprobs(policy, TEMPERATURE) if packed else policy
+    share = len(pairs) // options["parts"]
+    parts = iter([pairs[start : start + share] for start in range(0, len(pairs), share)])
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no" if spec.precision == "float32" else "bf16")
+
+    def logprobs(part: list[Pair]) -> list[float]:
+        if way == "tutorial":
+            return tutorial_logprobs(model, part, device, spec.precision)
+        chosen, rejected = pair_logprobs(model, part, spec.precision, options["token_budget"])
+        return [*chosen, *rejected]
+
+    def gradient(part: list[Pair]) -> list[float]:
+        if way == "tutorial" and options.get("against") == "apart":
+            return gradient_apart(model, part, device, spec.precision, options["token_budget"])
+        if way == "tutorial":
+            return tutorial_gradient(model, part, device, spec.precision)
+        return (backward_batch(model, part, spec, accelerator, options["token_budget"])[2:] / len(part)).tolist()
+
+    def work() -> dict[str, Any]:
+        part = next(parts)
+        start = time.perf_counter()
+        values = {"logprobs": logprobs, "gradient": gradient}[options["work"]](part)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        facts: dict[str, Any] = {"seconds": time.perf_counter() - start, "scores": values}
+        facts["tokens"] = sum(map(count_tokens, part))
+        if options["work"] == "gradient":
+            facts["gradient"] = str(save_gradient(policy, folder / "gradient.pt"))
+        if options["matrix_tflops"] is not None:
+            meter = ComputeMeter(policy, device, 1, adapters=False)
+            meter.count(facts["tokens"], sum(map(count_response_tokens, part)))
+            operations = meter.operations / (3 if options["work"] == "logprobs" else 1)
+            facts["matrix_share"] = operations / facts["seconds"] / (options["matrix_tflops"] * 1e12)
+        return facts
+
+    return work
+
+
+def tutorial_row(policy: LlamaForCausalLM, ids: list[int], device: torch.device) -> torch.Tensor:
+    """The log-probability of one padded row, shape (): logits of all 3072 positions, then those of the response."""
+    row = torch.tensor([ids], device=device)
+    attended = row != PAD_ID
+    positions = (attended.long().cumsum(1) - 1).clamp(min=0)
+    inputs = row.masked_fill(~attended, 0)
+    logits = policy(input_ids=inputs, attention_mask=attended.long(), position_ids=positions, use_cache=False).logits
+    logits = logits[:, PROMPT_LENGTH - 1 : -1].float() / TEMPERATURE
+    targets, counted = inputs[:, PROMPT_LENGTH:], attended[:, PROMPT_LENGTH:]
+    tokens = torch.log_softmax(logits, dim=-1).gather(2, targets[..., None])[..., 0]
+    return (tokens * counted).sum()
+
+
+def tutorial_logprobs(policy: LlamaForCausalLM, pairs: list[Pair], device: torch.device, precision: str) -> list[float]:
+    """One row at a time: all chosen, then all rejected."""
+    rows = [padded_rows(pair) for pair in pairs]
+    with torch.no_grad(), autocast(device, precision):
+        return [float(tutorial_row(policy, row[side], device)) for side in (0, 1) for row in rows]
+
+
+def tutorial_gradient(policy: LlamaForCausalLM, pairs: list[Pair], device: torch.device, precision: str) -> list[float]:
+    """One pair at a time, whose two rows are in memory together, because the loss needs both."""
+    sums = torch.zeros(2)
+    for pair in pairs:
+        with autocast(device, precision):
+            chosen, rejected = (tutorial_row(policy, row, device) for row in padded_rows(pair))
+        gap = ETA * (pair["chosen_reward"] - pair["rejected_reward"])
+        logratios = chosen - pair["chosen_logprob"], rejected - pair["rejected_logprob"]
+        ((logratios[0] - logratios[1] - gap) ** 2 / ETA / len(pairs)).backward()
+        sums += torch.stack(logratios).detach().cpu()
+    return (sums / len(pairs)).tolist()
+
+
+def gradient_apart(
+    model: ResponseLogprobs, pairs: list[Pair], device: torch.device, precision: str, token_budget: int
+) -> list[float]:
+    """Packs too, but a prompt stands there twice: once before each of its responses."""
+    sums = torch.zeros(2)
+    groups = [prompt_group(pair) for pair in pairs]
+    for members in balanced_packs(groups, pack_budget(token_budget, device)):
+        apart = [PromptGroup(groups[index].prompt, [ids]) for index in members for ids in groups[index].responses]
+        with autocast(device, precision):
+            chosen, rejected = model(Pack(apart, device)).view(-1, 2).unbind(1)
+        batch = pair_batch([pairs[index] for index in members], chosen, rejected)
+        (rebel_loss(batch, ETA).sum() / len(pairs)).backward()
+        sums += torch.stack([batch.chosen_logratio, batch.rejected_logratio]).detach().sum(1).cpu()
+    return (sums / len(pairs)).tolist()
+
+
+def padded_rows(pair: Pair) -> tuple[list[int], list[int]]:
+    return padded_pair(pair["prompt_token_ids"], pair["chosen_token_ids"], pair["rejected_token_ids"])
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def save_gradient(policy: LlamaForCausalLM, path: Path) -> Path:
+    """What has been summed up so far."""
+    found = [parameter.grad.flatten() for parameter in policy.parameters() if parameter.grad is not None]
+    torch.save(torch.cat(found).cpu(), path)
+    return path
+
+
+def random_policy(options: dict[str, Any], device: torch.device) -> LlamaForCausalLM:
+    """A random Llama with float32 weights, with sdpa attention for the tutorial's way."""
+    config = LlamaConfig(
+        vocab_size=options["vocabulary"],
+        hidden_size=options["hidden"],
+        intermediate_size=options.get("intermediate", options["hidden"] * 11 // 4),
+        num_hidden_layers=options["layers"],
+        num_attention_heads=options["heads"],
+        num_key_value_heads=options.get("key_heads", options["heads"] // 2),
+        max_position_embeddings=8192,
+        attn_implementation="sdpa",
+    )
+    torch.manual_seed(0)
+    with device:
+        return LlamaForCausalLM(config).eval()
+
+
+def training_spec(options: dict[str, Any]) -> TrainSpec:
+    return TrainSpec.model_validate(
+        {
+            "seed": 0,
+            "policy": "benchmark-1",
+            "model": None,
+            "precision": options["precision"],
+            "temperature": TEMPERATURE,
+            "loss": {"name": "rebel", "eta": ETA},
+            "recipe": RecipeSettings().model_dump(),
+        }
+    )
+
+
+def real_pairs(options: dict[str, Any]) -> list[Pair]:
+    """Prompts drawn by a fixed seed with two of their responses, where they fit the padded layout."""
+    tokenizer = AutoTokenizer.from_pretrained(options["tokenizer"])
+    rows = pq.read_table(options["texts"], columns=["prompt", "response_0", "response_1"]).to_pylist()
+    random.Random(0).shuffle(rows)
+    pairs: list[Pair] = []
+    for row in rows:
+        found = [
+            encode_prompt(tokenizer, row["prompt"]),
+            *(encode_response(tokenizer, row[f"response_{draw}"]) for draw in (0, 1)),
+        ]
+        if len(found[0]) <= PROMPT_LENGTH and max(map(len, found[1:])) <= RESPONSE_LENGTH:
+            pairs.append(pair_of(*([token % options["vocabulary"] for token in ids] for ids in found)))
+        if len(pairs) == options["pairs"]:
+            break
+    return pairs
+
+
+def made_pairs(options: dict[str, Any]) -> list[Pair]:
+    """Random tokens, as many as the real prompts (45 on average) and responses (450) have, or as the options say."""
+    numbers = random.Random(0)
+
+    def ids(mean: float, spread: float, longest: int) -> list[int]:
+        length = min(longest, 1 + int(numbers.lognormvariate(mean, spread)))
+        return [numbers.randrange(options["vocabulary"]) for _ in range(length)]
+
+    prompt, response = options.get("log_lengths", (3.5, 5.9))
+    longest = options.get("longest", RESPONSE_LENGTH)
+    return [
+        pair_of(ids(prompt, 0.7, min(longest, PROMPT_LENGTH)), *(ids(response, 0.6, longest) for _ in range(2)))
+        for _ in range(options["pairs"])
+    ]
+
+
+def pair_of(prompt: list[int], chosen: list[int], rejected: list[int]) -> Pair:
+    return {"prompt_token_ids": prompt, "chosen_token_ids": chosen, "rejected_token_ids": rejected}
+
+
+def with_training_columns(pairs: list[Pair]) -> list[Pair]:
+    """What training reads beside the tokens; the reference's log-probabilities are arbitrary, but the same for all."""
+    more = {
+        "chosen_reward": 0.15,
+        "rejected_reward": 0.1,
+        "chosen_win_probability": 0.6,
+        "rejected_win_probability": 0.4,
+    }
+    return [
+        {
+            **pair,
+            "prompt_id": str(index),
+            "chosen_logprob": -8.0 * len(pair["chosen_token_ids"]),
+            "rejected_logprob": -8.0 * len(pair["rejected_token_ids"]),
+            **more,
+        }
+        for index, pair in enumerate(pairs)
+    ]

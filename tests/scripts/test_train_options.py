@@ -1,0 +1,78 @@
+"""Recipes and hardware of training beside the plain ones, by the program itself."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rlhf.training import TRAINING
+from small_models import run_program
+from training_inputs import flags, spec
+
+Rows = list[dict[str, Any]]
+
+
+def trained(data: tuple[Path, Path], output: Path, *more: object, **recipe: Any) -> Rows:
+    made = spec({"name": "dpo", "beta": 0.1, "label_smoothing": 0.0}, "float32")
+    made["recipe"] |= recipe
+    done = run_program("train_policy", *flags(*data, output, made), *more)
+    assert done.returncode == 0, done.stderr
+    return TRAINING.read(output / "training.parquet").to_pylist()
+
+
+def test_a_number_of_pairs(data: tuple[Path, Path], tmp_path: Path) -> None:
+    """13 pairs in batches of 4 are 3 steps in an epoch; 22 pairs are 5 whole batches."""
+    rows = trained(data, tmp_path, pairs=22)
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert rows[-1]["epoch"] == pytest.approx(5 / 3)
+
+
+def test_adapters_are_merged_into_a_checkpoint_like_any(data: tuple[Path, Path], tmp_path: Path) -> None:
+    lora = {"rank": 4, "alpha": 8, "targets": "all-linear"}
+    rows = trained(data, tmp_path, lora=lora, epochs=3, learning_rate=1e-2)
+    assert rows[-1]["validation_loss"] != rows[0]["validation_loss"]
+    weights = load_file(tmp_path / "checkpoint/model.safetensors")
+    parent = load_file(data[1] / "model.safetensors")
+    assert weights.keys() == parent.keys()
+    changed = {name for name, tensor in weights.items() if not tensor.equal(parent[name])}
+    assert changed == {name for name in parent if name.endswith("_proj.weight")}
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
+def test_adapters_on_two_processes(strategy: str, data: tuple[Path, Path], tmp_path: Path) -> None:
+    lora = {"rank": 4, "alpha": 8, "targets": "all-linear"}
+    one = trained(data, tmp_path / "one", lora=lora)
+    two = trained(data, tmp_path / "two", "--processes", 2, "--strategy", strategy, lora=lora)
+    for row, expected in zip(two, one, strict=True):
+        assert row["loss"] == (expected["loss"] and pytest.approx(expected["loss"], rel=1e-4))
+
+
+def test_moments_in_eight_bits_and_activations_computed_again(data: tuple[Path, Path], tmp_path: Path) -> None:
+    plain = trained(data, tmp_path / "plain")
+    kept = trained(data, tmp_path / "kept", "--activations", "recompute")
+    assert kept == plain
+    eight = trained(data, tmp_path / "eight", optimizer="adamw_8bit")
+    assert [row["loss"] for row in eight[1:]] == pytest.approx([row["loss"] for row in plain[1:]], rel=0.05)
+
+
+def test_tensorboard_has_the_metrics(data: tuple[Path, Path], tmp_path: Path) -> None:
+    rows = trained(data, tmp_path, "--tracker", "tensorboard")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name in ("loss", "grad_norm", "validation_loss", "learning_rate"):
+        expected = [(row["step"], row[name]) for row in rows if row[name] is not None and row["step"] > 0]
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        assert found == [(step, pytest.approx(value)) for step, value in expected]
+
+
+def test_nothing_is_tracked_unless_asked_for(data: tuple[Path, Path], tmp_path: Path) -> None:
+    trained(data, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "training.parquet"]
+
+
+def test_a_tracker_that_is_not_there(data: tuple[Path, Path], tmp_path: Path) -> None:
+    made = spec({"name": "dpo", "beta": 0.1, "label_smoothing": 0.0}, "float32")
+    done = run_program("train_policy", *flags(*data, tmp_path, made), "--tracker", "wandb")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("pip install wandb")
