@@ -1,5 +1,6 @@
 # Offline and iterative RLHF: prompts -> responses -> rewards -> pairs -> log-probabilities -> policy -> evaluation.
-# The rules are included in the order the data flows; what they share is in rules/common.smk.
+# The rules are included in the order the data flows; what they share is in rules/common.smk
+# and rules/specs.smk.
 
 
 # An experiment file stands on its own: the default is not merged under a --configfile.
@@ -9,6 +10,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/specs.smk"
 include: "rules/tiny.smk"
 include: "rules/prompts.smk"
 include: "rules/responses.smk"

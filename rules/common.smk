@@ -1,4 +1,4 @@
-# Paths, specs and input functions that the rules share. There is no rule in this file.
+# Paths and input functions that the rules share; specs.smk has their settings. There is no rule in this file.
 #
 # A rule has two parameters. `spec` is canonical JSON of exactly the settings that its program reads; `code` is a digest
 # of its program and the modules behind it. So an edit reruns what it concerns, and nothing else.
@@ -12,17 +12,12 @@ from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iter
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
 from rlhf.logprobs import LogprobSpec
-from rlhf.models import ModelSource
-from rlhf.pairs import DRAWN_CHOICES, PairSpec
 from rlhf.parts import part_rows
-from rlhf.prompts import CollectSpec, check_split_sizes
 from rlhf.report.settings import ReportSpec
-from rlhf.responses import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
-from rlhf.rewards import CombinedSettings, CombineSpec, FunctionSettings, ScoreSpec, scorer_modules
+from rlhf.rewards import CombinedSettings, FunctionSettings, scorer_modules
 from rlhf.settings import canonical_json
 from rlhf.source_digest import source_digest
-from rlhf.sources import local_fingerprint, model_source, refuse_conda_for_embedded, require_conda
-from rlhf.training import TrainSpec
+from rlhf.sources import model_source, refuse_conda_for_embedded, require_conda
 
 
 def stop(error):
@@ -102,11 +97,6 @@ def scorer_folder(scorer):
     return [] if isinstance(scorer, FunctionSettings) else made_by_rule(scorer.model)
 
 
-def score_spec(part, scorer):
-    model = None if isinstance(scorer, FunctionSettings) else source(scorer.model, scorer.revision)
-    return spec_json(ScoreSpec(rows=rows(part), scorer=scorer, model=model))
-
-
 def score_code(scorer):
     return code("score_responses", scorer_modules(scorer))
 
@@ -121,11 +111,6 @@ def scores_of(policy, part):
     return [f"{RESULTS}/{policy}/scores/{scorer}/{part}.parquet" for scorer in sorted(EXPERIMENT.rewards.scorers)]
 
 
-def combine_spec(wildcards):
-    weights = {name: weighted.weight for name, weighted in EXPERIMENT.rewards.scorers.items()}
-    return spec_json(CombineSpec(weights=weights))
-
-
 def parts_of(artifact, policy, parts):
     return [f"{RESULTS}/{policy}/{artifact}/{part}.parquet" for part in parts]
 
@@ -138,83 +123,6 @@ def test_parts_of(artifact):
 def judgements(policy):
     """The judgements of the policy's test parts; nothing where the evaluation has no judge."""
     return parts_of("judgements", policy, EXPERIMENT.test_parts()) if EXPERIMENT.evaluation.judge else []
-
-
-# Specs: what a program gets to read, as a function of its wildcards.
-def collect_spec():
-    prompts = EXPERIMENT.prompts
-    made = bool(made_by_rule(prompts.dataset))
-    try:
-        fingerprint = None if made else local_fingerprint(prompts.dataset)
-    except UserError as error:
-        stop(error)
-    return CollectSpec(
-        seed=EXPERIMENT.seed,
-        dataset=None if made else prompts.dataset,
-        dataset_fingerprint=fingerprint,
-        revision=prompts.revision,
-        subset=prompts.subset,
-        split=prompts.split,
-        column=prompts.column,
-        system=prompts.system,
-        max_tokens=prompts.max_tokens,
-        model=policy_source("base"),
-    )
-
-
-def generate_spec(wildcards):
-    return spec_json(
-        GenerateSpec(
-            seed=EXPERIMENT.seed,
-            policy=wildcards.policy,
-            model=policy_source(wildcards.policy),
-            rows=rows(wildcards.part),
-            **{name: getattr(EXPERIMENT.responses, name) for name in SamplingSettings.model_fields},
-        )
-    )
-
-
-def import_settings(wildcards):
-    imported = EXPERIMENT.responses.imported
-    try:
-        fingerprint = local_fingerprint(imported.dataset)
-    except UserError as error:
-        stop(error)
-    return dict(
-        dataset=imported.dataset,
-        dataset_fingerprint=fingerprint,
-        revision=imported.revision,
-        subset=imported.subset,
-        split=imported.split,
-        column=imported.column,
-        rows=rows(wildcards.part),
-        draws=EXPERIMENT.responses.draws,
-    )
-
-
-def import_responses_spec(wildcards):
-    return spec_json(
-        ImportResponsesSpec(
-            **import_settings(wildcards), model=policy_source("base"), max_tokens=EXPERIMENT.responses.max_tokens
-        )
-    )
-
-
-def import_rewards_spec(wildcards):
-    return spec_json(ImportSpec(**import_settings(wildcards)))
-
-
-def pair_spec(wildcards):
-    pairs = EXPERIMENT.pairs
-    return spec_json(
-        PairSpec(
-            rows=rows(wildcards.part),
-            choose=pairs.choose,
-            target_margin=pairs.target_margin,
-            min_margin=pairs.min_margin,
-            seed=EXPERIMENT.seed if pairs.choose in DRAWN_CHOICES else None,
-        )
-    )
 
 
 def loss_of(policy):
@@ -246,21 +154,6 @@ def parent_folder(wildcards):
     return made_by_rule(EXPERIMENT.base_model.name) if name == "base" else f"{RESULTS}/{name}/checkpoint"
 
 
-def train_spec(wildcards):
-    variant = variant_and_iteration(wildcards.policy)[0]
-    return spec_json(
-        TrainSpec(
-            seed=EXPERIMENT.seed,
-            policy=wildcards.policy,
-            model=policy_source(parent(wildcards.policy)),
-            precision=EXPERIMENT.logprobs.precision,
-            temperature=EXPERIMENT.responses.temperature,
-            loss=loss_of(wildcards.policy),
-            recipe=EXPERIMENT.recipe(variant),
-        )
-    )
-
-
 def all_test_parts(artifact):
     return [path for policy in EXPERIMENT.policies() for path in parts_of(artifact, policy, EXPERIMENT.test_parts())]
 
@@ -273,14 +166,6 @@ def all_training_pairs():
         for path in parts_of("pairs", parent(policy), EXPERIMENT.train_parts(variant_and_iteration(policy)[1]))
     ]
     return list(dict.fromkeys(paths))
-
-
-try:
-    check_split_sizes(
-        Path(RESULTS) / "prompts.parquet", EXPERIMENT.prompts.train, EXPERIMENT.prompts.test, collect_spec()
-    )
-except UserError as error:
-    stop(error)
 
 
 onstart:

@@ -90,7 +90,7 @@ def main() -> None:
     accelerator.end_training()
     if not accelerator.is_main_process:
         return
-    save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, metrics, origin)
+    save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, len(pairs), metrics, origin)
     TRAINING.write(arguments.metrics, metrics, origin)
     states.delete()
 

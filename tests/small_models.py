@@ -170,6 +170,7 @@ def train_spec(loss: dict[str, Any], seed: int = 7, temperature: float = 0.8, **
         {
             "seed": seed,
             "policy": "trained-1",
+            "lineage": {"base_model": "owner/base", "parent": "base", "dataset": "owner/prompts"},
             "model": None,
             "precision": "float32",
             "temperature": temperature,

@@ -20,6 +20,7 @@ def spec(loss: dict[str, Any], precision: str) -> dict[str, Any]:
     return {
         "seed": 3,
         "policy": "trained-1",
+        "lineage": {"base_model": "owner/base", "parent": "base", "dataset": "owner/prompts"},
         "model": None,
         "precision": precision,
         "temperature": TEMPERATURE,

@@ -23,6 +23,7 @@ def save_checkpoint(
     weights: Mapping[str, torch.Tensor],
     tokenizer: PreTrainedTokenizerBase,
     spec: TrainSpec,
+    pairs: int,
     metrics: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
 ) -> None:
@@ -31,6 +32,7 @@ def save_checkpoint(
     Args:
         policy: what was trained; its own weights may be shared out to several processes.
         weights: all of them, by the names that they have in `policy`, with its adapters' where it has some.
+        pairs: how many it was trained on.
     """
     plain = plain_policy(policy, weights, spec.recipe.lora)
     with whole_folder(folder) as temporary:
@@ -38,7 +40,7 @@ def save_checkpoint(
         tokenizer.save_pretrained(temporary)
         text = json.dumps(provenance, indent=2, sort_keys=True)
         (temporary / "provenance.json").write_text(text + "\n")
-        (temporary / "README.md").write_text(model_card(spec, metrics))
+        (temporary / "README.md").write_text(model_card(spec, pairs, metrics))
 
 
 def plain_policy(
@@ -56,15 +58,19 @@ def plain_policy(
     return plain
 
 
-def model_card(spec: TrainSpec, metrics: Sequence[Mapping[str, Any]]) -> str:
+def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]) -> str:
     """What the policy is: parent, loss, recipe, and its last validation."""
     first, last = metrics[0], metrics[-1]
-    parent = spec.model.name if spec.model else "the policy that sampled its pairs"
+    lineage = spec.lineage
     settings = {**spec.loss.model_dump(), **spec.recipe.model_dump(), "seed": spec.seed}
     lines = [
         f"# {spec.policy}",
         "",
-        f"A policy trained on preference pairs by `{spec.loss.name}`, starting from {parent}.",
+        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`, from which "
+        "it starts.",
+        "",
+        f"- base model: `{lineage.base_model}`",
+        f"- prompts: `{lineage.dataset}`",
         "",
         "| setting | value |",
         "| --- | --- |",

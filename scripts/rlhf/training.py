@@ -75,6 +75,17 @@ class VariantSettings(TrainingSettings):
     """The loss and its hyperparameters."""
 
 
+class Lineage(Settings):
+    """Where a policy comes from, for its model card."""
+
+    base_model: str
+    """The model that the first policy of the experiment is."""
+    parent: str
+    """The policy that it starts from and whose responses it learns from."""
+    dataset: str
+    """Of the prompts."""
+
+
 class TrainSpec(Settings):
     """What `train_policy` reads."""
 
@@ -82,6 +93,8 @@ class TrainSpec(Settings):
     """Seed of the order of the pairs."""
     policy: str
     """The name of the policy that is made."""
+    lineage: Lineage
+    """Where it comes from."""
     model: ModelSource | None
     """The parent; null where --policy gives its folder."""
     precision: Precision

@@ -169,6 +169,7 @@ def training_spec(options: dict[str, Any]) -> TrainSpec:
         {
             "seed": 0,
             "policy": "benchmark-1",
+            "lineage": {"base_model": "random", "parent": "base", "dataset": "random"},
             "model": None,
             "precision": options["precision"],
             "temperature": TEMPERATURE,

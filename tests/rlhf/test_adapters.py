@@ -49,7 +49,9 @@ def test_trained_and_merged(precision: str, tmp_path: Path) -> None:
     add_adapters(policy, LORA)
     model = ResponseLogprobs(policy, spec.temperature)
     metrics, weights = train(model, pairs, [], spec, Accelerator(cpu=True), 1000)
-    save_checkpoint(tmp_path / "checkpoint", policy, weights, load_tokenizer(str(parent)), spec, metrics, {})
+    save_checkpoint(
+        tmp_path / "checkpoint", policy, weights, load_tokenizer(str(parent)), spec, len(pairs), metrics, {}
+    )
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
     assert saved.state_dict().keys() == before.keys()
     for name, value in before.items():

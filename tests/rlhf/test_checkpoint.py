@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from rlhf.checkpoint import model_card, save_checkpoint
 from rlhf.engines import stop_token_ids
-from rlhf.models import ModelSource, load_policy, load_tokenizer, model_location
+from rlhf.models import load_policy, load_tokenizer, model_location
 from rlhf.training import TrainSpec
 from small_models import CPU, save_small_policy, train_spec
 
@@ -34,7 +34,7 @@ def save(parent: Path, folder: Path, spec: TrainSpec = DPO) -> dict[str, torch.T
         for parameter in policy.parameters():
             parameter.add_(0.1)
     before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
-    save_checkpoint(folder, policy, policy.state_dict(), load_tokenizer(str(parent)), spec, METRICS, PROVENANCE)
+    save_checkpoint(folder, policy, policy.state_dict(), load_tokenizer(str(parent)), spec, 12, METRICS, PROVENANCE)
     return before
 
 
@@ -84,12 +84,13 @@ def test_provenance_and_equal_bytes(parent: Path, tmp_path: Path) -> None:
 
 
 def test_the_model_card_says_what_it_is() -> None:
-    spec = DPO.model_copy(update={"model": ModelSource(name="owner/parent", revision="abc")})
-    card = model_card(spec, METRICS)
+    card = model_card(DPO, 12, METRICS)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.splitlines() if line[:1] == "|"]
     assert card.startswith("# trained-1\n")
     assert "`dpo`" in card
-    assert "owner/parent" in card
+    assert "on 12 preference pairs of responses of `base`" in card
+    assert "base model: `owner/base`" in card
+    assert "prompts: `owner/prompts`" in card
     for row in (["beta", "0.05"], ["learning_rate", "0.0002"], ["seed", "7"], ["batch_size", "128"]):
         assert row in rows
     assert ["validation_loss", "0.75", "0.5"] in rows
@@ -98,4 +99,4 @@ def test_the_model_card_says_what_it_is() -> None:
 
 def test_the_model_card_without_validation() -> None:
     nothing: list[dict[str, Any]] = [{"step": 0, "validation_loss": None, "sign_agreement": None}]
-    assert "| validation_loss |  |  |" in model_card(DPO, nothing)
+    assert "| validation_loss |  |  |" in model_card(DPO, 12, nothing)
