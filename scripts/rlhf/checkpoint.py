@@ -66,8 +66,8 @@ def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]
     lines = [
         f"# {spec.policy}",
         "",
-        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`, from which "
-        "it starts.",
+        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`, "
+        "from which it starts.",
         "",
         f"- base model: `{lineage.base_model}`",
         f"- prompts: `{lineage.dataset}`",
