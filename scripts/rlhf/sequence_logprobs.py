@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhf.errors import UserError
 from rlhf.models import Precision
 from rlhf.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.packing import Pack
+from rlhf.token_logprobs import TokenLogprobs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-HEAD_CHUNK = 1024
-"""Tokens whose logits exist at once; the backward pass computes them again, chunk by chunk."""
 LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Keys of a model's config by which it changes its logits behind the head."""
 
@@ -47,35 +44,15 @@ class ResponseLogprobs(nn.Module):
         """Sum over each response's tokens of log softmax(logits / temperature), given its prompt and earlier tokens.
 
         Returns:
-            float32 (responses,). Only the positions before response tokens reach the head; float32 from the logits on.
+            float32 (responses,). Only the positions before response tokens reach the head.
         """
         hidden = packed_hidden_states(self.policy.get_decoder(), pack)
         tokens = pack.response_tokens()
         head = self.policy.get_output_embeddings()
         token_logprobs: torch.Tensor = head(hidden[tokens.predictors], pack.input_ids[0, tokens.targets])
-        return token_logprobs.new_zeros(len(pack.responses)).index_add(0, tokens.of_response, token_logprobs)
-
-
-class TokenLogprobs(nn.Module):
-    """A policy's head, which gives log-probabilities of tokens in place of logits. Its weights keep their names.
-
-    One call for all chunks: ZeRO-3 gathers the weights of a module once per call, in every process.
-    """
-
-    def __init__(self, head: nn.Linear, temperature: float) -> None:
-        super().__init__()
-        self.weight = head.weight
-        self.bias = head.bias
-        self.temperature = temperature
-
-    def forward(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """(tokens, width) and the tokens' ids to log softmax(logits / temperature) of these ids, float32 (tokens,)."""
-        chunks = zip(hidden.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True)
-        return torch.cat([checkpoint(self._chunk, *chunk, use_reentrant=False) for chunk in chunks])
-
-    def _chunk(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        logits = functional.linear(hidden, self.weight, self.bias).float() / self.temperature
-        return -functional.cross_entropy(logits, targets, reduction="none")
+        # The sum of a thousand tokens in float32 would be wrong by 1e-2.
+        sums = token_logprobs.new_zeros(len(pack.responses), dtype=torch.float64)
+        return sums.index_add(0, tokens.of_response, token_logprobs.double()).float()
 
 
 def checkpoint_activations(policy: PreTrainedModel) -> None:

@@ -7,33 +7,37 @@ from torch.utils.flop_counter import FlopCounterMode
 import rlhf.compute_rate
 from rlhf.adapters import add_adapters
 from rlhf.compute_rate import ComputeMeter, peak_rate
+from rlhf.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.packing import Pack
 from rlhf.pair_logprobs import prompt_group
-from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import LoraSettings
 from small_models import CPU, random_pairs, small_llama
 
 
 def counted(pack: Pack, adapters: bool) -> float:
-    """Operations of forward and backward that torch counts, without attention and the head's second forward."""
-    policy = small_llama(vocabulary=2048)
+    """Products of the layers' forward and backward that torch counts."""
+    policy = small_llama()
     if adapters:
         add_adapters(policy, LoraSettings(rank=1, alpha=1))
-    model = ResponseLogprobs(policy, 1.0)
+    use_packed_attention(policy)
     with FlopCounterMode(display=False) as counter:
-        model(pack).sum().backward()
+        packed_hidden_states(policy.get_decoder(), pack).sum().backward()
     by_operator = counter.get_flop_counts()["Global"]
-    products = sum(count for operator, count in by_operator.items() if str(operator) in ("aten.mm", "aten.addmm"))
-    head = 2 * policy.get_output_embeddings().weight.numel() * len(pack.response_tokens().targets)
-    return products - head
+    return sum(count for operator, count in by_operator.items() if str(operator) in ("aten.mm", "aten.addmm"))
 
 
 @pytest.mark.parametrize("adapters", [False, True], ids=["all weights", "adapters"])
 def test_operations_are_those_of_the_products(adapters: bool) -> None:
     pack = Pack([prompt_group(pair) for pair in random_pairs(8, longest=30)], CPU)
-    meter = ComputeMeter(small_llama(vocabulary=2048), CPU, 1, adapters=adapters)
-    assert meter.count(pack.input_ids.numel(), len(pack.response_tokens().targets)) == {}
+    meter = ComputeMeter(small_llama(), CPU, 1, adapters=adapters)
+    assert meter.count(pack.input_ids.numel(), 0) == {}
     assert meter.operations == pytest.approx(counted(pack, adapters), rel=0.1)
+
+
+def test_the_head_has_three_products_for_each_response_token() -> None:
+    meter = ComputeMeter(small_llama(), CPU, 1, adapters=False)
+    meter.count(0, 10)
+    assert meter.operations == 3 * 2 * 10 * 64 * 32
 
 
 def test_the_share_is_of_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
 
-import rlhf.sequence_logprobs
+import rlhf.token_logprobs
 from rlhf.errors import UserError
 from rlhf.packing import Pack, PromptGroup
 from rlhf.sequence_logprobs import ResponseLogprobs, autocast, checkpoint_activations
@@ -102,7 +102,7 @@ def test_gradient_and_value_in_any_number_of_head_chunks(
     head_chunk: int, exact_gradient: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 7 < sum(map(len, RESPONSES)) < 1024
-    monkeypatch.setattr(rlhf.sequence_logprobs, "HEAD_CHUNK", head_chunk)
+    monkeypatch.setattr(rlhf.token_logprobs, "LARGEST_CHUNK", head_chunk)
     policy = small_llama()
     values = logprobs(policy, range(12))
     (values * torch.linspace(-1, 1, 12)).sum().backward()
@@ -121,13 +121,13 @@ def test_under_autocast_the_logits_are_bfloat16_and_what_follows_is_float32(monk
         return seen[-1]
 
     with autocast("bfloat16", CPU), torch.no_grad(), monkeypatch.context() as patch:
-        patch.setattr(rlhf.sequence_logprobs.functional, "linear", recorded)
+        patch.setattr(rlhf.token_logprobs.functional, "linear", recorded)
         values = logprobs(policy, range(12))
     seen = [output for output in seen if output.shape[-1] == VOCABULARY]
     assert [logits.dtype for logits in seen] == [torch.bfloat16]
     assert values.dtype == torch.float32
     targets = torch.tensor([token for response in RESPONSES for token in response])
-    tokens = torch.log_softmax(seen[0].double() / TEMPERATURE, dim=-1)[torch.arange(len(targets)), targets]
+    tokens = torch.log_softmax(seen[0].double(), dim=-1)[torch.arange(len(targets)), targets]
     expected = torch.stack([part.sum() for part in tokens.split([len(response) for response in RESPONSES])])
     torch.testing.assert_close(values.double(), expected, rtol=0, atol=1e-4)
 
