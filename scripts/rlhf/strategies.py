@@ -78,7 +78,7 @@ def accumulate(accelerator: Accelerator, model: torch.nn.Module, *, last: bool) 
     DeepSpeed also clips and takes its optimizer step at the end of that backward pass.
     """
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        accelerator.gradient_state._set_sync_gradients(last)
+        accelerator.sync_gradients = last
         yield
     else:
         with nullcontext() if last else accelerator.no_sync(model):

@@ -142,7 +142,8 @@ def backward(
 def clip(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerator) -> float:
     """Clip the gradient where asked to; its norm before that."""
     norm = accelerator.clip_grad_norm_(model.parameters(), math.inf if max_norm is None else max_norm)
-    return float(norm)
+    shared_out = getattr(norm, "full_tensor", None)  # by FSDP2
+    return float(norm if shared_out is None else shared_out())
 
 
 def summarise(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
