@@ -46,7 +46,7 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix(self.facts, refresh=False)
             self._bar.update(count)
-        elif time.monotonic() - self._last_line >= LOG_INTERVAL_SECONDS:
+        elif self.done < self.total and time.monotonic() - self._last_line >= LOG_INTERVAL_SECONDS:
             self._print_line()
 
     def _print_line(self) -> None:

@@ -105,9 +105,10 @@ def test_edit_of_a_key_reruns_what_the_table_says(
 
 def test_hardware_reruns_nothing(micro: Project) -> None:
     config = micro.read_config()
+    named = {"strategy": "ddp", "activations": "recompute", "tracker": "tensorboard"}
     for rule, section in Experiment.model_fields["hardware"].annotation.model_fields.items():  # type: ignore[union-attr]
         for key in section.annotation.model_fields:  # type: ignore[union-attr]
-            config = patch(config, {f"hardware.{rule}.{key}": "ddp" if key == "strategy" else 7})
+            config = patch(config, {f"hardware.{rule}.{key}": named.get(key, 7)})
     assert micro.planned(configfile=micro.write_config(config, "edited")) == {}
 
 
