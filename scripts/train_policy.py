@@ -16,7 +16,7 @@ from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
 from rlhf.settings import canonical_json
-from rlhf.strategies import launch, make_accelerator
+from rlhf.strategies import launch, leave, make_accelerator
 from rlhf.trackers import check_tracker, start_tracking
 from rlhf.training import TRAINING, TrainSpec, check_optimizer
 from rlhf.training_loop import train
@@ -88,11 +88,12 @@ def main() -> None:
     states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
     metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
     accelerator.end_training()
-    if not accelerator.is_main_process:
-        return
-    save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, len(pairs), metrics, origin)
-    TRAINING.write(arguments.metrics, metrics, origin)
-    states.delete()
+    if accelerator.is_main_process:
+        save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, len(pairs), metrics, origin)
+        TRAINING.write(arguments.metrics, metrics, origin)
+        states.delete()
+    if arguments.processes > 1:
+        leave()
 
 
 if __name__ == "__main__":
