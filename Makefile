@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench clean config-reference
+.PHONY: help demo test test-all bench plan resume clean config-reference
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -22,11 +22,20 @@ test: .venv/development  ## linters, types and tests; vLLM's where it can be ins
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+test-all: TESTS := -m "slow or not slow"
+test-all: test  ## all that, and the tests of Slurm, interruptions and several processes
 
 bench: .venv/development  ## times and memory against the tutorial's way, as a table and benchmarks.json
 	-@$(MAKE) --no-print-directory .venv-vllm/installed
 	$(BIN)/python tests/benchmarks/run.py
+
+plan: .venv/embedded  ## what a run would do, why, and its GPU hours: make plan ARGS="--configfile config/mine.yaml"
+	$(BIN)/python scripts/plan.py $(ARGS)
+
+resume: .venv/embedded  ## go on after an interruption, with the arguments of the run: make resume ARGS="..."
+	$(BIN)/python scripts/resume.py $(ARGS)
 
 config-reference: .venv/embedded  ## write config/*.md and config/schema.json from the settings classes
 	$(BIN)/python config/generate.py

@@ -11,6 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
+from rlhf.leases import GRANTED_BY
 from rlhf.logprobs import LogprobSpec
 from rlhf.parts import part_rows
 from rlhf.report.settings import ReportSpec
@@ -41,6 +42,10 @@ COMBINED = isinstance(EXPERIMENT.rewards, CombinedSettings)
 # The programs of an embedded run come from the environment that Snakemake runs in.
 if EXPERIMENT.environments == "embedded":
     os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.getenv("PATH", "")]))
+
+# The GPUs of a job that Snakemake submitted are the scheduler's; other jobs lease theirs.
+if workflow.remote_exec:
+    os.environ[GRANTED_BY] = "scheduler"
 
 # Programs write to logs: bars of the libraries would fill them with control characters.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -152,6 +157,22 @@ def if_reference(inputs):
 def parent_folder(wildcards):
     name = parent(wildcards.policy)
     return made_by_rule(EXPERIMENT.base_model.name) if name == "base" else f"{RESULTS}/{name}/checkpoint"
+
+
+def gpus_of(rule):
+    """Resource function: the GPUs that the rule, or a profile in its place, asks for. Snakemake may shrink `gpu`."""
+    return lambda wildcards: workflow.get_rule(rule).resources["gpu"].value
+
+
+def growing(amount):
+    """Resource function: twice the amount at the first retry, three times at the second."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def training_hardware():
+    """What a training may use, with the GPUs of a profile in the place of the experiment's."""
+    section = HARDWARE.train_policy
+    return type(section).model_validate({**section.model_dump(), "gpu": gpus_of("train_policy")(None)})
 
 
 def all_test_parts(artifact):

@@ -20,8 +20,8 @@ rule evaluate_policy:
         "../envs/rebel.yaml"
     threads: HARDWARE.evaluate_policy.threads
     resources:
-        mem_mb=HARDWARE.evaluate_policy.mem_mb,
-        runtime=HARDWARE.evaluate_policy.runtime,
+        mem_mb=growing(HARDWARE.evaluate_policy.mem_mb),
+        runtime=growing(HARDWARE.evaluate_policy.runtime),
     params:
         spec=lambda wildcards: spec_json(
             EvaluateSpec(

@@ -17,8 +17,8 @@ rule build_pairs:
         "../envs/rebel.yaml"
     threads: HARDWARE.build_pairs.threads
     resources:
-        mem_mb=HARDWARE.build_pairs.mem_mb,
-        runtime=HARDWARE.build_pairs.runtime,
+        mem_mb=growing(HARDWARE.build_pairs.mem_mb),
+        runtime=growing(HARDWARE.build_pairs.runtime),
     params:
         spec=pair_spec,
         code=code("build_pairs"),

@@ -16,8 +16,8 @@ rule collect_prompts:
         "../envs/rebel.yaml"
     threads: HARDWARE.collect_prompts.threads
     resources:
-        mem_mb=HARDWARE.collect_prompts.mem_mb,
-        runtime=HARDWARE.collect_prompts.runtime,
+        mem_mb=growing(HARDWARE.collect_prompts.mem_mb),
+        runtime=growing(HARDWARE.collect_prompts.runtime),
         # The sizes are no parameters: a larger split changes no prompt. The program only checks that they fit.
         train_prompts=EXPERIMENT.prompts.train,
         test_prompts=EXPERIMENT.prompts.test,

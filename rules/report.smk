@@ -21,8 +21,8 @@ rule report:
         "../envs/rebel.yaml"
     threads: HARDWARE.report.threads
     resources:
-        mem_mb=HARDWARE.report.mem_mb,
-        runtime=HARDWARE.report.runtime,
+        mem_mb=growing(HARDWARE.report.mem_mb),
+        runtime=growing(HARDWARE.report.runtime),
     params:
         spec=lambda wildcards: spec_json(
             ReportSpec(

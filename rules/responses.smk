@@ -17,18 +17,19 @@ rule generate_responses:
     threads: HARDWARE.generate_responses.threads
     resources:
         gpu=HARDWARE.generate_responses.gpu,
-        gpu_request=HARDWARE.generate_responses.gpu,
+        gpu_request=gpus_of("generate_responses"),
         compute_threads=HARDWARE.generate_responses.threads,
         token_budget=HARDWARE.generate_responses.token_budget,
-        mem_mb=HARDWARE.generate_responses.mem_mb,
-        runtime=HARDWARE.generate_responses.runtime,
+        mem_mb=growing(HARDWARE.generate_responses.mem_mb),
+        runtime=growing(HARDWARE.generate_responses.runtime),
     params:
         spec=generate_spec,
         code=code("generate_responses"),
     shell:
         """
         python scripts/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --policy {input.policy} --gpus {resources.gpu_request} --threads {resources.compute_threads} \
+            --policy {input.policy} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+            --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
         """
 
@@ -55,8 +56,8 @@ if EXPERIMENT.responses.imported:
             "../envs/rebel.yaml"
         threads: HARDWARE.import_responses.threads
         resources:
-            mem_mb=HARDWARE.import_responses.mem_mb,
-            runtime=HARDWARE.import_responses.runtime,
+            mem_mb=growing(HARDWARE.import_responses.mem_mb),
+            runtime=growing(HARDWARE.import_responses.runtime),
         params:
             spec=import_responses_spec,
             code=code("import_responses"),

@@ -22,18 +22,19 @@ rule score_responses:
     threads: HARDWARE.score_responses.threads
     resources:
         gpu=HARDWARE.score_responses.gpu,
-        gpu_request=HARDWARE.score_responses.gpu,
+        gpu_request=gpus_of("score_responses"),
         compute_threads=HARDWARE.score_responses.threads,
         token_budget=HARDWARE.score_responses.token_budget,
-        mem_mb=HARDWARE.score_responses.mem_mb,
-        runtime=HARDWARE.score_responses.runtime,
+        mem_mb=growing(HARDWARE.score_responses.mem_mb),
+        runtime=growing(HARDWARE.score_responses.runtime),
     params:
         spec=lambda wildcards: score_spec(wildcards.part, scorer_of(wildcards)),
         code=lambda wildcards: score_code(scorer_of(wildcards)),
     shell:
         """
         python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --responses {input.responses} --reward-model {input.reward_model} --gpus {resources.gpu_request} \
+            --responses {input.responses} --reward-model {input.reward_model} \
+            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
         """
 
@@ -55,8 +56,8 @@ if COMBINED:
             "../envs/rebel.yaml"
         threads: HARDWARE.combine_rewards.threads
         resources:
-            mem_mb=HARDWARE.combine_rewards.mem_mb,
-            runtime=HARDWARE.combine_rewards.runtime,
+            mem_mb=growing(HARDWARE.combine_rewards.mem_mb),
+            runtime=growing(HARDWARE.combine_rewards.runtime),
         params:
             spec=combine_spec,
             code=code("combine_rewards"),
@@ -88,8 +89,8 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
             "../envs/rebel.yaml"
         threads: HARDWARE.import_rewards.threads
         resources:
-            mem_mb=HARDWARE.import_rewards.mem_mb,
-            runtime=HARDWARE.import_rewards.runtime,
+            mem_mb=growing(HARDWARE.import_rewards.mem_mb),
+            runtime=growing(HARDWARE.import_rewards.runtime),
         params:
             spec=import_rewards_spec,
             code=code("import_rewards"),
@@ -119,17 +120,18 @@ if EXPERIMENT.evaluation.judge:
         threads: HARDWARE.judge_responses.threads
         resources:
             gpu=HARDWARE.judge_responses.gpu,
-            gpu_request=HARDWARE.judge_responses.gpu,
+            gpu_request=gpus_of("judge_responses"),
             compute_threads=HARDWARE.judge_responses.threads,
             token_budget=HARDWARE.judge_responses.token_budget,
-            mem_mb=HARDWARE.judge_responses.mem_mb,
-            runtime=HARDWARE.judge_responses.runtime,
+            mem_mb=growing(HARDWARE.judge_responses.mem_mb),
+            runtime=growing(HARDWARE.judge_responses.runtime),
         params:
             spec=lambda wildcards: score_spec(wildcards.part, EXPERIMENT.evaluation.judge),
             code=score_code(EXPERIMENT.evaluation.judge),
         shell:
             """
             python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-                --responses {input.responses} --reward-model {input.reward_model} --gpus {resources.gpu_request} \
+                --responses {input.responses} --reward-model {input.reward_model} \
+            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
                 --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
             """

@@ -19,8 +19,8 @@ if EXPERIMENT.tiny:
             "../envs/rebel.yaml"
         threads: HARDWARE.tiny.threads
         resources:
-            mem_mb=HARDWARE.tiny.mem_mb,
-            runtime=HARDWARE.tiny.runtime,
+            mem_mb=growing(HARDWARE.tiny.mem_mb),
+            runtime=growing(HARDWARE.tiny.runtime),
         params:
             spec=lambda wildcards: spec_json(PromptsSpec(seed=EXPERIMENT.seed, prompts=TINY.prompts)),
             code=code("make_tiny_prompts"),
@@ -39,8 +39,8 @@ if EXPERIMENT.tiny:
             "../envs/rebel.yaml"
         threads: HARDWARE.tiny.threads
         resources:
-            mem_mb=HARDWARE.tiny.mem_mb,
-            runtime=HARDWARE.tiny.runtime,
+            mem_mb=growing(HARDWARE.tiny.mem_mb),
+            runtime=growing(HARDWARE.tiny.runtime),
         params:
             spec=lambda wildcards: spec_json(TokenizerSpec(seed=EXPERIMENT.seed, vocabulary_size=TINY.vocabulary_size)),
             code=code("train_tiny_tokenizer"),
@@ -62,8 +62,8 @@ if EXPERIMENT.tiny:
         threads: HARDWARE.tiny.threads
         resources:
             compute_threads=HARDWARE.tiny.threads,
-            mem_mb=HARDWARE.tiny.mem_mb,
-            runtime=HARDWARE.tiny.runtime,
+            mem_mb=growing(HARDWARE.tiny.mem_mb),
+            runtime=growing(HARDWARE.tiny.runtime),
         params:
             spec=lambda wildcards: spec_json(
                 PretrainSpec(
@@ -93,8 +93,8 @@ if EXPERIMENT.tiny:
         threads: HARDWARE.tiny.threads
         resources:
             compute_threads=HARDWARE.tiny.threads,
-            mem_mb=HARDWARE.tiny.mem_mb,
-            runtime=HARDWARE.tiny.runtime,
+            mem_mb=growing(HARDWARE.tiny.mem_mb),
+            runtime=growing(HARDWARE.tiny.runtime),
         params:
             spec=lambda wildcards: spec_json(
                 PolicySpec(seed=EXPERIMENT.seed, prompts=TINY.prompts, learning=TINY.mixture)
@@ -122,8 +122,8 @@ if EXPERIMENT.tiny:
         threads: HARDWARE.tiny.threads
         resources:
             compute_threads=HARDWARE.tiny.threads,
-            mem_mb=HARDWARE.tiny.mem_mb,
-            runtime=HARDWARE.tiny.runtime,
+            mem_mb=growing(HARDWARE.tiny.mem_mb),
+            runtime=growing(HARDWARE.tiny.runtime),
         params:
             spec=lambda wildcards: spec_json(
                 RewardModelSpec(seed=EXPERIMENT.seed, prompts=TINY.prompts, learning=TINY.reward_model)

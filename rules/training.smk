@@ -20,19 +20,19 @@ rule train_policy:
         policy="|".join(policy for policy in EXPERIMENT.policies() if policy != "base"),
     conda:
         "../envs/rebel.yaml"
-    threads: HARDWARE.train_policy.threads * HARDWARE.train_policy.process_count
+    threads: lambda wildcards: training_hardware().threads * training_hardware().process_count
     resources:
         gpu=HARDWARE.train_policy.gpu,
-        gpu_request=HARDWARE.train_policy.gpu,
+        gpu_request=gpus_of("train_policy"),
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
-        processes=HARDWARE.train_policy.process_count,
-        strategy=HARDWARE.train_policy.sharing,
+        processes=lambda wildcards: training_hardware().process_count,
+        strategy=lambda wildcards: training_hardware().sharing,
         activations=HARDWARE.train_policy.activations,
         tracker=HARDWARE.train_policy.tracker,
-        mem_mb=HARDWARE.train_policy.mem_mb,
-        runtime=HARDWARE.train_policy.runtime,
+        mem_mb=growing(HARDWARE.train_policy.mem_mb),
+        runtime=growing(HARDWARE.train_policy.runtime),
     params:
         spec=train_spec,
         code=code("train_policy"),
@@ -41,7 +41,8 @@ rule train_policy:
         python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
             --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
-            --gpus {resources.gpu_request} --threads {resources.compute_threads} \
+            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+            --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
             --processes {resources.processes} --strategy {resources.strategy} \
             --activations {resources.activations} --tracker {resources.tracker} \

@@ -29,9 +29,20 @@ def program_parser(description: str | None, spec: type[Settings]) -> argparse.Ar
 
 
 def add_hardware_flags(parser: argparse.ArgumentParser) -> None:
-    """`--gpus` and `--threads`: hardware never changes a result beyond rounding."""
+    """`--gpus`, `--threads`: hardware never changes a result beyond rounding."""
     parser.add_argument("--gpus", type=int, default=0, help="GPUs that this run must have; 0: the CPU (default)")
+    parser.add_argument("--granted-gpus", type=int, help="GPUs that Snakemake counted for it, which may be fewer")
     parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
+
+
+def check_granted_gpus(arguments: argparse.Namespace) -> None:
+    """Raise UserError where `--resources gpu=N` is less than the job needs: Snakemake starts it all the same."""
+    granted = arguments.granted_gpus
+    if granted is not None and granted < arguments.gpus:
+        raise UserError(
+            f"this job asks for {arguments.gpus} GPU(s), and Snakemake grants it {granted}: raise the limit of "
+            f"--resources gpu={granted}, or ask for fewer (`gpu` of its rule under `hardware`; 0 is the CPU)"
+        )
 
 
 def read_spec(text: str, spec: type[AnySettings]) -> AnySettings:

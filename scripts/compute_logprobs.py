@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.logprobs import LOGPROBS, LogprobSpec
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
@@ -22,6 +22,7 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, LogprobSpec)
+    check_granted_gpus(arguments)
     name, revision = model_location(arguments.policy, spec.model)
 
     check_vocabulary(load_tokenizer(name, revision), name, revision)

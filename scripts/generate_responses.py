@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.engines import Engine, Request, check_context
 from rlhf.models import context_length, load_tokenizer, model_location, resolved_revision
@@ -21,6 +21,7 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, GenerateSpec)
+    check_granted_gpus(arguments)
     name, revision = model_location(arguments.policy, spec.model)
 
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()

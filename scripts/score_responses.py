@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.artifacts import ArtifactError
 from rlhf.function_scoring import Score, load_function, score_by_function
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
@@ -28,6 +28,7 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ScoreSpec)
+    check_granted_gpus(arguments)
 
     prompts = {row["prompt_id"]: row["prompt"] for row in read_part(arguments.prompts, spec.rows).to_pylist()}
     responses = RESPONSES.read(arguments.responses).to_pylist()

@@ -6,7 +6,7 @@ from typing import get_args
 
 from accelerate.utils import set_seed
 
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.adapters import add_adapters
 from rlhf.checkpoint import save_checkpoint
 from rlhf.device import granted_device
@@ -46,12 +46,13 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, TrainSpec)
+    check_granted_gpus(arguments)
     cpu = arguments.gpus == 0
     check_strategy(arguments.strategy, arguments.processes, cpu=cpu)
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
     if arguments.processes > 1:
-        launch(arguments.processes, arguments.threads)
+        launch(arguments.processes, arguments.gpus, arguments.threads)
     name, revision = model_location(arguments.policy, spec.model)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)

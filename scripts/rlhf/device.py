@@ -6,6 +6,7 @@ import ctypes
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
+from rlhf.leases import lease_gpus
 
 if TYPE_CHECKING:
     import torch
@@ -17,24 +18,26 @@ GLIBC_LARGEST_KEPT_BLOCK = -3
 
 
 def granted_device(gpus: int, threads: int) -> torch.device:
-    """Fix the number of compute threads; the first GPU, or the CPU where none is asked for.
+    """Lease the GPUs and fix the number of compute threads; the first GPU, or the CPU where none is asked for.
 
     The number of threads is fixed and not what happens to be free, because sums depend on it.
 
     Raises:
-        UserError: fewer GPUs are visible than were asked for.
+        UserError: there are fewer GPUs than were asked for, or torch cannot use them.
     """
+    lease_gpus(gpus)  # before torch looks for GPUs
+
     import torch
 
     torch.set_num_threads(threads)
     if gpus == 0:
         _keep_freed_memory()
         return torch.device("cpu")
-    visible = torch.cuda.device_count()
-    if visible < gpus:
+    usable = torch.cuda.device_count()
+    if usable != gpus:
         raise UserError(
-            f"this job asks for {gpus} GPU(s) and sees {visible}. Set its `gpu` under `hardware` to 0 to run on the "
-            "CPU, or check CUDA_VISIBLE_DEVICES and the allocation of the scheduler."
+            f"this job was granted {gpus} GPU(s), and torch {torch.__version__} can use {usable}: is it a build for "
+            "CUDA, and the driver new enough for it?"
         )
     return torch.device("cuda", 0)
 

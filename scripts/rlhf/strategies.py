@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -18,18 +20,31 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from rlhf.errors import UserError
 from rlhf.hardware import Strategy, check_strategy
+from rlhf.leases import lease_gpus
 from rlhf.models import Precision
 
+PARENT_DEATH_SIGNAL = 1
+"""Option of prctl, as linux/prctl.h numbers it: PR_SET_PDEATHSIG."""
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config/accelerate"
 
 
-def launch(processes: int, threads: int) -> None:
-    """Start this program again as so many processes, in place of this one, unless it is one of them."""
+def launch(processes: int, gpus: int, threads: int) -> None:
+    """Start this program again as so many processes, in place of this one, unless it is one of them.
+
+    The GPUs are leased before, for all of them. The processes end with their launcher, however it ends.
+    """
     if "LOCAL_RANK" in os.environ:
+        _end_with_launcher()
         return
+    lease_gpus(gpus)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     os.execv(sys.executable, [*command, *sys.argv])
+
+
+def _end_with_launcher() -> None:
+    """A process that went on alone would hold its GPU, and write where the next run of its job writes."""
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def leave() -> NoReturn:

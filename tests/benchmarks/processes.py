@@ -40,8 +40,8 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
 
     def work() -> dict[str, Any]:
         done = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
-        found = re.search(r"training .*, ([\d.]+) pairs/s.*, tokens (\d+) ", done.stderr)
-        assert found is not None, done.stderr
-        return {"seconds": len(rows) / float(found[1]), "tokens": int(found[2])}
+        lines = re.findall(rf" {len(rows)} of {len(rows)} pairs, ([\d.]+) pairs/s.*, tokens (\d+) ", done.stderr)
+        assert len(lines) == 1, done.stderr
+        return {"seconds": len(rows) / float(lines[0][0]), "tokens": int(lines[0][1])}
 
     return work

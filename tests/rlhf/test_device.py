@@ -1,5 +1,7 @@
 """The device that a program was granted, and its threads."""
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretended_gpus import pretend_gpus
 from rlhf.device import granted_device
 from rlhf.errors import UserError
+from rlhf.leases import GRANTED_BY
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +29,21 @@ def test_the_number_of_threads_is_what_was_asked_for() -> None:
         assert torch.get_num_threads() == threads
 
 
-def test_fewer_gpus_than_asked_for() -> None:
-    visible = torch.cuda.device_count()
-    with pytest.raises(UserError, match=rf"asks for {visible + 1} GPU\(s\) and sees {visible}.*CUDA_VISIBLE_DEVICES"):
-        granted_device(visible + 1, 1)
-
-
-def test_the_first_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert granted_device(1, 1) == granted_device(2, 1) == torch.device("cuda", 0)
+@pytest.mark.parametrize("usable", [0, 2])
+def test_gpus_are_leased_and_torch_must_be_able_to_use_them(
+    usable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torch finds is replaced; the lease is real, and ends with this process alone."""
+    monkeypatch.setenv("PATH", pretend_gpus(tmp_path, 3)["PATH"])
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", GRANTED_BY):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: usable)
+    if usable:
+        assert granted_device(2, 1) == torch.device("cuda", 0)
+    else:
+        with pytest.raises(UserError, match=rf"granted 2 GPU\(s\), and torch {re.escape(torch.__version__)} can use 0"):
+            granted_device(2, 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
 COUNT_PAGES = """

@@ -17,6 +17,8 @@ from rlhf.training import TRAINING, RecipeSettings
 from small_models import SCRIPTS, run_program
 from training_inputs import flags, spec, write_all
 
+pytestmark = pytest.mark.slow
+
 DDP = ("--processes", 2, "--strategy", "ddp")
 ZERO3 = ("--processes", 2, "--strategy", "zero3")
 Run = tuple[list[dict[str, Any]], dict[str, torch.Tensor]]
@@ -107,10 +109,10 @@ def test_killed_processes_go_on_with_equal_bytes(strategy: str, data: tuple[Path
             while not list((output / "training_state").glob("*/step-*[1-9]?")):
                 assert process.poll() is None
                 time.sleep(0.01)
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
+            workers = psutil.Process(process.pid).children(recursive=True)
             process.kill()
             process.wait()
+            assert psutil.wait_procs(workers, timeout=10)[1] == []  # they end with their launcher
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert ("going on from the saved state" in done.stderr) == interrupted

@@ -1,0 +1,143 @@
+"""What a run would do, why, and about how many GPU hours it would take. Takes the arguments of snakemake."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import statistics
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from snakemake.cli import main as snakemake
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+
+FOLLOWS = "Input files updated by another job"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job of a dry run."""
+
+    rule: str
+    policy: str
+    part: str
+    reasons: tuple[str, ...]
+    gpus: int
+    memory_mb: int
+    minutes: int
+    """Time that it asks for."""
+    record: Path
+    """Snakemake's benchmark of this job, if it has run before."""
+
+    @property
+    def request(self) -> str:
+        gpus = f"{self.gpus} GPU{'s' if self.gpus > 1 else ''}, " if self.gpus else ""
+        return f"{gpus}{self.memory_mb / 1000:g} GB, {self.minutes / 60:.3g} h"
+
+
+class JobCollector(logging.Filter):
+    """Keeps what Snakemake's logger tells of the jobs of a dry run, and lets through warnings and errors alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[PlannedJob] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        told = record.__dict__
+        if told.get("event") == LogEvent.JOB_INFO and told["benchmark"] is not None:
+            self.collect(told)
+        return record.levelno >= logging.WARNING
+
+    def collect(self, told: dict[str, Any]) -> None:
+        resources, wildcards = told["resources"], told["wildcards"]
+        self.jobs.append(
+            PlannedJob(
+                rule=told["rule_name"],
+                policy=wildcards.get("policy", ""),
+                part=wildcards.get("part", ""),
+                reasons=tuple(reason.split(":")[0].strip() for reason in told["reason"].split(";")),
+                gpus=resources.get("gpu", 0),
+                memory_mb=resources.get("mem_mb", 0),
+                minutes=resources.get("runtime", 0),
+                record=Path(told["benchmark"]),
+            )
+        )
+
+
+def main() -> None:
+    collector = JobCollector()
+    logger.addFilter(collector)
+    try:
+        snakemake(["--dry-run", *sys.argv[1:]])
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    show(collector.jobs, Console(width=None if sys.stdout.isatty() else 160))
+
+
+def show(jobs: list[PlannedJob], console: Console) -> None:
+    """Print a row per stage, and the sum."""
+    if not jobs:
+        console.print("Nothing to be done: all results are there and belong to this configuration.")
+        return
+    table = Table("stage", "jobs", "parts", "policies", "why", "each asks for", "hours", "GPU hours")
+    total, unrecorded = 0.0, []
+    for rule in dict.fromkeys(job.rule for job in jobs):
+        stage = [job for job in jobs if job.rule == rule]
+        hours = [estimate(job) for job in stage]
+        known = [value for value in hours if value is not None]
+        limit = sum(job.minutes / 60 for job in stage)
+        gpu_limit = sum(job.minutes / 60 * job.gpus for job in stage)
+        policies = " ".join(dict.fromkeys(job.policy for job in stage))
+        row = [rule, str(len(stage)), parts(stage), policies, why(stage)]
+        row.append("\n".join(dict.fromkeys(job.request for job in stage)))
+        if len(known) == len(stage):
+            gpu_hours = sum(value * job.gpus for value, job in zip(known, stage, strict=True))
+            total += gpu_hours
+            table.add_row(*row, f"{sum(known):.2g}", f"{gpu_hours:.2g}" if gpu_hours else "")
+        else:
+            unrecorded += [rule] if gpu_limit else []
+            total += gpu_limit
+            table.add_row(*row, f"at most {limit:.3g}", f"at most {gpu_limit:.3g}" if gpu_limit else "")
+    console.print(table)
+    bound = f", the time limits taken for {', '.join(unrecorded)}, which have no record yet" if unrecorded else ""
+    console.print(f"{len(jobs)} jobs, {'at most' if unrecorded else 'about'} {total:.3g} GPU hours{bound}.")
+
+
+def parts(stage: list[PlannedJob]) -> str:
+    """How many different parts, by split."""
+    found = Counter(part.split("-")[0] for part in {job.part for job in stage} - {""})
+    return ", ".join(f"{found[split]} {split}" for split in ("train", "test") if found[split])
+
+
+def why(stage: list[PlannedJob]) -> str:
+    """The reasons of a stage's jobs, with their numbers; that a stage before it runs is one where there is no other."""
+    found: Counter[str] = Counter()
+    for job in stage:
+        found.update([reason for reason in job.reasons if reason != FOLLOWS] or [FOLLOWS])
+    return "\n".join(f"{reason} ({count})" if count < len(stage) else reason for reason, count in found.items())
+
+
+def estimate(job: PlannedJob) -> float | None:
+    """Hours: what this job took before, else what the others of its rule took on average; None without a record."""
+    if job.record.exists():
+        return _hours(job.record)
+    stages = [folder for folder in job.record.parents if folder.name == job.rule]
+    others = [_hours(path) for stage in stages for path in stage.rglob("*.tsv")]
+    return statistics.fmean(others) if others else None
+
+
+def _hours(record: Path) -> float:
+    """Of Snakemake's benchmark file, a table with one row."""
+    with record.open() as lines:
+        return float(next(csv.DictReader(lines, delimiter="\t"))["s"]) / 3600
+
+
+if __name__ == "__main__":
+    main()

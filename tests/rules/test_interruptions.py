@@ -1,0 +1,126 @@
+"""A pull of the plug: what goes on, and that it ends with the bytes of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from test_determinism import digest
+from test_reruns import patch
+from workflow import Project
+
+pytestmark = pytest.mark.slow
+
+FLAGS = ("--cores", "2", "--configfile", "config/micro.yaml")
+STAGES = {
+    "collect_prompts": "prompts.parquet",
+    "generate_responses": "base/responses/train-000.parquet",
+    "score_responses": "base/rewards/train-000.parquet",
+    "build_pairs": "base/pairs/train-000.parquet",
+    "compute_logprobs": "base/logprobs/train-000.parquet",
+    "train_policy": "rebel-1/training.parquet",
+    "evaluate_policy": "rebel-1/evaluation.parquet",
+    "report": "report",
+}
+"""An output of each stage, under results/micro/."""
+
+
+def start(project: Project, target: str) -> subprocess.Popen[bytes]:
+    """Snakemake in a process group of its own, as in a terminal."""
+    command = [sys.executable, "-m", "snakemake", *FLAGS, f"results/micro/{target}"]
+    with (project.folder / "output").open("wb") as output:
+        return subprocess.Popen(command, cwd=project.folder, stdout=output, stderr=output, start_new_session=True)
+
+
+def resume(project: Project, target: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/resume.py", *FLAGS, f"results/micro/{target}"]
+    return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+
+
+def programs(project: Project, stage: str) -> list[psutil.Process]:
+    """Processes of a stage's program in the project's folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = process.info["cmdline"] or []
+        if f"scripts/{stage}.py" in command[:3] and process.info["cwd"] == str(project.folder):
+            found.append(process)
+    return found
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, f"no {what}"
+        time.sleep(0.02)
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Of a file, or of all files of a folder but Snakemake's own."""
+    files = sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
+    return {str(file.relative_to(path.parent)): digest(file) for file in files if file.is_file()}
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def assert_as_if_undisturbed(project: Project, finished_micro: Project, target: str) -> None:
+    found, expected = (digests(each.folder / "results/micro" / target) for each in (project, finished_micro))
+    assert found == expected
+    assert project.planned() == {}
+
+
+@pytest.mark.parametrize("victim", ["job", "snakemake", "both"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_9(stage: str, victim: str, scratch_micro: Project, finished_micro: Project) -> None:
+    project, target = scratch_micro, STAGES[stage]
+    remove(project.folder / "results/micro" / target)
+    running = start(project, target)
+    wait_for(lambda: programs(project, stage), f"job of {stage}")
+    jobs = programs(project, stage)
+    if victim != "job":
+        running.kill()
+    if victim != "snakemake":
+        for job in jobs:
+            job.kill()
+    running.wait()
+    if victim == "snakemake":
+        refused = resume(project, target)
+        assert refused.returncode == 1, "the job ended before it could be seen"
+        assert f"{stage}, process {jobs[0].pid}: kill {jobs[0].pid}" in refused.stderr
+        wait_for(lambda: not programs(project, stage), "end of the job that survived")
+    done = resume(project, target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_as_if_undisturbed(project, finished_micro, target)
+
+
+def test_control_c(scratch_micro: Project, finished_micro: Project) -> None:
+    project, target = scratch_micro, STAGES["score_responses"]
+    remove(project.folder / "results/micro" / target)
+    running = start(project, target)
+    wait_for(lambda: programs(project, "score_responses"), "job")
+    os.killpg(running.pid, signal.SIGINT)
+    running.wait(timeout=60)
+    assert programs(project, "score_responses") == []
+    project.run(f"results/micro/{target}")  # plain Snakemake goes on
+    assert_as_if_undisturbed(project, finished_micro, target)
+
+
+def test_results_move_with_snakemakes_records(finished_micro: Project, tmp_path: Path) -> None:
+    """To another machine or folder: nothing is computed again, and a later edit is noticed."""
+    shutil.copytree(finished_micro.folder, tmp_path / "moved", copy_function=shutil.copy)  # times are those of now
+    moved = Project(tmp_path / "moved")
+    assert moved.planned() == {}
+    config = moved.write_config(patch(moved.read_config(), {"training.learning_rate": 2e-3}), "edited")
+    assert set(moved.planned(configfile=config)) >= {"train_policy"}

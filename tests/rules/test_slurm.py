@@ -1,0 +1,155 @@
+"""The pipeline through profiles/slurm, on a Slurm that runs here, against local runs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slurm_cluster import PROGRAMS, SlurmCluster
+from test_determinism import COMPARED, digest
+from test_reruns import patch
+from workflow import Project, copy_project
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(shutil.which(program, path="/usr/bin:/usr/sbin") is None for program in PROGRAMS),
+        reason="needs slurm-wlm and munge (Debian packages)",
+    ),
+]
+
+HERE = {
+    "default-resources": {"slurm_partition": "main"},
+    "slurm-no-account": True,
+    "slurm-status-command": "squeue",  # there is no accounting
+    "slurm-init-seconds-before-status-checks": 8,
+    "latency-wait": 5,
+}
+"""What a user of this cluster fills in."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    with SlurmCluster(tmp_path_factory.mktemp("slurm") / "cluster") as running:
+        yield running
+
+
+def fill_in(project: Project) -> Project:
+    """The profile as a user of this cluster has it."""
+    path = project.folder / "profiles/slurm/config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **HERE}))
+    return project
+
+
+def start(cluster: SlurmCluster, project: Project, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env={**cluster.environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def finish(running: subprocess.Popen[str], seconds: float) -> str:
+    """What Snakemake printed, at its end; past the time it is killed, and the test fails with that."""
+    try:
+        return running.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        running.kill()
+        pytest.fail(f"it did not end in {seconds} s: {running.communicate()[0]}")
+
+
+def test_the_micro_experiment_gives_the_bytes_of_a_local_run(
+    cluster: SlurmCluster, finished_micro: Project, tmp_path: Path
+) -> None:
+    project = fill_in(copy_project(tmp_path / "project"))
+    running = start(cluster, project, "--configfile", "config/micro.yaml")
+    output = finish(running, 600)
+    assert running.returncode == 0, output
+    results = [each.folder / "results/micro" for each in (finished_micro, project)]
+    assert [name for name in COMPARED if digest(results[0] / name) != digest(results[1] / name)] == []
+    assert list((project.folder / "logs/slurm").rglob("*.log"))
+
+
+TWO_JOBS = """
+rule all:
+    input: "one", "two"
+
+rule work:
+    output: "{name}"
+    resources: gpu=1, mem_mb=100, runtime=5
+    shell:
+        '''
+        echo "$CUDA_VISIBLE_DEVICES" > {output}.device
+        while [ ! -e one.device ] || [ ! -e two.device ]; do sleep 0.1; done
+        cp {output}.device {output}
+        '''
+"""
+
+
+def test_two_jobs_of_one_gpu_at_once_on_different_ones(cluster: SlurmCluster, tmp_path: Path) -> None:
+    project = fill_in(copy_project(tmp_path / "project"))
+    (project.folder / "Snakefile").write_text(TWO_JOBS)
+    running = start(cluster, project)
+    output = finish(running, 120)
+    assert running.returncode == 0, output
+    devices = [(project.folder / name).read_text().strip() for name in ("one", "two")]
+    assert sorted(devices) in [[str(a), str(b)] for a in range(4) for b in range(a + 1, 4)]
+
+
+def test_the_log_of_a_failed_job_is_shown(cluster: SlurmCluster, finished_micro: Project, tmp_path: Path) -> None:
+    shutil.copytree(finished_micro.folder, tmp_path / "project")
+    project = fill_in(Project(tmp_path / "project"))
+    (project.folder / "broken.py").write_text("def score(prompts, responses):\n    raise RuntimeError('out of luck')\n")
+    rewards = {"kind": "function", "function": "broken:score"}
+    config = project.write_config(patch(project.read_config(), {"rewards": rewards}), "broken")
+    target = "results/micro/base/rewards/test-000.parquet"
+    running = start(cluster, project, "--configfile", config, "--retries", "0", target)
+    output = finish(running, 180)
+    assert running.returncode != 0
+    assert "out of luck" in output
+
+
+def training(project: Project, **changes: Any) -> str:
+    """A configuration whose training takes a while."""
+    patches = {"variants": {"rebel": {"loss": {"name": "rebel", "eta": 10.0}, "epochs": 400}}, **changes}
+    return project.write_config(patch(project.read_config(), patches), "long")
+
+
+CHECKPOINT = "results/micro/rebel-1/checkpoint"
+
+
+def test_a_cancelled_training_goes_on_in_its_retry(
+    cluster: SlurmCluster, finished_micro: Project, tmp_path: Path
+) -> None:
+    digests = []
+    for name in ("local", "slurm"):
+        shutil.copytree(finished_micro.folder, tmp_path / name)
+        project = fill_in(Project(tmp_path / name))
+        config = training(project, **{"hardware.train_policy.save_seconds": 0})
+        if name == "local":
+            project.run(CHECKPOINT, configfile=config)
+        else:
+            running = start(cluster, project, "--configfile", config, CHECKPOINT)
+            states = project.folder / "results/micro/rebel-1/training_state"
+            while not list(states.glob("*/step-*")):
+                assert running.poll() is None
+                time.sleep(0.05)
+            cluster.run("scancel", "--user", "root", "--state", "RUNNING")
+            output = finish(running, 300)
+            assert running.returncode == 0, output
+            log = (project.folder / "logs/micro/train_policy/rebel-1.log").read_text()
+            assert "going on from the saved state" in log
+        digests.append(digest(project.folder / CHECKPOINT / "model.safetensors"))
+    assert digests[0] == digests[1]
