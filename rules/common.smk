@@ -175,6 +175,14 @@ def training_hardware():
     return type(section).model_validate({**section.model_dump(), "gpu": gpus_of("train_policy")(None)})
 
 
+# To Slurm's plugin a job on several nodes is one of MPI: it leaves srun to the program, and one task to each node.
+SEVERAL_NODES = (
+    {"nodes": HARDWARE.train_policy.nodes, "tasks": HARDWARE.train_policy.nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+    if HARDWARE.train_policy.nodes > 1
+    else {}
+)
+
+
 def all_test_parts(artifact):
     return [path for policy in EXPERIMENT.policies() for path in parts_of(artifact, policy, EXPERIMENT.test_parts())]
 

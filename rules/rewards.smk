@@ -132,6 +132,6 @@ if EXPERIMENT.evaluation.judge:
             """
             python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
                 --responses {input.responses} --reward-model {input.reward_model} \
-            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+                --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
                 --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
             """

@@ -20,13 +20,15 @@ rule train_policy:
         policy="|".join(policy for policy in EXPERIMENT.policies() if policy != "base"),
     conda:
         "../envs/rebel.yaml"
-    threads: lambda wildcards: training_hardware().threads * training_hardware().process_count
+    threads: lambda wildcards: training_hardware().threads_per_node
     resources:
+        **SEVERAL_NODES,
         gpu=HARDWARE.train_policy.gpu,
         gpu_request=gpus_of("train_policy"),
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
+        node_count=HARDWARE.train_policy.nodes,
         processes=lambda wildcards: training_hardware().process_count,
         strategy=lambda wildcards: training_hardware().sharing,
         activations=HARDWARE.train_policy.activations,
@@ -44,7 +46,7 @@ rule train_policy:
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
-            --processes {resources.processes} --strategy {resources.strategy} \
+            --processes {resources.processes} --nodes {resources.node_count} --strategy {resources.strategy} \
             --activations {resources.activations} --tracker {resources.tracker} \
             --checkpoint {output.checkpoint} --metrics {output.metrics} 2>{log}
         """

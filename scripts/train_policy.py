@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward and backward pass")
     parser.add_argument("--activations", choices=get_args(Activations), default="keep", help="for the backward pass")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
+    parser.add_argument("--nodes", type=int, default=1, help="machines of the Slurm job that they run on (default 1)")
     parser.add_argument("--strategy", choices=get_args(Strategy), default="single", help="how they share it")
     parser.add_argument("--tracker", choices=get_args(Tracker), default="none", help="where metrics go too")
     add_hardware_flags(parser)
@@ -52,14 +53,14 @@ def main() -> None:
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
     if arguments.processes > 1:
-        launch(arguments.processes, arguments.gpus, arguments.threads)
+        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads)
     name, revision = model_location(arguments.policy, spec.model)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)
     pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
-    granted_device(arguments.gpus, arguments.threads)
+    granted_device(arguments.gpus // arguments.nodes, arguments.threads)
     accelerator = make_accelerator(
         arguments.strategy,
         arguments.processes,

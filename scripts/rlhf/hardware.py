@@ -45,6 +45,9 @@ class TrainingHardware(BatchedHardware):
 
     processes: int | None = Field(None, ge=1)
     """Processes that share the work, each with `threads` threads. Null: one per GPU, or one on the CPU."""
+    nodes: int = Field(1, ge=1)
+    """Machines of one Slurm job, over which GPUs and processes are spread evenly. `gpu` counts those of all of them,
+    `mem_mb` is the memory of each."""
     strategy: Strategy | None = None
     """How they share it; null: `single` for one process, `zero3` for several. `single`: one process. `ddp`: each has
     the whole model, and gradients are averaged. `zero3` (DeepSpeed) and `fsdp2`: each has a share of weights and
@@ -65,12 +68,19 @@ class TrainingHardware(BatchedHardware):
             raise ValueError(str(error)) from error
         if self.gpu not in (0, self.process_count):
             raise ValueError(f"{self.gpu} GPU(s) for {self.process_count} process(es): each takes one GPU")
+        if self.process_count % self.nodes:
+            raise ValueError(f"{self.process_count} process(es) on {self.nodes} nodes: each node takes as many")
         return self
 
     @property
     def process_count(self) -> int:
         """Processes, whether they were given or follow from the GPUs."""
         return self.processes or max(1, self.gpu)
+
+    @property
+    def threads_per_node(self) -> int:
+        """Threads of all processes of a node."""
+        return self.threads * self.process_count // self.nodes
 
     @property
     def sharing(self) -> Strategy:

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,21 +26,55 @@ from rlhf.models import Precision
 
 PARENT_DEATH_SIGNAL = 1
 """Option of prctl, as linux/prctl.h numbers it: PR_SET_PDEATHSIG."""
+MEETING_POINT = "RLHF_MEETING_POINT"
+"""Environment variable: host and port where the processes of several nodes find each other."""
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config/accelerate"
 
 
-def launch(processes: int, gpus: int, threads: int) -> None:
+def launch(processes: int, nodes: int, gpus: int, threads: int) -> None:
     """Start this program again as so many processes, in place of this one, unless it is one of them.
 
-    The GPUs are leased before, for all of them. The processes end with their launcher, however it ends.
+    Of several nodes, each first gets a copy of this program by Slurm's srun, which starts its share of the processes.
+    The GPUs of a node are leased before, for all of them. The processes end with their launcher, however it ends.
+
+    Args:
+        processes: of all nodes.
+        gpus: of all nodes.
+        threads: of a process.
+
+    Raises:
+        UserError: several nodes without Slurm's allocation.
     """
     if "LOCAL_RANK" in os.environ:
         _end_with_launcher()
         return
-    lease_gpus(gpus)
+    if nodes > 1 and MEETING_POINT not in os.environ:
+        _start_on_nodes(nodes, gpus // nodes, threads * processes // nodes)
+    lease_gpus(gpus // nodes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes // nodes}"]
+    if nodes == 1:
+        command += ["--standalone"]
+    else:
+        host, port = os.environ[MEETING_POINT].rsplit(":", 1)
+        command += [f"--nnodes={nodes}", f"--node-rank={os.environ['SLURM_NODEID']}"]
+        command += [f"--master-addr={host}", f"--master-port={port}"]
     os.execv(sys.executable, [*command, *sys.argv])
+
+
+def _start_on_nodes(nodes: int, gpus: int, threads: int) -> NoReturn:
+    """Become an srun that starts this program once on each node of the allocation; the first one is this one."""
+    if "SLURM_JOB_ID" not in os.environ:
+        raise UserError(
+            f"training on {nodes} nodes is started by Slurm's srun, and this is no Slurm job. Use profiles/slurm, or "
+            "start this program on each node yourself: torchrun --nnodes ... scripts/train_policy.py ..."
+        )
+    with socket.socket() as free:
+        free.bind(("", 0))
+        os.environ[MEETING_POINT] = f"{socket.gethostname()}:{free.getsockname()[1]}"
+    command = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={threads}"]
+    command += ["--kill-on-bad-exit=1", *([f"--gpus-per-node={gpus}"] if gpus else [])]
+    os.execvp("srun", [*command, sys.executable, *sys.argv])
 
 
 def _end_with_launcher() -> None:

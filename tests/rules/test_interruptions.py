@@ -35,13 +35,13 @@ STAGES = {
 
 def start(project: Project, target: str) -> subprocess.Popen[bytes]:
     """Snakemake in a process group of its own, as in a terminal."""
-    command = [sys.executable, "-m", "snakemake", *FLAGS, f"results/micro/{target}"]
+    command = [sys.executable, "-m", "snakemake", f"results/micro/{target}", *FLAGS]
     with (project.folder / "output").open("wb") as output:
         return subprocess.Popen(command, cwd=project.folder, stdout=output, stderr=output, start_new_session=True)
 
 
 def resume(project: Project, target: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/resume.py", *FLAGS, f"results/micro/{target}"]
+    command = [sys.executable, "scripts/resume.py", f"results/micro/{target}", *FLAGS]
     return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
 
 

@@ -17,6 +17,8 @@ from test_determinism import COMPARED, digest
 from test_reruns import patch
 from workflow import Project, copy_project
 
+from rlhf.training import TRAINING
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -141,7 +143,7 @@ def test_a_cancelled_training_goes_on_in_its_retry(
         if name == "local":
             project.run(CHECKPOINT, configfile=config)
         else:
-            running = start(cluster, project, "--configfile", config, CHECKPOINT)
+            running = start(cluster, project, CHECKPOINT, "--configfile", config)
             states = project.folder / "results/micro/rebel-1/training_state"
             while not list(states.glob("*/step-*")):
                 assert running.poll() is None
@@ -153,3 +155,24 @@ def test_a_cancelled_training_goes_on_in_its_retry(
             assert "going on from the saved state" in log
         digests.append(digest(project.folder / CHECKPOINT / "model.safetensors"))
     assert digests[0] == digests[1]
+
+
+def test_training_on_two_nodes_has_the_trajectory_of_one_process(finished_micro: Project, tmp_path: Path) -> None:
+    """Two processes on each of two nodes, one job."""
+    shutil.copytree(finished_micro.folder, tmp_path / "project")
+    project = fill_in(Project(tmp_path / "project"))
+    hardware = {"gpu": 0, "threads": 1, "mem_mb": 4000, "nodes": 2, "processes": 4, "strategy": "ddp"}
+    config = project.write_config(patch(project.read_config(), {"hardware.train_policy": hardware}), "nodes")
+    metrics = "results/micro/rebel-1/training.parquet"
+    (project.folder / metrics).unlink()
+    with SlurmCluster(tmp_path / "cluster", nodes=2) as two_nodes:
+        running = start(two_nodes, project, "--configfile", config, "--retries", "0", metrics)
+        output = finish(running, 300)
+        used = two_nodes.folder.glob("slurmd-n*.log")
+        assert all("launch task" in log.read_text() for log in used)
+    assert running.returncode == 0, output
+    found, expected = (TRAINING.read(each.folder / metrics).to_pylist() for each in (project, finished_micro))
+    assert len(found) == len(expected) > 2
+    for row, single in zip(found, expected, strict=True):
+        for name, value in single.items():
+            assert row[name] == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-5)), (row, name)

@@ -17,8 +17,6 @@ from rlhf.training import TRAINING, RecipeSettings
 from small_models import SCRIPTS, run_program
 from training_inputs import flags, spec, write_all
 
-pytestmark = pytest.mark.slow
-
 DDP = ("--processes", 2, "--strategy", "ddp")
 ZERO3 = ("--processes", 2, "--strategy", "zero3")
 Run = tuple[list[dict[str, Any]], dict[str, torch.Tensor]]
