@@ -12,6 +12,7 @@ if not workflow.overwrite_configfiles:
 include: "rules/common.smk"
 include: "rules/specs.smk"
 include: "rules/tiny.smk"
+include: "rules/prefetch.smk"
 include: "rules/prompts.smk"
 include: "rules/responses.smk"
 include: "rules/rewards.smk"

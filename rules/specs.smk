@@ -1,5 +1,6 @@
 # The settings that each program reads, from the experiment's configuration. There is no rule in this file.
 from rlhf.pairs import DRAWN_CHOICES, PairSpec
+from rlhf.prefetching import HubDataset, PrefetchSpec
 from rlhf.prompts import CollectSpec, check_split_sizes
 from rlhf.responses import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
 from rlhf.rewards import CombineSpec, ScoreSpec
@@ -109,6 +110,33 @@ def train_spec(wildcards):
             temperature=EXPERIMENT.responses.temperature,
             loss=loss_of(wildcards.policy),
             recipe=EXPERIMENT.recipe(variant),
+        )
+    )
+
+
+def prefetch_spec():
+    """What comes from the hub, by the key that pins it."""
+    scorers = (
+        {f"rewards.scorers.{name}.scorer": weighted.scorer for name, weighted in EXPERIMENT.rewards.scorers.items()}
+        if COMBINED
+        else {"rewards": EXPERIMENT.rewards}
+    )
+    models = {"base_model.revision": (EXPERIMENT.base_model.name, EXPERIMENT.base_model.revision)}
+    for key, scorer in {**scorers, "evaluation.judge": EXPERIMENT.evaluation.judge}.items():
+        if scorer is not None and not isinstance(scorer, FunctionSettings):
+            models[f"{key}.revision"] = (scorer.model, scorer.revision)
+    sources = {key: source(name, revision) for key, (name, revision) in models.items()}
+    datasets = {"prompts.revision": EXPERIMENT.prompts, "responses.imported.revision": EXPERIMENT.responses.imported}
+    return spec_json(
+        PrefetchSpec(
+            models={key: model for key, model in sources.items() if model and not model.fingerprint},
+            datasets={
+                key: HubDataset(
+                    name=section.dataset, subset=section.subset, split=section.split, revision=section.revision
+                )
+                for key, section in datasets.items()
+                if section and not made_by_rule(section.dataset) and local_fingerprint(section.dataset) is None
+            },
         )
     )
 

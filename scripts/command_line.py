@@ -68,6 +68,7 @@ def _in_words(error: ValidationError) -> str:
 def run(main: Callable[[], None]) -> None:
     """Run a program: log lines to standard error, no network reports, user errors without a traceback (exit 1)."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # huggingface_hub's requests, a line each
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:

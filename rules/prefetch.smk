@@ -1,0 +1,14 @@
+# prefetch: what the experiment loads from the hub, for compute nodes without internet. Asked for by name.
+
+
+rule prefetch:
+    """Download models and datasets to the hub's cache on this machine, and print the lines that pin their revisions."""
+    log:
+        f"{LOGS}/prefetch.log",
+    localrule: True
+    conda:
+        "../envs/rebel.yaml"
+    params:
+        spec=lambda wildcards: prefetch_spec(),
+    shell:
+        "python scripts/prefetch.py --spec {params.spec:q} 2>{log}"

@@ -1,0 +1,63 @@
+"""Downloads from the hub ahead of the jobs: for compute nodes without internet, and for revisions to pin."""
+
+from __future__ import annotations
+
+from rlhf.dataset_files import open_hub
+from rlhf.errors import UserError
+from rlhf.models import ModelSource
+from rlhf.settings import Settings
+
+MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
+"""What transformers and vLLM load; not the same weights in other formats, and no code."""
+
+
+class HubDataset(Settings):
+    """A dataset of the hub."""
+
+    name: str
+    """Hub name."""
+    subset: str | None = None
+    """One of its subsets, where it has several."""
+    split: str
+    """The split that is read."""
+    revision: str | None = None
+    """Commit of its repository; null: the newest."""
+
+
+class PrefetchSpec(Settings):
+    """What an experiment loads from the hub."""
+
+    models: dict[str, ModelSource]
+    """By the key of the configuration that pins its revision."""
+    datasets: dict[str, HubDataset]
+    """Likewise."""
+
+
+def fetch_model(model: ModelSource) -> str:
+    """Download a model to the cache, where it is not there yet; the commit that it is.
+
+    Raises:
+        UserError: there is no such model, or it is not for this token.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(model.name, revision=model.revision, allow_patterns=list(MODEL_FILES))
+    except GatedRepoError as error:
+        raise UserError(
+            f"{model.name} is gated: accept its licence at https://huggingface.co/{model.name}, and give your token "
+            "in the environment: HF_TOKEN=... snakemake prefetch ..."
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise UserError(f"model {model.name!r} at revision {model.revision or 'main'!r}: {error}") from error
+    return folder.rstrip("/").rsplit("/", 1)[1]
+
+
+def fetch_dataset(dataset: HubDataset) -> str:
+    """Download a dataset to the cache, in the form that it is read in; the commit that it is.
+
+    Raises:
+        UserError: there is no such dataset or split.
+    """
+    return open_hub(dataset.name, dataset.subset, dataset.split, dataset.revision)[1]

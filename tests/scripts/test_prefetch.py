@@ -1,0 +1,85 @@
+"""`prefetch` against a hub that runs here; what it fetched then works without one."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from small_hub import COMMIT, TOKEN, SmallHub
+from small_models import SCRIPTS, save_small_policy
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallHub]:
+    root = tmp_path_factory.mktemp("hub")
+    for owner in ("open", "gated"):
+        folder = save_small_policy(root / "models" / owner / "policy")
+        (folder / "original").mkdir()
+        (folder / "original/consolidated.pth").write_bytes(b"the same weights again")
+        (folder / "modeling.py").write_text("raise SystemExit('remote code')")
+    (root / "datasets/open/prompts/data").mkdir(parents=True)
+    table = pa.table({"prompt": ["What is 2 + 2?", "Name a colour."]})
+    pq.write_table(table, root / "datasets/open/prompts/data/train-00000-of-00001.parquet")
+    with SmallHub(root) as running:
+        yield running
+
+
+def python(command: list[str], cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """With a cache of its own, and none of the tests' settings for the hub."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment = {**kept, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", **more}
+    return subprocess.run([sys.executable, *command], cwd=SCRIPTS, env=environment, capture_output=True, text=True)
+
+
+def prefetch(hub: SmallHub, cache: Path, model: str, **more: str) -> subprocess.CompletedProcess[str]:
+    spec = {
+        "models": {"base_model.revision": {"name": model}},
+        "datasets": {"prompts.revision": {"name": "open/prompts", "split": "train"}},
+    }
+    return python(["prefetch.py", "--spec", json.dumps(spec)], cache, HF_ENDPOINT=hub.url, **more)
+
+
+OFFLINE = """
+from rlhf.dataset_files import open_hub
+from rlhf.models import load_policy, load_tokenizer, resolved_revision
+load_policy("open/policy", None, "float32", "cpu")
+print(len(load_tokenizer("open/policy")), resolved_revision("open/policy", None))
+rows, commit = open_hub("open/prompts", None, "train", None)
+print(rows["prompt"][:], commit)
+"""
+
+
+def test_what_was_fetched_works_without_a_hub(hub: SmallHub, tmp_path: Path) -> None:
+    done = prefetch(hub, tmp_path, "open/policy")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"base_model.revision: {COMMIT}  # open/policy",
+        f"prompts.revision: {COMMIT}  # open/prompts",
+    ]
+    assert not [line for line in hub.asked if "consolidated" in line or "modeling.py" in line]
+    offline = python(["-c", OFFLINE], tmp_path, HF_HUB_OFFLINE="1")
+    assert offline.returncode == 0, offline.stderr
+    assert COMMIT in offline.stdout.splitlines()[0]
+    assert "['What is 2 + 2?', 'Name a colour.']" in offline.stdout
+
+
+def test_a_gated_model_wants_a_token_from_the_environment(hub: SmallHub, tmp_path: Path) -> None:
+    refused = prefetch(hub, tmp_path, "gated/policy")
+    assert refused.returncode == 1
+    assert "error: gated/policy is gated: accept its licence at https://huggingface.co/gated/policy" in refused.stderr
+    assert prefetch(hub, tmp_path, "gated/policy", HF_TOKEN=TOKEN).returncode == 0
+
+
+def test_what_the_hub_does_not_have(hub: SmallHub, tmp_path: Path) -> None:
+    done = prefetch(hub, tmp_path, "open/nothing")
+    assert done.returncode == 1
+    assert (
+        "error: model 'open/nothing' at revision 'main'" in done.stderr.splitlines()[-1]
+        or "error: model" in done.stderr
+    )
