@@ -4,6 +4,10 @@ import os
 import uuid
 from pathlib import Path
 
+import pytest
+
+from rlhf.leases import GRANTED_BY
+
 
 def pretend_gpus(folder: Path, count: int) -> dict[str, str]:
     """Environment variables for a process that is to see so many GPUs, with UUIDs of their own."""
@@ -13,3 +17,10 @@ def pretend_gpus(folder: Path, count: int) -> dict[str, str]:
     program.chmod(0o755)
     shown = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     return {**shown, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def without_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process see all GPUs until its test ends, and forget then which of them it took."""
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", GRANTED_BY):
+        monkeypatch.setenv(name, "")  # so that it is restored, even where it is not set now
+        monkeypatch.delenv(name)

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretended_gpus import pretend_gpus
+from pretended_gpus import pretend_gpus, without_grants
 from rlhf.device import granted_device
 from rlhf.errors import UserError
-from rlhf.leases import GRANTED_BY
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +34,7 @@ def test_gpus_are_leased_and_torch_must_be_able_to_use_them(
 ) -> None:
     """What torch finds is replaced; the lease is real, and ends with this process alone."""
     monkeypatch.setenv("PATH", pretend_gpus(tmp_path, 3)["PATH"])
-    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", GRANTED_BY):
-        monkeypatch.delenv(name, raising=False)
+    without_grants(monkeypatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: usable)
     if usable:
         assert granted_device(2, 1) == torch.device("cuda", 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pretended_gpus import pretend_gpus
+from pretended_gpus import pretend_gpus, without_grants
 from rlhf.errors import UserError
 from rlhf.leases import GRANTED_BY, Gpu, installed_gpus, lease_gpus, visible_gpus
 from small_models import SCRIPTS
@@ -46,8 +46,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
     """Four pretended GPUs, for this process too."""
     found = pretend_gpus(tmp_path, 4)
     monkeypatch.setenv("PATH", found["PATH"])
-    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", GRANTED_BY):
-        monkeypatch.delenv(name, raising=False)
+    without_grants(monkeypatch)
     yield {name: value for name, value in found.items() if name != GRANTED_BY}
 
 

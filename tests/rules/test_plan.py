@@ -31,6 +31,16 @@ def test_a_finished_run(micro: Project) -> None:
     assert plan(micro, "--configfile", "config/micro.yaml").startswith("Nothing to be done")
 
 
+def test_the_reasons_of_a_stage(micro: Project) -> None:
+    """rebel-1 for the edit itself, rebel-2 because of rebel-1."""
+    config = micro.write_config(patch(micro.read_config(), {"variants.rebel.loss.eta": 5.0}), "edited")
+    shown = plan(micro, "--configfile", config)
+    assert rows(shown)["train_policy"][:3] == ["2", "", "rebel-1 rebel-2"]
+    training = re.sub(r"[│\s]+", " ", shown.split("│ train_policy")[1].split("│ report")[0])
+    assert "Params have changed since last execution (1)" in training
+    assert "Input files updated by another job (1)" in training
+
+
 def test_an_edit_with_records_of_earlier_runs(micro: Project) -> None:
     changes = {"variants.rebel.loss.eta": 5.0, "prompts.train": 12}
     config = micro.write_config(patch(micro.read_config(), changes), "edited")
@@ -39,7 +49,6 @@ def test_an_edit_with_records_of_earlier_runs(micro: Project) -> None:
     assert found["generate_responses"][:2] == ["7", "3 train, 1 test"]
     assert set(found["generate_responses"][2].split()) == {"base", "rebel-1", "rebel-2", "simpo-1"}
     assert found["train_policy"][:2] == ["3", ""]
-    assert "Params have changed since last execution (2)" in re.sub(r"[│\s]+", " ", shown)
     assert found["train_policy"][4] == "2 GB, 24 h"
     seconds = sum(recorded_seconds(micro, "train_policy/*.tsv"))
     assert float(found["train_policy"][5]) == pytest.approx(seconds / 3600, rel=0.05)
