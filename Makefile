@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench plan resume clean config-reference
+.PHONY: help demo test test-all bench plan resume accept clean config-reference
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -36,6 +36,9 @@ plan: .venv/embedded  ## what a run would do, why, and its GPU hours: make plan 
 
 resume: .venv/embedded  ## go on after an interruption, with the arguments of the run: make resume ARGS="..."
 	$(BIN)/python scripts/resume.py $(ARGS)
+
+accept: .venv/embedded  ## keep results after a code change that changes none of them: make accept ARGS="..."
+	$(BIN)/python scripts/accept.py $(ARGS)
 
 config-reference: .venv/embedded  ## write config/*.md and config/schema.json from the settings classes
 	$(BIN)/python config/generate.py

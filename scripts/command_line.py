@@ -1,6 +1,7 @@
 """What the programs in this folder share: the `--spec` flag, and errors that are sentences."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -66,7 +67,7 @@ def _in_words(error: ValidationError) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program: log lines to standard error, no network reports, user errors without a traceback (exit 1)."""
+    """Run a program: log lines to standard error, no network reports, no traceback of user errors and full disks."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # huggingface_hub's requests, a line each
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -75,3 +76,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(f"error: {error}. Make room on the disk or in the quota, and run the same line again.")

@@ -3,82 +3,19 @@
 from __future__ import annotations
 
 import csv
-import logging
 import statistics
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from snakemake.cli import main as snakemake
-from snakemake.logging import logger
-from snakemake_interface_logger_plugins.common import LogEvent
 
-FOLLOWS = "Input files updated by another job"
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job of a dry run."""
-
-    rule: str
-    policy: str
-    part: str
-    reasons: tuple[str, ...]
-    gpus: int
-    memory_mb: int
-    minutes: int
-    """Time that it asks for."""
-    record: Path
-    """Snakemake's benchmark of this job, if it has run before."""
-
-    @property
-    def request(self) -> str:
-        gpus = f"{self.gpus} GPU{'s' if self.gpus > 1 else ''}, " if self.gpus else ""
-        return f"{gpus}{self.memory_mb / 1000:g} GB, {self.minutes / 60:.3g} h"
-
-
-class JobCollector(logging.Filter):
-    """Keeps what Snakemake's logger tells of the jobs of a dry run, and lets through warnings and errors alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.jobs: list[PlannedJob] = []
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        told = record.__dict__
-        if told.get("event") == LogEvent.JOB_INFO and told["benchmark"] is not None:
-            self.collect(told)
-        return record.levelno >= logging.WARNING
-
-    def collect(self, told: dict[str, Any]) -> None:
-        resources, wildcards = told["resources"], told["wildcards"]
-        self.jobs.append(
-            PlannedJob(
-                rule=told["rule_name"],
-                policy=wildcards.get("policy", ""),
-                part=wildcards.get("part", ""),
-                reasons=tuple(reason.split(":")[0].strip() for reason in told["reason"].split(";")),
-                gpus=resources.get("gpu", 0),
-                memory_mb=resources.get("mem_mb", 0),
-                minutes=resources.get("runtime", 0),
-                record=Path(told["benchmark"]),
-            )
-        )
+from rlhf.dry_run import FOLLOWS, PlannedJob, planned_jobs
 
 
 def main() -> None:
-    collector = JobCollector()
-    logger.addFilter(collector)
-    try:
-        snakemake(["--dry-run", *sys.argv[1:]])
-    except SystemExit as ended:
-        if ended.code:
-            raise
-    show(collector.jobs, Console(width=None if sys.stdout.isatty() else 160))
+    show(planned_jobs(sys.argv[1:]), Console(width=None if sys.stdout.isatty() else 160))
 
 
 def show(jobs: list[PlannedJob], console: Console) -> None:
@@ -96,7 +33,7 @@ def show(jobs: list[PlannedJob], console: Console) -> None:
         gpu_limit = sum(job.minutes / 60 * job.gpus for job in stage)
         policies = " ".join(dict.fromkeys(job.policy for job in stage))
         row = [rule, str(len(stage)), parts(stage), policies, why(stage)]
-        row.append("\n".join(dict.fromkeys(job.request for job in stage)))
+        row.append("\n".join(dict.fromkeys(request(job) for job in stage)))
         if len(known) == len(stage):
             gpu_hours = sum(value * job.gpus for value, job in zip(known, stage, strict=True))
             total += gpu_hours
@@ -108,6 +45,11 @@ def show(jobs: list[PlannedJob], console: Console) -> None:
     console.print(table)
     bound = f", the time limits taken for {', '.join(unrecorded)}, which have no record yet" if unrecorded else ""
     console.print(f"{len(jobs)} jobs, {'at most' if unrecorded else 'about'} {total:.3g} GPU hours{bound}.")
+
+
+def request(job: PlannedJob) -> str:
+    gpus = f"{job.gpus} GPU{'s' if job.gpus > 1 else ''}, " if job.gpus else ""
+    return f"{gpus}{job.memory_mb / 1000:g} GB, {job.minutes / 60:.3g} h"
 
 
 def parts(stage: list[PlannedJob]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from environment_pins import pins
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "scripts"
 LIBRARY = sorted((SCRIPTS / "rlhf").rglob("*.py"))
@@ -93,19 +95,16 @@ def test_every_rule_has_a_program_of_its_name_and_every_program_a_rule() -> None
         for line in path.read_text().splitlines()
         if line.strip().startswith("rule ")
     }
-    about_runs = {"plan", "resume"}
+    about_runs = {"accept", "plan", "resume"}
     programs = {path.stem for path in SCRIPTS.glob("*.py")} - {"command_line"} - about_runs
     assert rules - {"judge_responses"} == programs  # judgements are made by the program of the rewards
 
 
 def test_dependencies_agree_between_environments() -> None:
-    def pins(name: str) -> dict[str, str]:
-        lines = (REPOSITORY / "envs" / name).read_text().splitlines()
-        stripped = [line.strip().removeprefix("- ") for line in lines]
-        return dict(line.split("==", 1) for line in stripped if "==" in line and not line.startswith("#"))
-
     embedded = pins("embedded.txt") | pins("development.txt")
     for name in ("rebel.yaml", "vllm.yaml"):
         shared = pins(name).keys() & embedded.keys()
-        assert {"transformers", "pyarrow", "pydantic"} <= shared
+        assert {"transformers", "datasets", "pyarrow", "pydantic"} <= shared
         assert {package: pins(name)[package] for package in shared} == {p: embedded[p] for p in shared}
+    plugin = "snakemake-executor-plugin-slurm"
+    assert f"{plugin}=={embedded[plugin]}" in (REPOSITORY / "README.md").read_text()

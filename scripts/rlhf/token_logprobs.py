@@ -1,23 +1,23 @@
 """A policy's head and the log-softmax behind it as one function: its memory grows with neither vocabulary nor length.
 
-Logits exist for a chunk of tokens at a time. The backward pass computes them again, and makes the gradient in their
-place: of s = log softmax(z)[y] it is ds/dz = onehot(y) - softmax(z).
+Logits exist in tiles, of some tokens and a part of the vocabulary. The backward pass computes them again, and makes the
+gradient in their place: of s = log softmax(z)[y] it is ds/dz = onehot(y) - softmax(z).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-LARGEST_CHUNK = 1024
+TILE_TOKENS = 1024
 """Tokens whose logits exist at once."""
-CPU_CHUNK_BYTES = 128 * 2**20
-"""Of logits at once on a CPU, where more is no faster."""
+CPU_TILE_VOCABULARY = 2048
+"""Logits of a token that exist at once on a CPU: a tile stays in its cache. On GPUs they are the whole vocabulary."""
 
 
 class TokenLogprobs(nn.Module):
@@ -39,13 +39,11 @@ class TokenLogprobs(nn.Module):
         """
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-        logprobs: torch.Tensor = _ChunkedLogprobs.apply(
-            hidden, self.weight, self.bias, targets, self.temperature, dtype
-        )
+        logprobs: torch.Tensor = _TiledLogprobs.apply(hidden, self.weight, self.bias, targets, self.temperature, dtype)
         return logprobs
 
 
-class _ChunkedLogprobs(torch.autograd.Function):
+class _TiledLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
         context: Any,
@@ -56,38 +54,42 @@ class _ChunkedLogprobs(torch.autograd.Function):
         temperature: float,
         dtype: torch.dtype,
     ) -> torch.Tensor:
-        normalizers = torch.empty(len(targets), device=hidden.device)
-        logprobs = torch.empty_like(normalizers)
-        for part, logits, _ in _chunks(hidden, weight, bias, temperature, dtype):
-            logprobs[part] = logits.gather(1, targets[part, None])[:, 0]
-            highest = logits.amax(1, keepdim=True)
-            normalizers[part] = logits.sub_(highest).exp_().sum(1).log_() + highest[:, 0]
+        logits_of_targets = torch.zeros(len(targets), device=hidden.device)
+        normalizers = torch.full_like(logits_of_targets, -torch.inf)
+        for tile in _tiles(hidden, weight, bias, targets, temperature, dtype):
+            own = tile.logits.gather(1, tile.columns[:, None])[:, 0]
+            logits_of_targets[tile.tokens] += own.where(tile.holds_target, 0.0)
+            normalizers[tile.tokens] = torch.logaddexp(normalizers[tile.tokens], _logsumexp(tile.logits))
         context.save_for_backward(hidden, weight, bias, targets, normalizers)
         context.temperature, context.dtype = temperature, dtype
-        return logprobs.sub_(normalizers)
+        return logits_of_targets.sub_(normalizers)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, targets, normalizers = context.saved_tensors
-        of_hidden = torch.empty_like(hidden)
+        temperature, dtype = context.temperature, context.dtype
+        of_hidden = torch.zeros_like(hidden, dtype=torch.float32)
         of_weight = torch.zeros_like(weight, dtype=torch.float32) if context.needs_input_grad[1] else None
         of_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
-        products = weight.to(context.dtype)
-        for part, logits, inputs in _chunks(hidden, weight, bias, context.temperature, context.dtype):
-            share = gradient[part, None]
-            of_logits = logits.sub_(normalizers[part, None]).exp_().mul_(-share)
-            of_logits.scatter_add_(1, targets[part, None], share)
+        scale = -gradient[:, None] / temperature  # of a token's logits before the temperature
+        inputs = (hidden * scale).to(dtype)
+        for tile in _tiles(hidden, weight, bias, targets, temperature, dtype):
+            rest = tile.logits.sub_(normalizers[tile.tokens, None]).exp_()  # softmax(z) - onehot(y), in their place
+            rest.scatter_add_(1, tile.columns[:, None], -tile.holds_target[:, None].float())
             if of_bias is not None:
-                of_bias += of_logits.sum(0) / context.temperature
-            of_logits = of_logits.to(context.dtype)
-            of_hidden[part] = (of_logits @ products) / context.temperature
-            if of_weight is not None and context.dtype == of_weight.dtype:
-                of_weight.addmm_(of_logits.T, inputs)  # a product by itself would take as much memory again
-            elif of_weight is not None:
-                of_weight += of_logits.T @ inputs
+                of_bias[tile.vocabulary] += rest.T @ scale[tile.tokens, 0]
+            rest = rest.to(dtype)
+            if dtype == torch.float32:  # products by themselves would take memory again
+                of_hidden[tile.tokens].addmm_(rest, tile.weight)
+                if of_weight is not None:
+                    of_weight[tile.vocabulary].addmm_(rest.T, inputs[tile.tokens])
+            else:
+                of_hidden[tile.tokens] += rest @ tile.weight
+                if of_weight is not None:
+                    of_weight[tile.vocabulary] += rest.T @ inputs[tile.tokens]
         return (
-            of_hidden,
+            of_hidden.mul_(scale).to(hidden.dtype),
             None if of_weight is None else of_weight.to(weight.dtype),
             None if of_bias is None else of_bias.to(bias.dtype),
             None,
@@ -96,16 +98,47 @@ class _ChunkedLogprobs(torch.autograd.Function):
         )
 
 
-def _chunks(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, temperature: float, dtype: torch.dtype
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Which tokens; their logits / temperature, float32 (tokens, vocabulary), to be overwritten; the head's inputs."""
-    step = LARGEST_CHUNK
-    if hidden.device.type == "cpu":
-        step = max(1, min(step, CPU_CHUNK_BYTES // (4 * len(weight))))
+class _Tile(NamedTuple):
+    """Logits of some tokens for a part of the vocabulary."""
+
+    tokens: slice
+    vocabulary: slice
+    logits: torch.Tensor
+    """/ temperature, float32 (tokens, part of the vocabulary); to be overwritten."""
+    weight: torch.Tensor
+    """The head's rows of this part."""
+    columns: torch.Tensor
+    """(tokens,) where the targets stand in `logits`, and anywhere in it where they are not of this part."""
+    holds_target: torch.Tensor
+    """(tokens,) whether the target is of this part."""
+
+
+def _tiles(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    targets: torch.Tensor,
+    temperature: float,
+    dtype: torch.dtype,
+) -> Iterator[_Tile]:
+    width = CPU_TILE_VOCABULARY if hidden.device.type == "cpu" else len(weight)
     with torch.autocast(hidden.device.type, enabled=False):
         inputs = (hidden / temperature).to(dtype)
-        products, offset = weight.to(dtype), None if bias is None else (bias / temperature).to(dtype)
-        for start in range(0, len(hidden), step):
-            part = slice(start, start + step)
-            yield part, functional.linear(inputs[part], products, offset).float(), inputs[part]
+        rows, offset = weight.to(dtype), None if bias is None else (bias / temperature).to(dtype)
+        for tokens in _slices(len(hidden), TILE_TOKENS):
+            for vocabulary in _slices(len(weight), width):
+                part = None if offset is None else offset[vocabulary]
+                logits = functional.linear(inputs[tokens], rows[vocabulary], part).float()
+                places = targets[tokens] - vocabulary.start
+                columns = places.clamp(0, logits.shape[1] - 1)
+                yield _Tile(tokens, vocabulary, logits, rows[vocabulary], columns, places == columns)
+
+
+def _slices(length: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, length)) for start in range(0, length, step))
+
+
+def _logsumexp(logits: torch.Tensor) -> torch.Tensor:
+    """Over each row, which is overwritten."""
+    highest = logits.amax(1, keepdim=True)
+    return logits.sub_(highest).exp_().sum(1).log_() + highest[:, 0]

@@ -102,7 +102,7 @@ def test_gradient_and_value_in_any_number_of_head_chunks(
     head_chunk: int, exact_gradient: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 7 < sum(map(len, RESPONSES)) < 1024
-    monkeypatch.setattr(rlhf.token_logprobs, "LARGEST_CHUNK", head_chunk)
+    monkeypatch.setattr(rlhf.token_logprobs, "TILE_TOKENS", head_chunk)
     policy = small_llama()
     values = logprobs(policy, range(12))
     (values * torch.linspace(-1, 1, 12)).sum().backward()

@@ -24,14 +24,22 @@ def case(tokens: int, seed: int, bias: bool) -> tuple[torch.nn.Linear, torch.Ten
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 30), st.integers(0, 10**6), st.booleans(), st.sampled_from([0.5, 0.8, 2.0]), st.integers(1, 12))
+@given(
+    st.integers(1, 30),
+    st.integers(0, 10**6),
+    st.booleans(),
+    st.sampled_from([0.5, 0.8, 2.0]),
+    st.integers(1, 12),
+    st.integers(1, 50),
+)
 def test_values_and_gradients_are_those_of_log_softmax_in_float64(
-    tokens: int, seed: int, bias: bool, temperature: float, chunk: int
+    tokens: int, seed: int, bias: bool, temperature: float, rows: int, columns: int
 ) -> None:
     head, hidden, targets, counts = case(tokens, seed, bias)
     found = hidden.clone().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rlhf.token_logprobs, "LARGEST_CHUNK", chunk)
+        patch.setattr(rlhf.token_logprobs, "TILE_TOKENS", rows)
+        patch.setattr(rlhf.token_logprobs, "CPU_TILE_VOCABULARY", columns)
         values = TokenLogprobs(head, temperature)(found, targets)
         (values * counts).sum().backward()
     exact = hidden.double().requires_grad_()
@@ -87,19 +95,18 @@ def test_a_frozen_head_gets_no_gradient() -> None:
     assert hidden.grad is not None
 
 
-def test_chunks_have_bounded_memory_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many tokens as fit, one at least."""
-    sizes: list[int] = []
+def test_logits_exist_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, ...]] = []
     linear = torch.nn.functional.linear
 
     def recorded(*arguments: torch.Tensor) -> torch.Tensor:
-        sizes.append(len(arguments[0]))
-        return linear(*arguments)
+        logits = linear(*arguments)
+        sizes.append(tuple(logits.shape))
+        return logits
 
     monkeypatch.setattr(rlhf.token_logprobs.functional, "linear", recorded)
+    monkeypatch.setattr(rlhf.token_logprobs, "TILE_TOKENS", 8)
+    monkeypatch.setattr(rlhf.token_logprobs, "CPU_TILE_VOCABULARY", 30)
     head, hidden, targets, _ = case(10, 2, bias=False)
-    for limit, expected in ((4 * VOCABULARY * 4, [4, 4, 2]), (1, [1] * 10), (10**9, [10])):
-        sizes.clear()
-        monkeypatch.setattr(rlhf.token_logprobs, "CPU_CHUNK_BYTES", limit)
-        TokenLogprobs(head, 1.0)(hidden, targets)
-        assert sizes == expected
+    TokenLogprobs(head, 1.0)(hidden, targets)
+    assert sizes == [(8, 30), (8, 10), (2, 30), (2, 10)]

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 ADMINISTRATORS = "/usr/sbin"
 """Where Debian puts daemons, which is not on everybody's PATH."""
@@ -39,6 +41,7 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=500
 MinJobAge=300
 KillWait=2
+SlurmdTimeout=10
 ReturnToService=2
 GresTypes=gpu
 {nodes}
@@ -62,6 +65,7 @@ class SlurmCluster:
         self.folder = folder
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._nodes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> SlurmCluster:
         self.folder.mkdir(parents=True)
@@ -70,7 +74,7 @@ class SlurmCluster:
         self._start("slurmctld", "-D", "-c")
         for node in self.nodes:
             (self.folder / f"spool-{node}").mkdir()
-            self._start("slurmd", "-D", "-N", node)
+            self._nodes[node] = self._start("slurmd", "-D", "-N", node)
         try:
             self._wait_until_idle()
         except BaseException:
@@ -102,6 +106,18 @@ class SlurmCluster:
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 
+    def kill_node(self, node: str) -> None:
+        """End a node and all that runs on it, as if its plug were pulled. Slurm notices after SlurmdTimeout."""
+        self._nodes[node].kill()
+        for process in psutil.process_iter():
+            try:
+                variables = process.environ()
+            except psutil.Error:
+                continue
+            ours = variables.get("SLURM_CONF") == str(self.folder / "slurm.conf")
+            if ours and (variables.get("SLURMD_NODENAME") == node or process.name() == "slurmstepd"):
+                process.kill()
+
     def _write_configuration(self) -> None:
         (self.folder / "state").mkdir()
         host = socket.gethostname().partition(".")[0]
@@ -129,11 +145,13 @@ class SlurmCluster:
         self._start("munged", "--foreground", "--force", f"--key-file={key}", "--origin=127.0.0.1", *flags)
         _wait_until(lambda: (self.folder / "munge.socket").exists(), "munged's socket")
 
-    def _start(self, *command: str) -> None:
+    def _start(self, *command: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{command[0]}.out").open("ab") as output:
-            self._daemons.append(
-                subprocess.Popen(command, env=self.environment, stdout=output, stderr=output, start_new_session=True)
+            daemon = subprocess.Popen(
+                command, env=self.environment, stdout=output, stderr=output, start_new_session=True
             )
+        self._daemons.append(daemon)
+        return daemon
 
     def _wait_until_idle(self) -> None:
         def idle() -> bool:

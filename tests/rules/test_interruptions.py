@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from test_determinism import digest
 from test_reruns import patch
-from workflow import Project
+from workflow import Project, programs
 
 pytestmark = pytest.mark.slow
 
@@ -43,16 +42,6 @@ def start(project: Project, target: str) -> subprocess.Popen[bytes]:
 def resume(project: Project, target: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "scripts/resume.py", f"results/micro/{target}", *FLAGS]
     return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
-
-
-def programs(project: Project, stage: str) -> list[psutil.Process]:
-    """Processes of a stage's program in the project's folder."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        command = process.info["cmdline"] or []
-        if f"scripts/{stage}.py" in command[:3] and process.info["cwd"] == str(project.folder):
-            found.append(process)
-    return found
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -124,3 +113,38 @@ def test_results_move_with_snakemakes_records(finished_micro: Project, tmp_path:
     assert moved.planned() == {}
     config = moved.write_config(patch(moved.read_config(), {"training.learning_rate": 2e-3}), "edited")
     assert set(moved.planned(configfile=config)) >= {"train_policy"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk(scratch_micro: Project, finished_micro: Project) -> None:
+    """Nothing half-written stays, the message says what is full, and with room the same line goes on."""
+    project, target = scratch_micro, STAGES["compute_logprobs"]
+    path, expected = (each.folder / "results/micro" / target for each in (project, finished_micro))
+    folder = path.parent
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with SmallDisk(folder, size="8k") as disk:
+        done = project.snakemake(f"results/micro/{target}")
+        assert done.returncode != 0
+        assert "Make room on the disk or in the quota" in done.stdout + done.stderr
+        assert list(folder.iterdir()) == []
+        disk.resize("100m")
+        project.run(f"results/micro/{target}")
+        assert digests(path) == digests(expected)
+
+
+class SmallDisk:
+    """A context manager: a file system in memory, of a size, on a folder. Needs root."""
+
+    def __init__(self, folder: Path, size: str) -> None:
+        self.folder, self.size = folder, size
+
+    def __enter__(self) -> SmallDisk:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size}", "tmpfs", self.folder], check=True)
+        return self
+
+    def resize(self, size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True)
+
+    def __exit__(self, *exception: object) -> None:
+        subprocess.run(["umount", self.folder], check=True)

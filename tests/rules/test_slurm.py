@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 from slurm_cluster import PROGRAMS, SlurmCluster
 from test_determinism import COMPARED, digest
 from test_reruns import patch
-from workflow import Project, copy_project
+from workflow import Project, copy_project, programs
 
 from rlhf.training import TRAINING
 
@@ -35,6 +36,48 @@ HERE = {
     "latency-wait": 5,
 }
 """What a user of this cluster fills in."""
+
+
+@dataclass
+class LongTraining:
+    """A training that lasts long enough to be disturbed, and the digest of what it makes undisturbed."""
+
+    project: Project
+    expected: str
+
+    @staticmethod
+    def config(project: Project, **changes: Any) -> str:
+        variants = {"rebel": {"loss": {"name": "rebel", "eta": 10.0}, "epochs": 400}}
+        patches = {"variants": variants, "hardware.train_policy.save_seconds": 0, **changes}
+        return project.write_config(patch(project.read_config(), patches), "long")
+
+    def run_on(self, cluster: SlurmCluster, disturb: Callable[[], object], **changes: Any) -> str:
+        """Submit it, disturb it once it has saved a state, and see it go on to the same weights; the output."""
+        running = start(cluster, self.project, CHECKPOINT, "--configfile", self.config(self.project, **changes))
+        states = self.project.folder / "results/micro/rebel-1/training_state"
+        while not list(states.glob("*/step-*")):
+            assert running.poll() is None, running.communicate()[0]
+            time.sleep(0.05)
+        disturb()
+        output = finish(running, 400)
+        assert running.returncode == 0, output
+        log = (self.project.folder / "logs/micro/train_policy/rebel-1.log").read_text()
+        assert "going on from the saved state" in log
+        assert digest(self.project.folder / CHECKPOINT / "model.safetensors") == self.expected
+        return output
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished_micro: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
+    project = Project(tmp_path_factory.mktemp("undisturbed") / "project")
+    shutil.copytree(finished_micro.folder, project.folder)
+    project.run(CHECKPOINT, configfile=LongTraining.config(project))
+    return digest(project.folder / CHECKPOINT / "model.safetensors")
+
+
+@pytest.fixture
+def long_training(scratch_micro: Project, undisturbed: str) -> LongTraining:
+    return LongTraining(fill_in(scratch_micro), undisturbed)
 
 
 @pytest.fixture(scope="module")
@@ -123,38 +166,31 @@ def test_the_log_of_a_failed_job_is_shown(cluster: SlurmCluster, finished_micro:
     assert "out of luck" in output
 
 
-def training(project: Project, **changes: Any) -> str:
-    """A configuration whose training takes a while."""
-    patches = {"variants": {"rebel": {"loss": {"name": "rebel", "eta": 10.0}, "epochs": 400}}, **changes}
-    return project.write_config(patch(project.read_config(), patches), "long")
-
-
 CHECKPOINT = "results/micro/rebel-1/checkpoint"
 
 
-def test_a_cancelled_training_goes_on_in_its_retry(
-    cluster: SlurmCluster, finished_micro: Project, tmp_path: Path
-) -> None:
-    digests = []
-    for name in ("local", "slurm"):
-        shutil.copytree(finished_micro.folder, tmp_path / name)
-        project = fill_in(Project(tmp_path / name))
-        config = training(project, **{"hardware.train_policy.save_seconds": 0})
-        if name == "local":
-            project.run(CHECKPOINT, configfile=config)
-        else:
-            running = start(cluster, project, CHECKPOINT, "--configfile", config)
-            states = project.folder / "results/micro/rebel-1/training_state"
-            while not list(states.glob("*/step-*")):
-                assert running.poll() is None
-                time.sleep(0.05)
-            cluster.run("scancel", "--user", "root", "--state", "RUNNING")
-            output = finish(running, 300)
-            assert running.returncode == 0, output
-            log = (project.folder / "logs/micro/train_policy/rebel-1.log").read_text()
-            assert "going on from the saved state" in log
-        digests.append(digest(project.folder / CHECKPOINT / "model.safetensors"))
-    assert digests[0] == digests[1]
+def test_a_cancelled_training_goes_on_in_its_retry(cluster: SlurmCluster, long_training: LongTraining) -> None:
+    long_training.run_on(cluster, lambda: cluster.run("scancel", "--user", "root", "--state", "RUNNING"))
+
+
+def test_a_training_at_its_time_limit_goes_on_in_its_retry(cluster: SlurmCluster, long_training: LongTraining) -> None:
+    """It hangs until the limit of a minute, and hears no signal but the last."""
+
+    def hang() -> None:
+        for process in programs(long_training.project, "train_policy"):
+            process.suspend()
+
+    output = long_training.run_on(cluster, hang, **{"hardware.train_policy.runtime": 1})
+    assert "runtime=2" in output
+
+
+def test_a_training_whose_node_dies_goes_on_on_another_one(long_training: LongTraining, tmp_path: Path) -> None:
+    with SlurmCluster(tmp_path / "cluster", nodes=2) as two_nodes:
+
+        def pull_the_plug() -> None:
+            two_nodes.kill_node(two_nodes.run("squeue", "--noheader", "--state", "RUNNING", "--format=%N").strip())
+
+        long_training.run_on(two_nodes, pull_the_plug)
 
 
 def test_training_on_two_nodes_has_the_trajectory_of_one_process(finished_micro: Project, tmp_path: Path) -> None:

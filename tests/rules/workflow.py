@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -80,3 +81,13 @@ def jobs_in(dry_run: str) -> Jobs:
             policy = re.search(r"policy=([\w-]+)", block)
             jobs.setdefault(match[1], set()).add(policy[1] if policy else "")
     return jobs
+
+
+def programs(project: Project, stage: str) -> list[psutil.Process]:
+    """Processes of a stage's program in the project's folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = process.info["cmdline"] or []
+        if f"scripts/{stage}.py" in command[:3] and process.info["cwd"] == str(project.folder):
+            found.append(process)
+    return found

@@ -1,0 +1,91 @@
+"""Results that are kept although the code changed, or although Snakemake's records are lost."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from test_determinism import COMPARED, digest
+from test_reruns import patch
+from workflow import Project
+
+pytestmark = pytest.mark.slow
+
+FLAGS = ("--cores", "2", "--configfile", "config/micro.yaml")
+
+
+def accept(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/accept.py", *(flags or FLAGS)]
+    return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+
+
+def edit(project: Project, module: str, before: str, after: str) -> None:
+    path = project.folder / "scripts" / module
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def digests(project: Project) -> dict[str, str]:
+    return {name: digest(project.folder / "results/micro" / name) for name in COMPARED}
+
+
+def assert_a_later_edit_is_noticed(project: Project) -> None:
+    config = project.write_config(patch(project.read_config(), {"training.learning_rate": 2e-3}), "edited")
+    assert set(project.planned(configfile=config)) >= {"train_policy"}
+
+
+def test_nothing_to_accept(micro: Project) -> None:
+    done = accept(micro)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to accept" in done.stdout
+
+
+def test_a_harmless_change_of_three_stages(scratch_micro: Project) -> None:
+    """Of the programs of two stages, and of the losses."""
+    project, before = scratch_micro, digests(scratch_micro)
+    for module in ("build_pairs.py", "compute_logprobs.py", "rlhf/losses.py"):
+        edit(project, module, "\n\n\ndef ", "\n\nUNUSED = 0\n\n\ndef ")
+    assert {"build_pairs", "compute_logprobs", "train_policy"} <= project.planned().keys()
+    done = accept(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Accepted" in done.stdout
+    assert project.planned() == {}
+    assert digests(project) == before
+    assert not list(project.folder.glob(".accept-*"))
+    assert_a_later_edit_is_noticed(project)
+
+
+def test_a_harmful_change(scratch_micro: Project) -> None:
+    project, before = scratch_micro, digests(scratch_micro)
+    edit(project, "rlhf/losses.py", "square()", "square() * 2")
+    planned = project.planned()
+    done = accept(project)
+    assert done.returncode == 1
+    assert "error: the change is not harmless: the code makes other results now of" in done.stderr
+    assert "checkpoint" in done.stderr
+    assert project.planned() == planned != {}
+    assert digests(project) == before
+
+
+def test_edited_settings_are_not_accepted(micro: Project) -> None:
+    config = micro.write_config(patch(micro.read_config(), {"training.learning_rate": 2e-3}), "edited")
+    done = accept(micro, "--cores", "2", "--configfile", config)
+    assert done.returncode == 1
+    assert "results/micro/rebel-1/checkpoint: recipe" in done.stderr
+
+
+def test_records_that_are_lost(scratch_micro: Project) -> None:
+    """As where results/ alone was copied to another machine: Snakemake would notice no edit any more."""
+    project, before = scratch_micro, digests(scratch_micro)
+    shutil.rmtree(project.folder / ".snakemake")
+    config = project.write_config(patch(project.read_config(), {"training.learning_rate": 2e-3}), "edited")
+    assert project.planned(configfile=config) == {}
+    refused = accept(project, "--cores", "2", "--configfile", config)
+    assert refused.returncode == 1
+    assert "results/micro/rebel-1/checkpoint: recipe" in refused.stderr
+    done = accept(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.planned() == {}
+    assert digests(project) == before
+    assert_a_later_edit_is_noticed(project)

@@ -1,0 +1,118 @@
+"""`--sdm conda` with the real environment files: activation and pip for real, conda itself a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+from conda_stand_in import make_conda
+from test_determinism import COMPARED, digest
+from test_reruns import patch
+from workflow import REPOSITORY, Project, copy_project
+
+from environment_pins import pins
+
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
+VLLM_NEEDS = ("jinja2", "numpy", "torch")
+"""What the programs of the vLLM environment use and vLLM brings."""
+
+
+def write_wheel_in_place_of_vllm(folder: Path) -> Path:
+    """A wheel of the pinned version without code, and with vLLM's dependencies: the real one is built for CUDA."""
+    version, known = pins("vllm.yaml")["vllm"], pins("embedded.txt")
+    info = f"vllm-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {name}=={known[name]}\n" for name in VLLM_NEEDS)
+    wheel = folder / f"vllm-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n{needs}")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def conda(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment variables of a shell that has conda, and no Python of the tests."""
+    folder = tmp_path_factory.mktemp("conda")
+    make_conda(folder / "base")
+    constraints = folder / "constraints.txt"
+    constraints.write_text(f"vllm @ {write_wheel_in_place_of_vllm(folder).as_uri()}\n")
+    tests = str(Path(sys.executable).parent)
+    paths = [path for path in os.environ["PATH"].split(os.pathsep) if path != tests]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([str(folder / "base/bin"), *paths]),
+        "PIP_CONSTRAINT": str(constraints),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def test_the_micro_experiment_in_its_environments(
+    conda: dict[str, str], finished_micro: Project, tmp_path: Path
+) -> None:
+    """Each rule in its own: the bytes are those of the embedded run."""
+    project = copy_project(tmp_path / "project")
+    config = project.write_config(patch(project.read_config(), {"environments": "conda"}), "conda")
+    command = [sys.executable, "-m", "snakemake", "--sdm", "conda", "--cores", "2", "--configfile", config]
+    done = subprocess.run(command, cwd=project.folder, env=conda, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [each.folder / "results/micro" for each in (finished_micro, project)]
+    assert [name for name in COMPARED if digest(results[0] / name) != digest(results[1] / name)] == []
+    made = {path.name: path for path in (project.folder / ".snakemake/conda").iterdir() if path.is_dir()}
+    described = {name: yaml.safe_load(made[name].with_suffix(".yaml").read_text())["name"] for name in made}
+    assert sorted(described.values()) == ["rebel", "vllm"]
+    for name, described_as in described.items():
+        expected = pins(f"{described_as}.yaml")
+        assert expected.items() <= installed(made[name], conda).items()
+    again = subprocess.run(command, cwd=project.folder, env=conda, capture_output=True, text=True)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    environment = project.folder / "envs/vllm.yaml"
+    environment.write_text(environment.read_text().replace("tqdm==", "tqdm==4.1 # "))
+    upgraded = subprocess.run([*command, "--dry-run"], cwd=project.folder, env=conda, capture_output=True, text=True)
+    blocks = re.split(r"\n\[.*\]\n", upgraded.stdout + upgraded.stderr)
+    direct = {block.split(":")[0] for block in blocks if "Software environment definition has changed" in block}
+    assert direct == {"rule generate_responses"}
+
+
+def installed(environment: Path, conda: dict[str, str]) -> dict[str, str]:
+    command = [environment / "bin/python", "-m", "pip", "list", "--format", "json"]
+    return versions(json.loads(subprocess.run(command, env=conda, capture_output=True, check=True).stdout))
+
+
+def versions(packages: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Package -> version, local parts such as `+cpu` left out."""
+    return {package["name"].lower(): package["version"].split("+")[0] for package in packages}
+
+
+def test_a_program_alone_in_an_environment_made_by_hand(conda: dict[str, str], finished_micro: Project) -> None:
+    """The lines of README, after which one stage runs without Snakemake."""
+    lines = """
+    set -euo pipefail
+    conda env create --file envs/rebel.yaml
+    base="$(dirname "$(dirname "$(command -v conda)")")"
+    source "$base/bin/activate" "$base/envs/rebel"
+    python scripts/report.py --help
+    """
+    done = subprocess.run(["bash", "-c", lines], cwd=REPOSITORY, env=conda, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: report.py")
+
+
+@pytest.mark.parametrize("name", ["rebel", "vllm"])
+def test_the_pins_resolve_together(name: str, tmp_path: Path) -> None:
+    """By pip's own solver, for the real packages; nothing is installed."""
+    expected, requirements, report = pins(f"{name}.yaml"), tmp_path / "requirements.txt", tmp_path / "report.json"
+    requirements.write_text("\n".join(f"{package}=={version}" for package, version in expected.items()))
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "-r", requirements]
+    done = subprocess.run([*command, "--report", report], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert expected.items() <= versions(item["metadata"] for item in json.loads(report.read_text())["install"]).items()
