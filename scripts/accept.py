@@ -129,7 +129,7 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
         aside = Path(name)
         look_alike(Path.cwd(), aside)
         outputs = [str(path) for job in jobs for path in job.outputs]
-        again = [sys.executable, "-m", "snakemake", *outputs, "--force", "--rerun-triggers", "params", *arguments]
+        again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "params", "--force", *arguments]
         where = ["--directory", str(aside), "--conda-prefix", str(Path.cwd() / ".snakemake/conda")]
         subprocess.run([*again, *where], check=True)
         different = [path for path in outputs if not same(Path(path), aside / path)]
