@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from command_line import run
-from rlhf.artifacts import read_provenance
+from rlhf.artifacts import find_provenance
 from rlhf.dry_run import FOLLOWS, PlannedJob, planned_jobs
 from rlhf.errors import UserError
 from rlhf.rewards import ScoreSpec, scorer_modules
@@ -81,7 +81,7 @@ def origin_of(job: PlannedJob) -> dict[str, Any] | None:
     """What a job's results say of their origin; None where they say nothing, as a report does."""
     for path in job.outputs:
         if path.suffix == ".parquet":
-            return read_provenance(path)
+            return find_provenance(path)
         if (path / PROVENANCE).exists():
             return json.loads((path / PROVENANCE).read_text())
     return None
@@ -108,8 +108,9 @@ def code_digest(job: PlannedJob) -> str:
 
 
 def one_of_each_stage(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
-    """The one of each rule that took the shortest time when it ran."""
-    return list({job.rule: job for job in sorted(jobs, key=_seconds, reverse=True)}.values())
+    """The one of each rule that took the shortest time when it ran, in their order."""
+    shortest = {job.rule: job for job in sorted(jobs, key=_seconds, reverse=True)}
+    return [job for job in jobs if job is shortest[job.rule]]
 
 
 def _seconds(job: PlannedJob) -> float:
@@ -123,16 +124,17 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
         UserError: a result differs.
         CalledProcessError: a job failed; Snakemake has said why.
     """
-    if not jobs:
-        return
+    different: list[str] = []
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".accept-") as name:
         aside = Path(name)
         look_alike(Path.cwd(), aside)
-        outputs = [str(path) for job in jobs for path in job.outputs]
-        again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "params", "--force", *arguments]
-        where = ["--directory", str(aside), "--conda-prefix", str(Path.cwd() / ".snakemake/conda")]
-        subprocess.run([*again, *where], check=True)
-        different = [path for path in outputs if not same(Path(path), aside / path)]
+        where = ["--directory", name, "--conda-prefix", str(Path.cwd() / ".snakemake/conda")]
+        for job in reversed(jobs):  # what a job reads is from before, and not what another one made again
+            outputs = list(map(str, job.outputs))
+            print(f"again: {job.rule}: {', '.join(outputs)}", flush=True)
+            again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "params", "--force"]
+            subprocess.run([*again, "--quiet", "all", *arguments, *where], check=True)
+            different += [path for path in outputs if not same(Path(path), aside / path)]
     if different:
         raise UserError("the change is not harmless: the code makes other results now of\n  " + "\n  ".join(different))
 

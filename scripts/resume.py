@@ -54,6 +54,8 @@ def slurm_survivors(folder: Path) -> list[str]:
         return []
     columns = "%i|%T|%k|%Z"  # number, state, comment (Snakemake's plugin puts the rule there), working folder
     listed = subprocess.run(["squeue", "--me", "--noheader", f"--format={columns}"], capture_output=True, text=True)
+    if listed.returncode != 0 and not submitted_to_slurm():
+        return []  # squeue is installed, and there is no cluster
     if listed.returncode != 0:
         raise UserError(f"squeue does not list the jobs: {listed.stderr.strip()}")
     jobs = (line.split("|") for line in listed.stdout.splitlines())
@@ -62,6 +64,11 @@ def slurm_survivors(folder: Path) -> list[str]:
         for number, state, comment, workdir in jobs
         if Path(workdir).resolve() == folder.resolve()
     ]
+
+
+def submitted_to_slurm() -> bool:
+    """Whether the arguments, or logs of earlier jobs, name Slurm."""
+    return any("slurm" in argument for argument in sys.argv[1:]) or Path("logs/slurm").exists()
 
 
 if __name__ == "__main__":

@@ -107,10 +107,16 @@ def _first_not_finite(column: pa.ChunkedArray) -> int:
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """What a Parquet artifact says of its origin: spec, code, inputs and models by digest, versions, counts."""
-    metadata = _open(path, "artifact").schema_arrow.metadata or {}
-    if METADATA_KEY not in metadata:
+    provenance = find_provenance(path)
+    if provenance is None:
         raise ArtifactError(f"{path}: no provenance in this file: it was not written by this pipeline")
-    return json.loads(metadata[METADATA_KEY])
+    return provenance
+
+
+def find_provenance(path: Path) -> dict[str, Any] | None:
+    """The same, or None where a Parquet file says nothing of its origin: a dataset, for example."""
+    metadata = _open(path, "artifact").schema_arrow.metadata or {}
+    return json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
 
 
 def count_rows(path: Path) -> int:

@@ -109,6 +109,8 @@ def main() -> None:
         print(json.dumps({"conda_prefix": str(base), "platform": PLATFORM}))
     elif arguments == ["config", "--get", "channel_priority", "--json"]:
         print(json.dumps({"get": {"channel_priority": "strict"}}))
+    elif arguments[:2] == ["clean", "-y"]:
+        shutil.rmtree(base / "packages", ignore_errors=True)
     elif arguments[:2] == ["env", "create"]:
         parser = argparse.ArgumentParser()
         parser.add_argument("--file", "-f", type=Path, required=True)

@@ -25,7 +25,7 @@ STAGES = {
     "score_responses": "base/rewards/train-000.parquet",
     "build_pairs": "base/pairs/train-000.parquet",
     "compute_logprobs": "base/logprobs/train-000.parquet",
-    "train_policy": "rebel-1/training.parquet",
+    "train_policy": "rebel-1/checkpoint",
     "evaluate_policy": "rebel-1/evaluation.parquet",
     "report": "report",
 }
@@ -64,10 +64,10 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def assert_as_if_undisturbed(project: Project, finished_micro: Project, target: str) -> None:
-    found, expected = (digests(each.folder / "results/micro" / target) for each in (project, finished_micro))
-    assert found == expected
-    assert project.planned() == {}
+def assert_as_if_undisturbed(project: Project, finished_micro: Project, stage: str) -> None:
+    found, expected = (digests(each.folder / "results/micro" / STAGES[stage]) for each in (project, finished_micro))
+    assert found == expected != {}
+    assert stage not in project.planned()
 
 
 @pytest.mark.parametrize("victim", ["job", "snakemake", "both"])
@@ -91,7 +91,7 @@ def test_kill_9(stage: str, victim: str, scratch_micro: Project, finished_micro:
         wait_for(lambda: not programs(project, stage), "end of the job that survived")
     done = resume(project, target)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_as_if_undisturbed(project, finished_micro, target)
+    assert_as_if_undisturbed(project, finished_micro, stage)
 
 
 def test_control_c(scratch_micro: Project, finished_micro: Project) -> None:
@@ -103,12 +103,12 @@ def test_control_c(scratch_micro: Project, finished_micro: Project) -> None:
     running.wait(timeout=60)
     assert programs(project, "score_responses") == []
     project.run(f"results/micro/{target}")  # plain Snakemake goes on
-    assert_as_if_undisturbed(project, finished_micro, target)
+    assert_as_if_undisturbed(project, finished_micro, "score_responses")
 
 
 def test_results_move_with_snakemakes_records(finished_micro: Project, tmp_path: Path) -> None:
-    """To another machine or folder: nothing is computed again, and a later edit is noticed."""
-    shutil.copytree(finished_micro.folder, tmp_path / "moved", copy_function=shutil.copy)  # times are those of now
+    """To another machine or folder, with their times: nothing is computed again, and a later edit is noticed."""
+    shutil.copytree(finished_micro.folder, tmp_path / "moved")
     moved = Project(tmp_path / "moved")
     assert moved.planned() == {}
     config = moved.write_config(patch(moved.read_config(), {"training.learning_rate": 2e-3}), "edited")
@@ -123,11 +123,12 @@ def test_a_full_disk(scratch_micro: Project, finished_micro: Project) -> None:
     folder = path.parent
     shutil.rmtree(folder)
     folder.mkdir()
-    with SmallDisk(folder, size="8k") as disk:
+    with SmallDisk(folder, size="4k") as disk:
+        (folder / "filler").write_bytes(bytes(4096))
         done = project.snakemake(f"results/micro/{target}")
         assert done.returncode != 0
         assert "Make room on the disk or in the quota" in done.stdout + done.stderr
-        assert list(folder.iterdir()) == []
+        assert [path.name for path in folder.iterdir()] == ["filler"]
         disk.resize("100m")
         project.run(f"results/micro/{target}")
         assert digests(path) == digests(expected)

@@ -38,6 +38,9 @@ HERE = {
 """What a user of this cluster fills in."""
 
 
+CHECKPOINT = "results/micro/rebel-1/checkpoint"
+
+
 @dataclass
 class LongTraining:
     """A training that lasts long enough to be disturbed, and the digest of what it makes undisturbed."""
@@ -119,7 +122,7 @@ def test_the_micro_experiment_gives_the_bytes_of_a_local_run(
     cluster: SlurmCluster, finished_micro: Project, tmp_path: Path
 ) -> None:
     project = fill_in(copy_project(tmp_path / "project"))
-    running = start(cluster, project, "--configfile", "config/micro.yaml")
+    running = start(cluster, project, CHECKPOINT, "--configfile", "config/micro.yaml")
     output = finish(running, 600)
     assert running.returncode == 0, output
     results = [each.folder / "results/micro" for each in (finished_micro, project)]
@@ -164,9 +167,6 @@ def test_the_log_of_a_failed_job_is_shown(cluster: SlurmCluster, finished_micro:
     output = finish(running, 180)
     assert running.returncode != 0
     assert "out of luck" in output
-
-
-CHECKPOINT = "results/micro/rebel-1/checkpoint"
 
 
 def test_a_cancelled_training_goes_on_in_its_retry(cluster: SlurmCluster, long_training: LongTraining) -> None:
