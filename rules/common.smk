@@ -2,6 +2,7 @@
 #
 # A rule has two parameters. `spec` is canonical JSON of exactly the settings that its program reads; `code` is a digest
 # of its program and the modules behind it. So an edit reruns what it concerns, and nothing else.
+import functools
 import os
 import sys
 
@@ -61,6 +62,7 @@ def spec_json(spec):
     return canonical_json(spec.model_dump(mode="json"))
 
 
+@functools.cache
 def code(program, modules=()):
     """The digest of a program and of the modules behind it; `modules` are those that the settings name."""
     try:
@@ -103,7 +105,7 @@ def scorer_folder(scorer):
 
 
 def score_code(scorer):
-    return code("score_responses", scorer_modules(scorer))
+    return code("score_responses", tuple(scorer_modules(scorer)))
 
 
 def scorer_of(wildcards):

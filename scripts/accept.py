@@ -1,7 +1,7 @@
 """Accept results as they are: after a harmless change of code or libraries, or where Snakemake's records are lost.
 
-Takes the arguments of snakemake. One job of each changed stage is done again, aside, and compared; where all are equal,
-Snakemake is told that the results belong to the code as it is now. Nothing of the results is written.
+Takes the arguments of snakemake. One job of each changed stage and variant is done again, aside, and compared; where
+all are equal, Snakemake is told that the results belong to the code as it is now. Nothing of the results is written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
     if not direct:
         print("Nothing to accept: no stage is to run again because its code changed.")
         return
-    check_again(one_of_each_stage([job for job in direct if to_be_checked(job)]), arguments)
+    check_again(one_of_each_kind([job for job in direct if to_be_checked(job)]), arguments)
     outputs = [str(path) for job in done for path in job.outputs]
     touch = [sys.executable, "-m", "snakemake", *outputs, "--touch", *(["--forceall"] if lost else [])]
     subprocess.run([*touch, "--quiet", "all", *arguments], check=True)
@@ -107,10 +107,14 @@ def code_digest(job: PlannedJob) -> str:
     return source_digest(SCRIPTS / Path(program).name, modules)
 
 
-def one_of_each_stage(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
-    """The one of each rule that took the shortest time when it ran, in their order."""
-    shortest = {job.rule: job for job in sorted(jobs, key=_seconds, reverse=True)}
-    return [job for job in jobs if job is shortest[job.rule]]
+def one_of_each_kind(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
+    """Of each rule and variant the job that took the shortest time when it ran, in their order."""
+    shortest = {_kind(job): job for job in sorted(jobs, key=_seconds, reverse=True)}
+    return [job for job in jobs if job is shortest[_kind(job)]]
+
+
+def _kind(job: PlannedJob) -> tuple[str, str]:
+    return job.rule, job.policy.rsplit("-", 1)[0]
 
 
 def _seconds(job: PlannedJob) -> float:

@@ -67,7 +67,8 @@ def remove(path: Path) -> None:
 def assert_as_if_undisturbed(project: Project, finished_micro: Project, stage: str) -> None:
     found, expected = (digests(each.folder / "results/micro" / STAGES[stage]) for each in (project, finished_micro))
     assert found == expected != {}
-    assert stage not in project.planned()
+    policy = STAGES[stage].split("/")[0] if "/" in STAGES[stage] else ""
+    assert policy not in project.planned().get(stage, set())  # a new checkpoint's children run again
 
 
 @pytest.mark.parametrize("victim", ["job", "snakemake", "both"])
