@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from command_line import run
+from dry_run import FOLLOWS, PlannedJob, planned_jobs
 from rlhf.artifacts import find_provenance
-from rlhf.dry_run import FOLLOWS, PlannedJob, planned_jobs
 from rlhf.errors import UserError
 from rlhf.rewards import ScoreSpec, scorer_modules
 from rlhf.source_digest import SCRIPTS, source_digest

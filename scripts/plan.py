@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rlhf.dry_run import FOLLOWS, PlannedJob, planned_jobs
+from dry_run import FOLLOWS, PlannedJob, planned_jobs
 
 
 def main() -> None:
