@@ -170,7 +170,8 @@ def balanced_packs(groups: Sequence[PromptGroup], token_budget: int, processes: 
         Indices of the groups of each pack; the number of packs is a multiple of `processes`.
     """
     tokens = sum(group.tokens for group in groups)
-    count = processes * max(1, math.ceil(tokens / (token_budget * processes)))
+    at_most = math.ceil(len(groups) / processes)  # then each group is alone
+    count = processes * max(1, min(math.ceil(tokens / (token_budget * processes)), at_most))
     while True:
         packs: list[list[int]] = [[] for _ in range(count)]
         smallest = [(0, pack) for pack in range(count)]

@@ -53,6 +53,7 @@ def test_balanced_packs_hold_every_group_once(groups: list[PromptGroup], budget:
     packs = balanced_packs(groups, budget, processes)
     assert sorted(group for pack in packs for group in pack) == list(range(len(groups)))
     assert len(packs) % processes == 0
+    assert len(packs) < len(groups) + processes  # with one group in each there is nothing left to part
     sizes = [sum(groups[group].tokens for group in pack) for pack in packs]
     for pack, size in zip(packs, sizes, strict=True):
         assert len(pack) <= 1 or size <= budget
