@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
 
 from command_line import run
-from dry_run import FOLLOWS, PlannedJob, planned_jobs
+from dry_run import FOLLOWS, PlannedJob, planned_jobs, recorded_seconds
 from rlhf.artifacts import find_provenance
 from rlhf.errors import UserError
 from rlhf.rewards import ScoreSpec, scorer_modules
@@ -48,7 +47,8 @@ def main() -> None:
     check_again(one_of_each_kind([job for job in direct if to_be_checked(job)]), arguments)
     outputs = [str(path) for job in done for path in job.outputs]
     touch = [sys.executable, "-m", "snakemake", *outputs, "--touch", *(["--forceall"] if lost else [])]
-    subprocess.run([*touch, "--quiet", "all", *arguments], check=True)
+    if subprocess.run([*touch, "--quiet", "all", *arguments]).returncode:
+        raise UserError("Snakemake could not record that: its message stands above")
     print(f"Accepted: {len(done)} jobs count as done by the code as it is now.")
 
 
@@ -103,7 +103,7 @@ def code_digest(job: PlannedJob) -> str:
     """Of a job's program and the modules behind it, those that its settings name included."""
     program = next(word for word in shlex.split(job.command) if word.startswith("scripts/"))
     named = program == "scripts/score_responses.py"
-    modules = scorer_modules(TypeAdapter(ScoreSpec).validate_python(spec_of(job)).scorer) if named else []
+    modules = scorer_modules(ScoreSpec.model_validate(spec_of(job)).scorer) if named else []
     return source_digest(SCRIPTS / Path(program).name, modules)
 
 
@@ -118,15 +118,14 @@ def _kind(job: PlannedJob) -> tuple[str, str]:
 
 
 def _seconds(job: PlannedJob) -> float:
-    return float(job.record.read_text().splitlines()[1].split("\t")[0]) if job.record.exists() else 0.0
+    return recorded_seconds(job.record) if job.record.exists() else 0.0
 
 
 def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
     """Do these jobs again in a folder beside the project that sees its files, and compare what they make.
 
     Raises:
-        UserError: a result differs.
-        CalledProcessError: a job failed; Snakemake has said why.
+        UserError: a result differs, or a job failed.
     """
     different: list[str] = []
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".accept-") as name:
@@ -137,7 +136,8 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
             outputs = list(map(str, job.outputs))
             print(f"again: {job.rule}: {', '.join(outputs)}", flush=True)
             again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "params", "--force"]
-            subprocess.run([*again, "--quiet", "all", *arguments, *where], check=True)
+            if subprocess.run([*again, "--quiet", "all", *arguments, *where]).returncode:
+                raise UserError(f"{job.rule} could not be done again: Snakemake's message stands above")
             different += [path for path in outputs if not same(Path(path), aside / path)]
     if different:
         raise UserError("the change is not harmless: the code makes other results now of\n  " + "\n  ".join(different))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -82,3 +83,9 @@ def planned_jobs(arguments: Iterable[str]) -> list[PlannedJob]:
     finally:
         logger.removeFilter(collector)
     return collector.jobs
+
+
+def recorded_seconds(record: Path) -> float:
+    """How long a job took, by Snakemake's benchmark file, a table with one row."""
+    with record.open() as lines:
+        return float(next(csv.DictReader(lines, delimiter="\t"))["s"])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 import sys
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from dry_run import FOLLOWS, PlannedJob, planned_jobs
+from dry_run import FOLLOWS, PlannedJob, planned_jobs, recorded_seconds
 
 
 def main() -> None:
@@ -69,16 +67,10 @@ def why(stage: list[PlannedJob]) -> str:
 def estimate(job: PlannedJob) -> float | None:
     """Hours: what this job took before, else what the others of its rule took on average; None without a record."""
     if job.record.exists():
-        return _hours(job.record)
+        return recorded_seconds(job.record) / 3600
     stages = [folder for folder in job.record.parents if folder.name == job.rule]
-    others = [_hours(path) for stage in stages for path in stage.rglob("*.tsv")]
+    others = [recorded_seconds(path) / 3600 for stage in stages for path in stage.rglob("*.tsv")]
     return statistics.fmean(others) if others else None
-
-
-def _hours(record: Path) -> float:
-    """Of Snakemake's benchmark file, a table with one row."""
-    with record.open() as lines:
-        return float(next(csv.DictReader(lines, delimiter="\t"))["s"]) / 3600
 
 
 if __name__ == "__main__":

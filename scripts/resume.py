@@ -22,7 +22,8 @@ def main() -> None:
             + "\n".join(f"  {survivor}" for survivor in survivors)
         )
     snakemake = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
-    subprocess.run([*snakemake, "--unlock", "--quiet", "all"], check=True)
+    if subprocess.run([*snakemake, "--unlock", "--quiet", "all"]).returncode:
+        raise UserError("Snakemake could not unlock the folder: its message stands above")
     os.execv(sys.executable, [*snakemake, "--rerun-incomplete"])
 
 

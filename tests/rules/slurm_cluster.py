@@ -8,11 +8,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
+from workflow import wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 ADMINISTRATORS = "/usr/sbin"
@@ -143,7 +143,7 @@ class SlurmCluster:
         places = {"socket": "munge.socket", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "munge.seed"}
         flags = [f"--{name}={self.folder / file}" for name, file in places.items()]
         self._start("munged", "--foreground", "--force", f"--key-file={key}", "--origin=127.0.0.1", *flags)
-        _wait_until(lambda: (self.folder / "munge.socket").exists(), "munged's socket")
+        wait_for(lambda: (self.folder / "munge.socket").exists(), "munged's socket", seconds=60)
 
     def _start(self, *command: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{command[0]}.out").open("ab") as output:
@@ -160,14 +160,7 @@ class SlurmCluster:
             )
             return states.stdout.split() == ["idle"] * len(self.nodes)
 
-        _wait_until(idle, f"idle nodes; see the logs in {self.folder}")
-
-
-def _wait_until(ready: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, f"no {what} after {seconds} s"
-        time.sleep(0.1)
+        wait_for(idle, f"idle nodes (see the logs in {self.folder})", seconds=60)
 
 
 def _free_ports(count: int) -> list[int]:

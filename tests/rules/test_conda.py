@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conda_stand_in import make_conda
@@ -21,9 +23,12 @@ from test_reruns import patch
 from workflow import REPOSITORY, Project, copy_project
 
 from environment_pins import pins
+from rlhf.artifacts import read_provenance
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 
+STAGES = ("responses", "rewards")
+"""One of each environment: vllm, rebel."""
 VLLM_NEEDS = ("jinja2", "numpy", "torch")
 """What the programs of the vLLM environment use and vLLM brings."""
 
@@ -61,20 +66,21 @@ def conda(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_the_micro_experiment_in_its_environments(
     conda: dict[str, str], finished_micro: Project, tmp_path: Path
 ) -> None:
-    """Each rule in its own: the bytes are those of the embedded run."""
+    """Each rule in its own: rows and weights are those of the embedded run, and the files name their environment."""
     project = copy_project(tmp_path / "project")
     config = project.write_config(patch(project.read_config(), {"environments": "conda"}), "conda")
     command = [sys.executable, "-m", "snakemake", "--sdm", "conda", "--cores", "2", "--configfile", config]
     done = subprocess.run(command, cwd=project.folder, env=conda, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     results = [each.folder / "results/micro" for each in (finished_micro, project)]
-    assert [name for name in COMPARED if digest(results[0] / name) != digest(results[1] / name)] == []
+    assert [name for name in COMPARED if content(results[0] / name) != content(results[1] / name)] == []
+    versions_of = [read_provenance(results[1] / f"base/{stage}/train-000.parquet")["versions"] for stage in STAGES]
+    assert ["vllm" in recorded for recorded in versions_of] == [True, False]
     made = {path.name: path for path in (project.folder / ".snakemake/conda").iterdir() if path.is_dir()}
-    described = {name: yaml.safe_load(made[name].with_suffix(".yaml").read_text())["name"] for name in made}
-    assert sorted(described.values()) == ["rebel", "vllm"]
-    for name, described_as in described.items():
-        expected = pins(f"{described_as}.yaml")
-        assert expected.items() <= installed(made[name], conda).items()
+    names = {name: yaml.safe_load(made[name].with_suffix(".yaml").read_text())["name"] for name in made}
+    assert sorted(names.values()) == ["rebel", "vllm"]
+    for folder, name in names.items():
+        assert pins(f"{name}.yaml").items() <= installed(made[folder], conda).items()
     again = subprocess.run(command, cwd=project.folder, env=conda, capture_output=True, text=True)
     assert "Nothing to be done" in again.stdout + again.stderr
     environment = project.folder / "envs/vllm.yaml"
@@ -83,6 +89,11 @@ def test_the_micro_experiment_in_its_environments(
     blocks = re.split(r"\n\[.*\]\n", upgraded.stdout + upgraded.stderr)
     direct = {block.split(":")[0] for block in blocks if "Software environment definition has changed" in block}
     assert direct == {"rule generate_responses"}
+
+
+def content(path: Path) -> pa.Table | str:
+    """Rows without what a file says of its origin, which names the libraries of its environment."""
+    return pq.read_table(path).replace_schema_metadata() if path.suffix == ".parquet" else digest(path)
 
 
 def installed(environment: Path, conda: dict[str, str]) -> dict[str, str]:

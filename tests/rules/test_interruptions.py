@@ -7,14 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from test_determinism import digest
 from test_reruns import patch
-from workflow import Project, programs
+from workflow import Project, programs, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -42,13 +40,6 @@ def start(project: Project, target: str) -> subprocess.Popen[bytes]:
 def resume(project: Project, target: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "scripts/resume.py", f"results/micro/{target}", *FLAGS]
     return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end, f"no {what}"
-        time.sleep(0.02)
 
 
 def digests(path: Path) -> dict[str, str]:

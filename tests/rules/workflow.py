@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,3 +93,10 @@ def programs(project: Project, stage: str) -> list[psutil.Process]:
         if f"scripts/{stage}.py" in command[:3] and process.info["cwd"] == str(project.folder):
             found.append(process)
     return found
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"no {what} after {seconds} s"
+        time.sleep(0.02)
