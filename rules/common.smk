@@ -3,6 +3,7 @@
 # A rule has two parameters. `spec` is canonical JSON of exactly the settings that its program reads; `code` is a digest
 # of its program and the modules behind it. So an edit reruns what it concerns, and nothing else.
 import functools
+import gc
 import os
 import sys
 
@@ -47,6 +48,9 @@ if EXPERIMENT.environments == "embedded":
 # The GPUs of a job that Snakemake submitted are the scheduler's; other jobs lease theirs.
 if workflow.remote_exec:
     os.environ[GRANTED_BY] = "scheduler"
+
+# Snakemake keeps the jobs of a plan, thousands of them; to look for garbage among them is a sixth of a plan's time.
+gc.set_threshold(100_000)
 
 # Programs write to logs: bars of the libraries would fill them with control characters.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -161,9 +165,17 @@ def parent_folder(wildcards):
     return made_by_rule(EXPERIMENT.base_model.name) if name == "base" else f"{RESULTS}/{name}/checkpoint"
 
 
-def gpus_of(rule):
-    """Resource function: the GPUs that the rule, or a profile in its place, asks for. Snakemake may shrink `gpu`."""
-    return lambda wildcards: workflow.get_rule(rule).resources["gpu"].value
+class GpuRequests:
+    """In a shell command, {GPU_REQUEST[rule]}: the GPUs that the rule, or a profile in its place, asks for.
+
+    {resources.gpu} is what Snakemake grants, which may be less.
+    """
+
+    def __getitem__(self, rule):
+        return workflow.get_rule(rule).resources["gpu"].value
+
+
+GPU_REQUEST = GpuRequests()
 
 
 def growing(amount):
@@ -174,7 +186,7 @@ def growing(amount):
 def training_hardware():
     """What a training may use, with the GPUs of a profile in the place of the experiment's."""
     section = HARDWARE.train_policy
-    return type(section).model_validate({**section.model_dump(), "gpu": gpus_of("train_policy")(None)})
+    return type(section).model_validate({**section.model_dump(), "gpu": GPU_REQUEST["train_policy"]})
 
 
 # To Slurm's plugin a job on several nodes is one of MPI: it leaves srun to the program, and one task to each node.

@@ -24,7 +24,6 @@ rule train_policy:
     resources:
         **SEVERAL_NODES,
         gpu=HARDWARE.train_policy.gpu,
-        gpu_request=gpus_of("train_policy"),
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
@@ -43,7 +42,7 @@ rule train_policy:
         python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
             --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
-            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+            --gpus {GPU_REQUEST[train_policy]} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
             --processes {resources.processes} --nodes {resources.node_count} --strategy {resources.strategy} \

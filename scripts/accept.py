@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -88,8 +87,7 @@ def origin_of(job: PlannedJob) -> dict[str, Any] | None:
 
 
 def spec_of(job: PlannedJob) -> dict[str, Any]:
-    words = shlex.split(job.command)
-    return json.loads(words[words.index("--spec") + 1])
+    return json.loads(job.spec)
 
 
 def to_be_checked(job: PlannedJob) -> bool:
@@ -101,10 +99,9 @@ def to_be_checked(job: PlannedJob) -> bool:
 
 def code_digest(job: PlannedJob) -> str:
     """Of a job's program and the modules behind it, those that its settings name included."""
-    program = next(word for word in shlex.split(job.command) if word.startswith("scripts/"))
-    named = program == "scripts/score_responses.py"
+    named = job.program == "scripts/score_responses.py"
     modules = scorer_modules(ScoreSpec.model_validate(spec_of(job)).scorer) if named else []
-    return source_digest(SCRIPTS / Path(program).name, modules)
+    return source_digest(SCRIPTS / Path(job.program).name, modules)
 
 
 def one_of_each_kind(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from snakemake.cli import main as snakemake
+from snakemake.executors import dryrun
 from snakemake.logging import logger
-from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 FOLLOWS = "Input files updated by another job"
 """The reason of a job that runs because one before it does."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class PlannedJob:
     """A job of a dry run."""
 
     rule: str
+    position: int
+    """The rule's place in the Snakefile, where the data flows downwards."""
     policy: str
     part: str
     outputs: tuple[Path, ...]
-    command: str
-    """The shell command."""
+    program: str
+    """Path of the script."""
+    spec: str
+    """Its settings as JSON."""
     reasons: tuple[str, ...]
     gpus: int
     memory_mb: int
@@ -36,53 +41,71 @@ class PlannedJob:
     """Snakemake's benchmark of this job, if it has run before."""
 
 
-class JobCollector(logging.Filter):
-    """Keeps what Snakemake's logger tells of the jobs of a dry run, and lets through warnings and errors alone."""
+class PlanKeeper(dryrun.Executor):
+    """A dry run's executor that keeps the plan which Snakemake makes it with."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.jobs: list[PlannedJob] = []
+    graph: ClassVar[Any]
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        told = record.__dict__
-        if told.get("event") == LogEvent.JOB_INFO and told["benchmark"] is not None:
-            self.collect(told)
-        return record.levelno >= logging.WARNING
-
-    def collect(self, told: dict[str, Any]) -> None:
-        resources, wildcards = told["resources"], told["wildcards"]
-        self.jobs.append(
-            PlannedJob(
-                rule=told["rule_name"],
-                policy=wildcards.get("policy", ""),
-                part=wildcards.get("part", ""),
-                outputs=tuple(map(Path, told["output"])),
-                command=told["shellcmd"],
-                reasons=tuple(reason.split(":")[0].strip() for reason in told["reason"].split(";")),
-                gpus=resources.get("gpu", 0),
-                memory_mb=resources.get("mem_mb", 0),
-                minutes=resources.get("runtime", 0),
-                record=Path(told["benchmark"]),
-            )
-        )
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        super().__init__(workflow, logger)
+        type(self).graph = workflow.dag
 
 
 def planned_jobs(arguments: Iterable[str]) -> list[PlannedJob]:
-    """What Snakemake would run with these arguments, in its order; rules without a benchmark are no jobs.
+    """What Snakemake would run with these arguments, each job after those it needs; jobs without a record left out.
 
     Raises:
         SystemExit: the dry run fails; Snakemake has said why.
     """
-    collector = JobCollector()
-    logger.addFilter(collector)
+    executors = ExecutorPluginRegistry().plugins
+    printing = executors["dryrun"]
+    executors["dryrun"] = dataclasses.replace(printing, executor=PlanKeeper)
+    logger.addFilter(is_warning)
     try:
-        snakemake(["--dry-run", *arguments])
+        # Quiet, the dry run ends with the plan; to print its jobs would take as long again.
+        snakemake(["--dry-run", *arguments, "--quiet"])
     except SystemExit as ended:
         if ended.code:
             raise
     finally:
-        logger.removeFilter(collector)
-    return collector.jobs
+        logger.removeFilter(is_warning)
+        executors["dryrun"] = printing
+    return described(PlanKeeper.graph)
+
+
+def described(graph: Any) -> list[PlannedJob]:
+    """The jobs of Snakemake's graph that are to run. What a rule asks for is the same for all parts of a policy."""
+    positions = {rule.name: position for position, rule in enumerate(graph.workflow.rules)}
+    asked: dict[tuple[str, str], Mapping[str, Any]] = {}
+    jobs = []
+    for level in graph.toposorted(set(graph.needrun_jobs())):
+        for job in sorted((job for job in level if job.benchmark), key=lambda job: job.output[0]):
+            rule, policy = job.rule.name, job.wildcards_dict.get("policy", "")
+            if (rule, policy) not in asked:
+                asked[rule, policy] = job.resources
+            jobs.append(described_job(job, positions[rule], asked[rule, policy]))
+    return jobs
+
+
+def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> PlannedJob:
+    return PlannedJob(
+        rule=job.rule.name,
+        position=position,
+        policy=job.wildcards_dict.get("policy", ""),
+        part=job.wildcards_dict.get("part", ""),
+        outputs=tuple(map(Path, job.output)),
+        program=next(word for word in job.rule.shellcmd.split() if word.startswith("scripts/")),
+        spec=job.params.spec,
+        reasons=tuple(reason.split(":")[0].strip() for reason in str(job.dag.reason(job)).split(";")),
+        gpus=resources.get("gpu", 0),
+        memory_mb=resources.get("mem_mb", 0),
+        minutes=resources.get("runtime", 0),
+        record=Path(job.benchmark),
+    )
+
+
+def is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 def recorded_seconds(record: Path) -> float:

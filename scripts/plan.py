@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 from collections import Counter
@@ -23,26 +24,39 @@ def show(jobs: list[PlannedJob], console: Console) -> None:
         return
     table = Table("stage", "jobs", "parts", "policies", "why", "each asks for", "hours", "GPU hours")
     total, unrecorded = 0.0, []
-    for rule in dict.fromkeys(job.rule for job in jobs):
-        stage = [job for job in jobs if job.rule == rule]
-        hours = [estimate(job) for job in stage]
-        known = [value for value in hours if value is not None]
+    for (_, rule), members in itertools.groupby(sorted(jobs, key=_stage), key=_stage):
+        stage = list(members)
+        hours = estimates(stage)
         limit = sum(job.minutes / 60 for job in stage)
         gpu_limit = sum(job.minutes / 60 * job.gpus for job in stage)
-        policies = " ".join(dict.fromkeys(job.policy for job in stage))
+        policies = " ".join(sorted({job.policy for job in stage}, key=_by_iteration))
         row = [rule, str(len(stage)), parts(stage), policies, why(stage)]
         row.append("\n".join(dict.fromkeys(request(job) for job in stage)))
-        if len(known) == len(stage):
-            gpu_hours = sum(value * job.gpus for value, job in zip(known, stage, strict=True))
+        if hours:
+            gpu_hours = sum(value * job.gpus for value, job in zip(hours, stage, strict=True))
             total += gpu_hours
-            table.add_row(*row, f"{sum(known):.2g}", f"{gpu_hours:.2g}" if gpu_hours else "")
+            table.add_row(*row, short(sum(hours)), short(gpu_hours) if gpu_hours else "")
         else:
             unrecorded += [rule] if gpu_limit else []
             total += gpu_limit
-            table.add_row(*row, f"at most {limit:.3g}", f"at most {gpu_limit:.3g}" if gpu_limit else "")
+            table.add_row(*row, f"at most {short(limit)}", f"at most {short(gpu_limit)}" if gpu_limit else "")
     console.print(table)
     bound = f", the time limits taken for {', '.join(unrecorded)}, which have no record yet" if unrecorded else ""
-    console.print(f"{len(jobs)} jobs, {'at most' if unrecorded else 'about'} {total:.3g} GPU hours{bound}.")
+    console.print(f"{len(jobs)} jobs, {'at most' if unrecorded else 'about'} {short(total)} GPU hours{bound}.")
+
+
+def _stage(job: PlannedJob) -> tuple[int, str]:
+    return job.position, job.rule
+
+
+def _by_iteration(policy: str) -> tuple[int, str]:
+    """base, then the policies of the first iteration, then those of the second."""
+    iteration = policy.rpartition("-")[2]
+    return (int(iteration) if iteration.isdigit() else 0), policy
+
+
+def short(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
 
 
 def request(job: PlannedJob) -> str:
@@ -64,13 +78,15 @@ def why(stage: list[PlannedJob]) -> str:
     return "\n".join(f"{reason} ({count})" if count < len(stage) else reason for reason, count in found.items())
 
 
-def estimate(job: PlannedJob) -> float | None:
-    """Hours: what this job took before, else what the others of its rule took on average; None without a record."""
-    if job.record.exists():
-        return recorded_seconds(job.record) / 3600
-    stages = [folder for folder in job.record.parents if folder.name == job.rule]
-    others = [recorded_seconds(path) / 3600 for stage in stages for path in stage.rglob("*.tsv")]
-    return statistics.fmean(others) if others else None
+def estimates(stage: list[PlannedJob]) -> list[float]:
+    """Hours of each job: what it took before, else what others of its rule took on average; empty without a record."""
+    folders = [folder for folder in stage[0].record.parents if folder.name == stage[0].rule]
+    records = {job.record for job in stage}.union(*(folder.rglob("*.tsv") for folder in folders))
+    hours = {record: recorded_seconds(record) / 3600 for record in records if record.exists()}
+    if not hours:
+        return []
+    average = statistics.fmean(hours.values())
+    return [hours.get(job.record, average) for job in stage]
 
 
 if __name__ == "__main__":

@@ -38,9 +38,10 @@ def test_a_profile_may_give_training_other_gpus(micro: Project) -> None:
     changes = {"training.learning_rate": 2e-3, "hardware.train_policy": {"gpu": 8, "threads": 3}}
     config = micro.write_config(patch(micro.read_config(), changes), "gpus")
     for more, expected in (([], "8"), (["--set-resources", "train_policy:gpu=4"], "4")):
-        planned = micro.snakemake("--dry-run", *more, "--cores", "64", configfile=config)
+        planned = micro.snakemake("--dry-run", "--printshellcmds", *more, "--cores", "64", configfile=config)
         found = resources_of("train_policy", planned.stdout + planned.stderr)
-        assert [found[name] for name in ("gpu", "gpu_request", "processes")] == [expected] * 3
+        assert [found[name] for name in ("gpu", "processes")] == [expected] * 2
+        assert f"--gpus {expected} --granted-gpus {expected} " in planned.stdout + planned.stderr
         assert found["strategy"] == "zero3"
         assert f"threads: {3 * int(expected)}" in planned.stdout + planned.stderr
 
