@@ -7,6 +7,8 @@ import gc
 import os
 import sys
 
+from pydantic import ValidationError
+
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
@@ -165,17 +167,10 @@ def parent_folder(wildcards):
     return made_by_rule(EXPERIMENT.base_model.name) if name == "base" else f"{RESULTS}/{name}/checkpoint"
 
 
-class GpuRequests:
-    """In a shell command, {GPU_REQUEST[rule]}: the GPUs that the rule, or a profile in its place, asks for.
-
-    {resources.gpu} is what Snakemake grants, which may be less.
-    """
-
-    def __getitem__(self, rule):
-        return workflow.get_rule(rule).resources["gpu"].value
-
-
-GPU_REQUEST = GpuRequests()
+def gpu_request(rule):
+    """The GPUs that the rule, or a profile in its place, asks for. Snakemake may shrink `gpu`."""
+    profile = workflow.resource_settings.overwrite_resources.get(rule, {})
+    return profile["gpu"].value if "gpu" in profile else getattr(HARDWARE, rule).gpu
 
 
 def growing(amount):
@@ -186,7 +181,13 @@ def growing(amount):
 def training_hardware():
     """What a training may use, with the GPUs of a profile in the place of the experiment's."""
     section = HARDWARE.train_policy
-    return type(section).model_validate({**section.model_dump(), "gpu": GPU_REQUEST["train_policy"]})
+    try:
+        return type(section).model_validate({**section.model_dump(), "gpu": gpu_request("train_policy")})
+    except ValidationError as error:
+        stop(f"train_policy:gpu={gpu_request('train_policy')} of the profile: {error.errors()[0]['msg']}")
+
+
+TRAINING_HARDWARE = training_hardware()
 
 
 # To Slurm's plugin a job on several nodes is one of MPI: it leaves srun to the program, and one task to each node.

@@ -17,6 +17,7 @@ rule compute_logprobs:
     threads: HARDWARE.compute_logprobs.threads
     resources:
         gpu=HARDWARE.compute_logprobs.gpu,
+        gpu_request=gpu_request("compute_logprobs"),
         compute_threads=HARDWARE.compute_logprobs.threads,
         token_budget=HARDWARE.compute_logprobs.token_budget,
         mem_mb=growing(HARDWARE.compute_logprobs.mem_mb),
@@ -33,7 +34,7 @@ rule compute_logprobs:
     shell:
         """
         python scripts/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
-            --gpus {GPU_REQUEST[compute_logprobs]} --granted-gpus {resources.gpu} \
+            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
         """

@@ -17,6 +17,7 @@ rule generate_responses:
     threads: HARDWARE.generate_responses.threads
     resources:
         gpu=HARDWARE.generate_responses.gpu,
+        gpu_request=gpu_request("generate_responses"),
         compute_threads=HARDWARE.generate_responses.threads,
         token_budget=HARDWARE.generate_responses.token_budget,
         mem_mb=growing(HARDWARE.generate_responses.mem_mb),
@@ -27,7 +28,7 @@ rule generate_responses:
     shell:
         """
         python scripts/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --policy {input.policy} --gpus {GPU_REQUEST[generate_responses]} --granted-gpus {resources.gpu} \
+            --policy {input.policy} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
         """

@@ -22,6 +22,7 @@ rule score_responses:
     threads: HARDWARE.score_responses.threads
     resources:
         gpu=HARDWARE.score_responses.gpu,
+        gpu_request=gpu_request("score_responses"),
         compute_threads=HARDWARE.score_responses.threads,
         token_budget=HARDWARE.score_responses.token_budget,
         mem_mb=growing(HARDWARE.score_responses.mem_mb),
@@ -33,7 +34,7 @@ rule score_responses:
         """
         python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
             --responses {input.responses} --reward-model {input.reward_model} \
-            --gpus {GPU_REQUEST[score_responses]} --granted-gpus {resources.gpu} \
+            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
         """
 
@@ -119,6 +120,7 @@ if EXPERIMENT.evaluation.judge:
         threads: HARDWARE.judge_responses.threads
         resources:
             gpu=HARDWARE.judge_responses.gpu,
+            gpu_request=gpu_request("judge_responses"),
             compute_threads=HARDWARE.judge_responses.threads,
             token_budget=HARDWARE.judge_responses.token_budget,
             mem_mb=growing(HARDWARE.judge_responses.mem_mb),
@@ -130,6 +132,6 @@ if EXPERIMENT.evaluation.judge:
             """
             python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
                 --responses {input.responses} --reward-model {input.reward_model} \
-                --gpus {GPU_REQUEST[judge_responses]} --granted-gpus {resources.gpu} \
+                --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
                 --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
             """

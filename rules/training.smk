@@ -20,16 +20,17 @@ rule train_policy:
         policy="|".join(policy for policy in EXPERIMENT.policies() if policy != "base"),
     conda:
         "../envs/rebel.yaml"
-    threads: lambda wildcards: training_hardware().threads_per_node
+    threads: TRAINING_HARDWARE.threads_per_node
     resources:
         **SEVERAL_NODES,
         gpu=HARDWARE.train_policy.gpu,
+        gpu_request=gpu_request("train_policy"),
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
         node_count=HARDWARE.train_policy.nodes,
-        processes=lambda wildcards: training_hardware().process_count,
-        strategy=lambda wildcards: training_hardware().sharing,
+        processes=TRAINING_HARDWARE.process_count,
+        strategy=TRAINING_HARDWARE.sharing,
         activations=HARDWARE.train_policy.activations,
         tracker=HARDWARE.train_policy.tracker,
         mem_mb=growing(HARDWARE.train_policy.mem_mb),
@@ -42,7 +43,7 @@ rule train_policy:
         python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
             --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
-            --gpus {GPU_REQUEST[train_policy]} --granted-gpus {resources.gpu} \
+            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
             --processes {resources.processes} --nodes {resources.node_count} --strategy {resources.strategy} \

@@ -7,6 +7,19 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need the network
 
+LONGEST = [
+    "test_slurm.py",
+    "test_interruptions.py",
+    "test_conda.py",
+    "test_vllm.py",
+    "test_reruns.py",
+    "test_accept.py",
+    "test_real_data.py",
+    "test_determinism.py",
+    "test_tiny_programs.py",
+    "test_train_processes.py",
+]
+"""Files by the time that they take."""
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -55,8 +68,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files go first: they set how long two workers take. Tests marked `gpu` go where there is none."""
-    longest = ["test_vllm.py", "test_reruns.py", "test_real_data.py", "test_determinism.py", "test_tiny_programs.py"]
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if for_gpu and not _has_gpu():
         items[:] = [item for item in items if item not in for_gpu]

@@ -38,12 +38,20 @@ def test_a_profile_may_give_training_other_gpus(micro: Project) -> None:
     changes = {"training.learning_rate": 2e-3, "hardware.train_policy": {"gpu": 8, "threads": 3}}
     config = micro.write_config(patch(micro.read_config(), changes), "gpus")
     for more, expected in (([], "8"), (["--set-resources", "train_policy:gpu=4"], "4")):
-        planned = micro.snakemake("--dry-run", "--printshellcmds", *more, "--cores", "64", configfile=config)
+        planned = micro.snakemake("--dry-run", *more, "--cores", "64", configfile=config)
         found = resources_of("train_policy", planned.stdout + planned.stderr)
-        assert [found[name] for name in ("gpu", "processes")] == [expected] * 2
-        assert f"--gpus {expected} --granted-gpus {expected} " in planned.stdout + planned.stderr
+        assert [found[name] for name in ("gpu", "gpu_request", "processes")] == [expected] * 3
         assert found["strategy"] == "zero3"
         assert f"threads: {3 * int(expected)}" in planned.stdout + planned.stderr
+
+
+def test_gpus_of_a_profile_that_do_not_fit_stop_the_plan(micro: Project) -> None:
+    changes = {"hardware.train_policy": {"gpu": 4, "nodes": 2, "processes": 4}}
+    config = micro.write_config(patch(micro.read_config(), changes), "gpus")
+    refused = micro.snakemake("--dry-run", "--set-resources", "train_policy:gpu=3", configfile=config)
+    assert refused.returncode != 0
+    assert "error: train_policy:gpu=3 of the profile: " in refused.stdout + refused.stderr
+    assert "3 GPU(s) for 4 process(es)" in refused.stdout + refused.stderr
 
 
 def test_each_retry_asks_for_more_memory_and_time(scratch_micro: Project) -> None:
