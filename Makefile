@@ -25,7 +25,7 @@ test: .venv/development  ## linters, types and tests; vLLM's where it can be ins
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-all: TESTS := -m "slow or not slow"
-test-all: test  ## all that, and the tests of Slurm, conda and interruptions
+test-all: test  ## all that, and the long ones: Slurm, conda, interruptions, processes, real data
 
 bench: .venv/development  ## times and memory against the tutorial's way, as a table and benchmarks.json
 	-@$(MAKE) --no-print-directory .venv-vllm/installed

@@ -11,13 +11,14 @@ LONGEST = [
     "test_slurm.py",
     "test_interruptions.py",
     "test_conda.py",
-    "test_vllm.py",
     "test_reruns.py",
-    "test_accept.py",
-    "test_real_data.py",
-    "test_determinism.py",
-    "test_tiny_programs.py",
     "test_train_processes.py",
+    "test_vllm.py",
+    "test_train_resume.py",
+    "test_train_options.py",
+    "test_accept.py",
+    "test_determinism.py",
+    "test_real_data.py",
 ]
 """Files by the time that they take."""
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -12,6 +12,7 @@ NAMES = ["transformers", "rewards", "log-probabilities", "training"]
 KEYS = {"name", "tutorial_seconds", "seconds", "ratio", "tutorial_peak_mb", "peak_mb", "tokens_per_second", "at_least"}
 
 
+@pytest.mark.slow
 def test_the_table_and_the_file(tmp_path: Path) -> None:
     output = tmp_path / "benchmarks.json"
     done = subprocess.run([sys.executable, RUN, "--quick", "--output", output], capture_output=True, text=True)

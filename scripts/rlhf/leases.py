@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import socket
 import subprocess
@@ -91,8 +92,8 @@ def _find(entry: str, installed: Sequence[Gpu]) -> Gpu:
 
 
 def _take(visible: Sequence[Gpu], count: int) -> list[Gpu]:
-    """Jobs stand in line, so that one that needs many GPUs is not passed for ever by those that need few."""
-    place = _wait_for_place()
+    """Jobs that see the same GPUs stand in line: one that needs many is not passed for ever by those that need few."""
+    place = _wait_for_place(visible)
     told = False
     while True:
         leases = {gpu: lease for gpu in visible if (lease := _lock(f"gpu-{gpu.uuid}"))}
@@ -114,8 +115,10 @@ def _take(visible: Sequence[Gpu], count: int) -> list[Gpu]:
     return list(leases)
 
 
-def _wait_for_place() -> socket.socket:
-    while (place := _lock("next")) is None:
+def _wait_for_place(visible: Sequence[Gpu]) -> socket.socket:
+    """The first place in the line for these GPUs."""
+    line = hashlib.sha256(" ".join(sorted(gpu.uuid for gpu in visible)).encode()).hexdigest()
+    while (place := _lock(f"next-{line}")) is None:
         time.sleep(WAIT_SECONDS)
     return place
 

@@ -99,8 +99,8 @@ def test_a_lease_outlives_execv_and_ends_with_its_process(environment: dict[str,
     holder = subprocess.Popen(command, cwd=SCRIPTS, env=environment, stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"1\n"
-    second, third = (start_job(environment, count, log, 0.0) for count in (1, 2))
-    assert second.wait(timeout=60) == 0
+    assert start_job(environment, 1, log, 0.0).wait(timeout=60) == 0
+    third = start_job(environment, 2, log, 0.0)
     time.sleep(1.0)
     assert third.poll() is None
     holder.kill()
@@ -123,6 +123,19 @@ def test_only_gpus_that_are_visible_are_taken(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES names GPU 7, which"):
         lease_gpus(1)
+
+
+def test_jobs_that_wait_for_other_gpus_are_in_nobodys_way(environment: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    holder, waiting = (start_job({**environment, "CUDA_VISIBLE_DEVICES": "0,1"}, 2, log, 60.0) for _ in range(2))
+    while not told(log):
+        time.sleep(0.01)
+    assert start_job({**environment, "CUDA_VISIBLE_DEVICES": "2,3"}, 2, log, 0.0).wait(timeout=30) == 0
+    assert [gpus for _, what, _, gpus in told(log) if what == "takes"] == [["0", "1"], ["2", "3"]]
+    for job in (holder, waiting):
+        job.kill()
+        job.wait()
 
 
 @pytest.mark.parametrize("shown", [None, "0,1", "", "-1", "NoDevFiles"])

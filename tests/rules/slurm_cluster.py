@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -93,6 +93,8 @@ class SlurmCluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for process, _ in self._processes():
+            process.kill()  # what a job left that hung at its time limit
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -109,14 +111,19 @@ class SlurmCluster:
     def kill_node(self, node: str) -> None:
         """End a node and all that runs on it, as if its plug were pulled. Slurm notices after SlurmdTimeout."""
         self._nodes[node].kill()
+        for process, at in self._processes():
+            if at == node or process.name() == "slurmstepd":
+                process.kill()
+
+    def _processes(self) -> Iterator[tuple[psutil.Process, str | None]]:
+        """All that runs on this cluster, with the node of what is a job's."""
         for process in psutil.process_iter():
             try:
                 variables = process.environ()
             except psutil.Error:
                 continue
-            ours = variables.get("SLURM_CONF") == str(self.folder / "slurm.conf")
-            if ours and (variables.get("SLURMD_NODENAME") == node or process.name() == "slurmstepd"):
-                process.kill()
+            if variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                yield process, variables.get("SLURMD_NODENAME")
 
     def _write_configuration(self) -> None:
         (self.folder / "state").mkdir()

@@ -45,6 +45,7 @@ def scores(project: Project, name: str, part: str) -> dict[tuple[str, int], floa
     return {(row["prompt_id"], row["draw"]): row["reward"] for row in rows}
 
 
+@pytest.mark.slow
 def test_several_scorers(project: Project) -> None:
     expected = dict.fromkeys(scores(project, "rewards", "train-001"), 0.0)
     for name, share in (("taste", 0.75), ("length", 0.25)):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from test_reruns import patch
 from workflow import Project, copy_project
 
@@ -24,6 +25,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_one_core_and_two_cores_in_two_folders_give_equal_bytes(finished_micro: Project, tmp_path: Path) -> None:
     other = copy_project(tmp_path)
     other.run("results/micro/rebel-1/checkpoint", "--cores", "1")

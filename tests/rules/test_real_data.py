@@ -64,6 +64,7 @@ def save_random_policy(folder: Path, tokenizer_folder: Path) -> None:
     AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(folder)
 
 
+@pytest.mark.slow
 def test_imported_responses_go_through_pairs_logprobs_and_training(
     llama3_tokenizer_folder: Path, real_responses: Path, tmp_path: Path
 ) -> None:

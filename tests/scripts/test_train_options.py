@@ -49,6 +49,7 @@ def test_adapters_on_two_processes(strategy: str, data: tuple[Path, Path], tmp_p
         assert row["loss"] == (expected["loss"] and pytest.approx(expected["loss"], rel=1e-4))
 
 
+@pytest.mark.slow
 def test_moments_in_eight_bits_and_activations_computed_again(data: tuple[Path, Path], tmp_path: Path) -> None:
     plain = trained(data, tmp_path / "plain")
     kept = trained(data, tmp_path / "kept", "--activations", "recompute")

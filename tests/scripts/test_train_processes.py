@@ -45,9 +45,9 @@ def single(data: tuple[Path, Path]) -> Run:
         DDP,
         ("--token-budget", 1),
         (*DDP, "--token-budget", 1),
-        ("--processes", 3, "--strategy", "ddp"),
-        ZERO3,
-        (*ZERO3, "--token-budget", 1),
+        pytest.param(("--processes", 3, "--strategy", "ddp"), marks=pytest.mark.slow),
+        pytest.param(ZERO3, marks=pytest.mark.slow),
+        pytest.param((*ZERO3, "--token-budget", 1), marks=pytest.mark.slow),
     ],
     ids=["two", "one pair at once", "two, one pair at once", "three", "ZeRO-3", "ZeRO-3, one pair at once"],
 )
@@ -94,6 +94,7 @@ def test_strategy_and_number_of_processes_must_go_together(data: tuple[Path, Pat
     assert done.stderr.splitlines()[-1].startswith("error: strategy ddp with 1 process(es)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "zero3"])
 def test_killed_processes_go_on_with_equal_bytes(strategy: str, data: tuple[Path, Path], tmp_path: Path) -> None:
     digests = []

@@ -108,6 +108,7 @@ def test_asked_to_end_it_saves_first(data: tuple[Path, Path], uninterrupted: lis
     assert result(tmp_path) == uninterrupted
 
 
+@pytest.mark.slow
 def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
