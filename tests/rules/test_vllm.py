@@ -75,12 +75,14 @@ def test_a_part_through_the_rule_and_on_to_a_trained_policy(project: Project) ->
     assert len(TRAINING.read(results / "simpo-1/training.parquet")) > 1
 
 
+@pytest.mark.slow
 def test_another_part_gives_the_same_responses(project: Project, tmp_path: Path) -> None:
     whole = RESPONSES.read(project.folder / "results/micro/base/responses/train-000.parquet").to_pylist()
     part = generate(project, tmp_path / "part.parquet", rows={"start": 2, "stop": 5})
     assert part == whole[2 * 3 : 5 * 3]
 
 
+@pytest.mark.slow
 def test_the_first_token_has_the_distribution_of_the_settings(project: Project, tmp_path: Path) -> None:
     """3,000 draws; the largest deviation stays below five standard errors."""
     count, limits = 3000, {"top_p": 0.9, "top_k": 20, "min_p": 0.02}

@@ -40,7 +40,7 @@ def test_adapters_are_merged_into_a_checkpoint_like_any(data: tuple[Path, Path],
     assert changed == {name for name in parent if name.endswith("_proj.weight")}
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("zero3", marks=pytest.mark.slow)])
 def test_adapters_on_two_processes(strategy: str, data: tuple[Path, Path], tmp_path: Path) -> None:
     lora = {"rank": 4, "alpha": 8, "targets": "all-linear"}
     one = trained(data, tmp_path / "one", lora=lora)

@@ -65,6 +65,7 @@ def test_the_trajectory_is_that_of_one_process(
         torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_zero3_is_a_plain_model(single: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
     """As that of one process, in bfloat16 too: every weight there, in its place, in plain transformers."""
     for precision in ("float32", "bfloat16"):
