@@ -13,6 +13,9 @@ from rlhf.responses import SamplingSettings
 from rlhf.token_sampling import NUCLEUS_CANDIDATES, nucleus_threshold, sample_tokens
 from sampling_by_definition import left_over, nucleus
 
+TOP_P = st.floats(0.05, 0.999) | st.just(1.0)
+"""Between these, the rounding of a sum of 32-bit probabilities decides which tokens of the tail are in the nucleus."""
+
 
 def settings(temperature: float = 1.0, top_p: float = 1.0, **limits: Any) -> SamplingSettings:
     return SamplingSettings(temperature=temperature, top_p=top_p, **limits)
@@ -63,21 +66,20 @@ def test_a_nucleus_wider_than_the_first_candidates(width: int) -> None:
     assert thresholds.tolist() == [flat.min().item(), 1.0]
 
 
-@given(distributions(), st.floats(0.05, 1.0), st.floats(0, 1, exclude_max=True))
+@given(distributions(), TOP_P, st.floats(0, 1, exclude_max=True))
 def test_a_draw_is_the_inverse_of_the_distribution_function(
     probabilities: np.ndarray, top_p: float, uniform: float
 ) -> None:
     logits = torch.tensor(probabilities).log()[None]
     token = int(sample_tokens(logits, torch.tensor([uniform], dtype=torch.float64), settings(top_p=top_p)))
     # The token's interval, widened by the rounding of softmax(log(p)), holds the number.
-    probability = torch.softmax(logits[0], dim=-1).numpy()
-    distribution = nucleus(probability, top_p)
+    distribution = nucleus(torch.softmax(logits[0], dim=-1).numpy(), top_p)
     upper = distribution[: token + 1].sum()
     assert upper - distribution[token] - 1e-9 <= uniform <= upper + 1e-9
-    assert nucleus(probability, min(1.0, top_p + 1e-9))[token] > 0  # rounding decides of the last token before top_p
+    assert distribution[token] > 0
 
 
-@given(distributions(), st.floats(0.05, 1.0))
+@given(distributions(), TOP_P)
 def test_the_ends_of_the_unit_interval_stay_in_the_nucleus(probabilities: np.ndarray, top_p: float) -> None:
     logits = torch.tensor(probabilities).log()[None]
     distribution = nucleus(torch.softmax(logits[0], dim=-1).numpy(), top_p)
@@ -122,7 +124,7 @@ def test_frequencies_with_further_limits(limits: dict[str, Any]) -> None:
     assert (np.abs(observed - exact) <= 5 * np.sqrt(exact * (1 - exact) / count) + 1e-12).all()
 
 
-@given(distributions(), st.floats(0.05, 1.0), st.integers(1, 40), st.floats(0, 0.9))
+@given(distributions(), TOP_P, st.integers(1, 40), st.floats(0, 0.9))
 def test_what_is_drawn_is_within_all_limits(probabilities: np.ndarray, top_p: float, top_k: int, min_p: float) -> None:
     logits = torch.tensor(probabilities).log()[None].expand(20, -1)
     numbers = torch.linspace(0, 0.999, 20, dtype=torch.float64)
