@@ -67,38 +67,53 @@ def _existing_module(module: str, roots: tuple[Path, ...]) -> Path:
 @functools.cache
 def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
     """Digest of one file and the project files that it imports; `mtime` keeps the cache true."""
-    tree = _WithoutTypeImports().visit(ast.parse(path.read_bytes()))
-    text = "\n".join(_canonical(tree))
-    imported = {find_module(name, roots) for name in _imported_names(tree)}
-    imported |= {find_module(name, (folder,)) for folder, name in _relative_imports(tree, path)}
-    return hashlib.sha256(text.encode()).hexdigest(), tuple(sorted(p for p in imported if p))
+    code = _Code()
+    lines: list[str] = []
+    _write_canonical(code.visit(ast.parse(path.read_bytes())), lines)
+    imported = {find_module(name, roots) for name in _imported_names(code.imports)}
+    imported |= {find_module(name, (folder,)) for folder, name in _relative_imports(code.imports, path)}
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest(), tuple(sorted(p for p in imported if p))
 
 
-class _WithoutTypeImports(ast.NodeTransformer):
-    """Drops `if TYPE_CHECKING:`, which never runs."""
+class _Code(ast.NodeTransformer):
+    """Drops `if TYPE_CHECKING:`, which never runs, and collects the imports of the rest."""
+
+    def __init__(self) -> None:
+        self.imports: list[ast.Import | ast.ImportFrom] = []
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return None
         return self.generic_visit(node)
 
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        self.imports.append(node)
+        return node
 
-def _imported_names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        self.imports.append(node)
+        return node
+
+
+def _imported_names(imports: Iterable[ast.Import | ast.ImportFrom]) -> set[str]:
+    """What absolute imports may load: of `from a.b import c` that is `a`, `a.b` and `a.b.c`."""
+    names: set[str] = set()
+    for node in imports:
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            loaded = [alias.name for alias in node.names]
+        elif node.module and not node.level:
+            loaded = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        for name in names:
+        for name in loaded:
             parts = name.split(".")
-            yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+            names.update(".".join(parts[: i + 1]) for i in range(len(parts)))
+    return names
 
 
-def _relative_imports(tree: ast.AST, path: Path) -> Iterator[tuple[Path, str]]:
+def _relative_imports(imports: Iterable[ast.Import | ast.ImportFrom], path: Path) -> Iterator[tuple[Path, str]]:
     """The folder that `from ..a import b` starts from, and the modules that it may mean there."""
-    for node in ast.walk(tree):
+    for node in imports:
         if isinstance(node, ast.ImportFrom) and node.level:
             folder = path.parents[node.level - 1]
             prefix = f"{node.module}." if node.module else ""
@@ -106,23 +121,23 @@ def _relative_imports(tree: ast.AST, path: Path) -> Iterator[tuple[Path, str]]:
             yield from ((folder, prefix + alias.name) for alias in node.names)
 
 
-def _canonical(node: ast.AST | list[ast.AST] | object) -> Iterator[str]:
+def _write_canonical(node: ast.AST | list[ast.AST] | object, lines: list[str]) -> None:
     """The syntax tree as text. Empty fields are left out: their number differs between Python versions."""
     if isinstance(node, list):
-        yield "["
+        lines.append("[")
         for item in node:
-            yield from _canonical(item)
-        yield "]"
+            _write_canonical(item, lines)
+        lines.append("]")
     elif isinstance(node, ast.AST):
-        yield type(node).__name__
+        lines.append(type(node).__name__)
         for name, value in ast.iter_fields(node):
             if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 value = [item for item in value if not _is_docstring(item)]
             if value is not None and value != [] and name not in ("kind", "type_comment"):
-                yield name
-                yield from _canonical(value)
+                lines.append(name)
+                _write_canonical(value, lines)
     else:
-        yield repr(node)
+        lines.append(repr(node))
 
 
 def _is_docstring(node: ast.AST) -> bool:
