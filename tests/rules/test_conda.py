@@ -59,7 +59,6 @@ def conda(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         **os.environ,
         "PATH": os.pathsep.join([str(folder / "base/bin"), *paths]),
         "PIP_CONSTRAINT": str(constraints),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

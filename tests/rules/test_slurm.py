@@ -100,7 +100,7 @@ def start(cluster: SlurmCluster, project: Project, *arguments: str, **options: A
     return subprocess.Popen(
         command,
         cwd=project.folder,
-        env={**cluster.environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=cluster.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,18 +1,27 @@
 """A copy of the project in which a test runs Snakemake for real, and edits what it likes."""
 
+import contextlib
+import io
+import multiprocessing
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
+
+from dry_run import PlannedJob, planned_jobs
+
+FORK_SERVER = multiprocessing.get_context("forkserver")
+"""A process with Snakemake loaded, and nothing of the project: each plan is made in a fork of it, in half the time."""
+FORK_SERVER.set_forkserver_preload(["snakemake.cli", "pydantic"])
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
@@ -32,8 +41,7 @@ class Project:
         command = [self.python, "-m", "snakemake", *arguments, "--configfile", configfile]
         if "--cores" not in arguments:
             command += ["--cores", "2"]
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
 
     def run(self, *arguments: str, **options: str) -> None:
         """Run the pipeline; the test fails with its output where it does."""
@@ -41,17 +49,20 @@ class Project:
         assert finished.returncode == 0, finished.stdout + finished.stderr
 
     def planned(self, *arguments: str, **options: str) -> Jobs:
-        """What a dry run would do."""
-        finished = self.snakemake("--dry-run", *arguments, **options)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        return jobs_in(finished.stdout + finished.stderr)
+        """The jobs that Snakemake would run."""
+        jobs: Jobs = {}
+        for job in self.planned_jobs(*arguments, **options):
+            jobs.setdefault(job.rule, set()).add(job.policy)
+        return jobs
 
     def planned_outputs(self, *arguments: str, **options: str) -> set[str]:
-        """The files that a dry run would make."""
-        finished = self.snakemake("--dry-run", *arguments, **options)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        lines = re.findall(r"^    output: (.*)$", finished.stdout + finished.stderr, re.MULTILINE)
-        return {path for line in lines for path in line.split(", ")}
+        """The files that Snakemake would make."""
+        return {str(path) for job in self.planned_jobs(*arguments, **options) for path in job.outputs}
+
+    def planned_jobs(self, *arguments: str, configfile: str = "config/micro.yaml") -> list[PlannedJob]:
+        """What Snakemake would run; the test fails with what it says where it cannot plan."""
+        with ProcessPoolExecutor(1, mp_context=FORK_SERVER) as fork:
+            return fork.submit(plan_in, self.folder, [*arguments, "--configfile", configfile, "--cores", "2"]).result()
 
     def read_config(self, name: str = "micro") -> dict[str, Any]:
         return yaml.safe_load((self.folder / "config" / f"{name}.yaml").read_text())
@@ -74,15 +85,15 @@ def copy_project(folder: Path) -> Project:
     return Project(folder)
 
 
-def jobs_in(dry_run: str) -> Jobs:
-    """The jobs that a dry run lists."""
-    jobs: Jobs = {}
-    for block in re.split(r"\n\[.*\]\n", dry_run):
-        match = re.match(r"(?:local)?(?:rule|checkpoint) (\w+):", block)
-        if match and match[1] != "all":
-            policy = re.search(r"policy=([\w-]+)", block)
-            jobs.setdefault(match[1], set()).add(policy[1] if policy else "")
-    return jobs
+def plan_in(folder: Path, arguments: list[str]) -> list[PlannedJob]:
+    """Snakemake's plan in the folder of a project, for a process of its own."""
+    os.chdir(folder)
+    sys.dont_write_bytecode = True  # a test may edit a module twice in a second
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            return planned_jobs(arguments)
+        except SystemExit:
+            raise AssertionError(said.getvalue()) from None
 
 
 def programs(project: Project, stage: str) -> list[psutil.Process]:
