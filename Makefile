@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench plan resume accept clean config-reference
+.PHONY: help demo test test-all bench plan resume accept clean config-reference environments
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -15,8 +15,7 @@ demo: .venv/embedded  ## run the whole pipeline on the embedded tiny experiment,
 	@echo
 	@echo "The report: results/tiny/report/index.html"
 
-test: .venv/development  ## linters, types and tests; vLLM's where it can be installed
-	-@$(MAKE) --no-print-directory .venv-vllm/installed
+test: environments  ## linters, types and tests; vLLM's where it can be installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
@@ -27,8 +26,7 @@ test: .venv/development  ## linters, types and tests; vLLM's where it can be ins
 test-all: TESTS := -m "slow or not slow"
 test-all: test  ## all that, and the long ones: Slurm, conda, interruptions, processes, real data
 
-bench: .venv/development  ## times and memory against the tutorial's way, as a table and benchmarks.json
-	-@$(MAKE) --no-print-directory .venv-vllm/installed
+bench: environments  ## times and memory against the tutorial's way, as a table and benchmarks.json
 	$(BIN)/python tests/benchmarks/run.py
 
 plan: .venv/embedded  ## what a run would do, why, and its GPU hours: make plan ARGS="--configfile config/mine.yaml"
@@ -45,6 +43,11 @@ config-reference: .venv/embedded  ## write config/*.md and config/schema.json fr
 
 clean:  ## remove the results of the tiny experiment
 	rm -rf results/tiny logs/tiny benchmarks/tiny
+
+# Both at once: to install is work for one processor. Where vLLM cannot be installed, its tests are skipped.
+environments:
+	-@$(MAKE) --no-print-directory --keep-going --jobs=2 .venv/development .venv-vllm/installed
+	@$(MAKE) --no-print-directory .venv/development
 
 .venv/embedded: envs/embedded.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
