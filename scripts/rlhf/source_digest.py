@@ -86,13 +86,12 @@ class _Code(ast.NodeTransformer):
             return None
         return self.generic_visit(node)
 
-    def visit_Import(self, node: ast.Import) -> ast.AST:
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
         self.imports.append(node)
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        self.imports.append(node)
-        return node
+        return self.visit_Import(node)
 
 
 def _imported_names(imports: Iterable[ast.Import | ast.ImportFrom]) -> set[str]:

@@ -117,12 +117,13 @@ class SlurmCluster:
 
     def _processes(self) -> Iterator[tuple[psutil.Process, str | None]]:
         """All that runs on this cluster, with the node of what is a job's."""
+        ours = self.environment["SLURM_CONF"]
         for process in psutil.process_iter():
             try:
                 variables = process.environ()
             except psutil.Error:
                 continue
-            if variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+            if variables.get("SLURM_CONF") == ours:
                 yield process, variables.get("SLURMD_NODENAME")
 
     def _write_configuration(self) -> None:
