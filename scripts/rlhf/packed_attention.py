@@ -6,6 +6,9 @@ variable-length flash attention, elsewhere scaled dot-product attention segment 
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,10 @@ NAME = "packed"
 FLASH_TYPES = (torch.bfloat16, torch.float16)
 LARGEST_FLASH_HEAD = 256
 """Width of a head up to which torch's flash attention has kernels."""
+FLASH_HEAD_STEP = 8
+"""The widths that they are for are multiples of this."""
+FIRST_FLASH_CAPABILITY = (8, 0)
+"""Compute capability of the first GPUs that they run on: Ampere."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +92,45 @@ def packed_attention(
             "this model's attention has dropout or sinks, or is not causal: it cannot read packed sequences"
         )
     how = HowToAttend(scaling, sliding_window, softcap)
-    flash = query.is_cuda and query.dtype in FLASH_TYPES and query.shape[-1] <= LARGEST_FLASH_HEAD and softcap is None
-    attend = attend_by_flash if flash else attend_by_segments
+    query, key, value = in_autocast_type(query, key, value)
+    attend = attend_by_flash if flash_can_attend(query, key, value, how) else attend_by_segments
     return attend(query[0], key[0], value[0], pack, how).transpose(0, 1)[None], None
 
 
 AttentionInterface.register(NAME, packed_attention)
+
+
+def in_autocast_type(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Tensors of one device in autocast's type where it is on there, and as they are where it is not.
+
+    Autocast knows no `varlen_attn`. Rotary embeddings leave queries and keys float32 while values are bfloat16, because
+    cosines and sines are of the type of the embedded tokens, and autocast does not touch those.
+    """
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
+
+
+def flash_can_attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: HowToAttend) -> bool:
+    """Whether torch's flash attention has a kernel for these tensors, (..., width), and this attention."""
+    width = query.shape[-1]
+    return (
+        query.dtype == key.dtype == value.dtype
+        and query.dtype in FLASH_TYPES
+        and value.shape[-1] == width
+        and width <= LARGEST_FLASH_HEAD
+        and width % FLASH_HEAD_STEP == 0
+        and how.softcap is None
+        and flash_runs_on(query.device)
+        and flash_options(how, width, grouped=False) is not None
+    )
+
+
+@functools.cache
+def flash_runs_on(device: torch.device) -> bool:
+    """Whether it is a device that torch's flash attention has kernels for."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= FIRST_FLASH_CAPABILITY
 
 
 def attend_by_segments(
@@ -126,7 +166,7 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: Ho
     unseen = _unseen(tokens, seen, how.window, query).repeat(heads_per_key, 1)
     return scaled_dot_product_attention(
         queries[None], key[None], value[None], attn_mask=unseen, scale=how.scaling
-    ).reshape(query.shape)
+    ).reshape(len(query), tokens, -1)
 
 
 def _unseen(tokens: int, seen: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
@@ -149,10 +189,12 @@ def _capped_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tenso
 def attend_by_flash(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: Pack, how: HowToAttend
 ) -> torch.Tensor:
-    """As `attend_by_segments`, in one kernel; of type bfloat16 or float16, on a GPU."""
+    """As `attend_by_segments`, in one kernel; where `flash_can_attend`."""
     from torch.nn.attention.varlen import varlen_attn
 
     layout = pack.flash_layout
+    options = flash_options(how, query.shape[-1], grouped=len(query) != len(key))
+    assert options is not None
     output = varlen_attn(
         query.transpose(0, 1),
         key.transpose(0, 1)[layout.seen],
@@ -161,9 +203,37 @@ def attend_by_flash(
         layout.key_starts,
         layout.longest_query,
         layout.longest_key,
-        scale=how.scaling,
-        window_size=(-1 if how.window is None else how.window - 1, 0),
-        enable_gqa=len(query) != len(key),
+        **options,
     )
     assert isinstance(output, torch.Tensor)  # without `return_aux` it is
     return output.transpose(0, 1)
+
+
+def flash_options(how: HowToAttend, width: int, *, grouped: bool) -> dict[str, Any] | None:
+    """How to attend in the keywords of this torch's `varlen_attn`; None where it cannot be said in them.
+
+    They grew: torch 2.10 has `is_causal` in place of `window_size`, and the usual scale alone; `enable_gqa` is of 2.12,
+    and before it fewer heads of keys than of queries were taken without being asked for.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    known = _keywords(varlen_attn)
+    options: dict[str, Any] = {}
+    if "window_size" in known:
+        options["window_size"] = (-1 if how.window is None else how.window - 1, 0)
+    elif how.window is None:
+        options["is_causal"] = True
+    else:
+        return None
+    if "scale" in known:
+        options["scale"] = how.scaling
+    elif how.scaling != width**-0.5:
+        return None
+    if grouped and "enable_gqa" in known:
+        options["enable_gqa"] = True
+    return options
+
+
+@functools.cache
+def _keywords(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)

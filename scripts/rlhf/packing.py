@@ -103,11 +103,11 @@ class Pack:
     def flash_layout(self) -> FlashLayout:
         """The segments as variable-length attention wants them."""
         device = self.input_ids.device
-        seen = [[*segment.prefix, *range(segment.start, segment.stop)] for segment in self.segments]
         tokens = [segment.tokens for segment in self.segments]
-        lengths = [len(indices) for indices in seen]
+        lengths = [len(segment.prefix) + segment.tokens for segment in self.segments]
+        seen = [part for one in self.segments for part in (one.prefix, range(one.start, one.stop))]
         return FlashLayout(
-            seen=self._index([index for indices in seen for index in indices]),
+            seen=torch.cat([torch.arange(part.start, part.stop) for part in seen]).to(device),
             query_starts=torch.tensor([0, *accumulate(tokens)], dtype=torch.int32, device=device),
             key_starts=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device),
             longest_query=max(tokens),
