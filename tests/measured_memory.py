@@ -5,13 +5,17 @@ So the full Llama-3-8B fits anywhere. What a GPU's kernel and tiles are is put i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import rlhf.packed_attention
@@ -27,6 +31,36 @@ from small_models import CPU
 
 PROMPT, RESPONSE = 170, 410
 """UltraFeedback's mean lengths in tokens."""
+
+
+class LiveBytes(TorchDispatchMode):
+    """Adds up the storages of all tensors that are made within it, until they are freed."""
+
+    def __init__(self, *there_already: torch.Tensor) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+        self._count(there_already)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        self._count(tree_leaves(result))
+        return result
+
+    def _count(self, results: Iterable[object]) -> None:
+        for tensor in results:
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._known:
+                self._known.add(storage._cdata)
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+        self.peak = max(self.peak, self.now)
+
+    def _freed(self, identity: int, size: int) -> None:
+        self._known.discard(identity)
+        self.now -= size
 
 
 @contextmanager
@@ -67,7 +101,8 @@ def peak_of_training(
     with as_on_a_gpu(), FakeTensorMode(allow_non_fake_inputs=True):
         policy = policy_of(shape)
         if lora is not None:
-            add_adapters(policy, LoraSettings(rank=lora, alpha=lora))
+            with mock.patch.object(nn.Module, "to", lambda module, *_, **__: module):  # fake weights cannot move
+                add_adapters(policy, LoraSettings(rank=lora, alpha=lora))
             store_frozen_matrices(policy, precision)
         if recompute:
             checkpoint_activations(policy)
@@ -78,13 +113,12 @@ def peak_of_training(
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
-        tracker = MemTracker()
-        tracker.track_external(model, optimizer, *trained, *(p.grad for p in trained), pack.input_ids)
-        with tracker:
+        moments = [value for state in optimizer.state.values() for value in state.values()]
+        with LiveBytes(*model.parameters(), *(p.grad for p in trained), *moments) as live:
             with autocast(precision, CPU):
                 logprobs = model(pack)
             logprobs.sum().backward()
-        return total(tracker), pack.input_ids.numel()
+        return live.peak, pack.input_ids.numel()
 
 
 def peak_of_forward(shape: ModelShape, pack_groups: list[PromptGroup], precision: Precision) -> tuple[int, int]:
@@ -94,12 +128,6 @@ def peak_of_forward(shape: ModelShape, pack_groups: list[PromptGroup], precision
         store_frozen_matrices(policy, precision)
         model = ResponseLogprobs(policy, 0.8)
         pack = Pack(pack_groups, CPU)
-        tracker = MemTracker()
-        tracker.track_external(model, pack.input_ids)
-        with tracker, autocast(precision, CPU):
+        with LiveBytes(*model.parameters()) as live, autocast(precision, CPU):
             model(pack)
-        return total(tracker), pack.input_ids.numel()
-
-
-def total(tracker: MemTracker) -> int:
-    return sum(sizes["Total"] for sizes in tracker.get_tracker_snapshot("peak").values())
+        return live.peak, pack.input_ids.numel()
