@@ -188,8 +188,8 @@ def _kept(shape: ModelShape, setup: TrainingSetup, tokens: int, layers_at_once: 
 
 
 def _embedding_backward(shape: ModelShape) -> int:
-    """The gradient of the embedding, and the head's beside it where they are one matrix: the last to be added up."""
-    return 4 * shape.embedding * (2 if shape.tied else 1)
+    """The gradient of the embedding; where it is the head too, also the head's, and their sum: the last to be made."""
+    return 4 * shape.embedding * (3 if shape.tied else 1)
 
 
 def _two_tiles(shape: ModelShape, size: int, tokens: int, *, backward: bool = False) -> int:

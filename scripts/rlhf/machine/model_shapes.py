@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlhf.errors import UserError
-
 SHIPPED = Path(__file__).with_name("model_shapes.json")
 """The configurations of the models that the experiments in `config/` name: the hub need not be asked for a plan."""
 
@@ -75,44 +73,39 @@ class ModelShape:
         return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
 
 
-def shape_of_config(config: Mapping[str, Any], name: str) -> ModelShape:
-    """The shape that a model's `config.json` describes.
-
-    Raises:
-        UserError: the configuration lacks a size.
-    """
+def shape_of_config(config: Mapping[str, Any]) -> ModelShape | None:
+    """The shape that a model's `config.json` describes; None where it is no decoder of Llama's form."""
     config = config.get("text_config", config)  # models that read images too keep the decoder's apart
-    try:
-        heads = int(config["num_attention_heads"])
-        return ModelShape(
-            layers=int(config["num_hidden_layers"]),
-            hidden=int(config["hidden_size"]),
-            intermediate=int(config["intermediate_size"]),
-            heads=heads,
-            key_heads=int(config.get("num_key_value_heads") or heads),
-            head_width=int(config.get("head_dim") or config["hidden_size"] // heads),
-            vocabulary=int(config["vocab_size"]),
-            context=int(config["max_position_embeddings"]),
-            tied=bool(config.get("tie_word_embeddings", False)),
-        )
-    except KeyError as error:
-        raise UserError(f"{name}: its config.json has no {error}: the memory that it needs is not known") from error
+    needed = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
+    if any(config.get(key) is None for key in needed) or any("experts" in key for key in config):
+        return None
+    heads = int(config["num_attention_heads"])
+    return ModelShape(
+        layers=int(config["num_hidden_layers"]),
+        hidden=int(config["hidden_size"]),
+        intermediate=int(config["intermediate_size"]),
+        heads=heads,
+        key_heads=int(config.get("num_key_value_heads") or heads),
+        head_width=int(config.get("head_dim") or config["hidden_size"] // heads),
+        vocabulary=int(config["vocab_size"]),
+        context=int(config.get("max_position_embeddings") or 0),
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )
 
 
 def known_shape(name: str, revision: str | None = None) -> ModelShape | None:
     """The shape of a local folder's model, of one in the hub's cache, or of one that the repository ships.
 
     Returns:
-        None where nothing here knows the model: before `prefetch`, or before the rule that makes it has run.
+        None where nothing here knows the model (before `prefetch`, or before the rule that makes it has run), or it is
+        no decoder of Llama's form.
     """
     folder = Path(name)
-    if (folder / "config.json").is_file():
-        return shape_of_config(json.loads((folder / "config.json").read_text()), name)
-    cached = _cached_config(name, revision)
-    if cached is not None:
-        return shape_of_config(json.loads(cached.read_text()), name)
+    local = folder / "config.json" if folder.is_dir() else _cached_config(name, revision)
+    if local is not None and local.is_file():
+        return shape_of_config(json.loads(local.read_text()))
     shipped = json.loads(SHIPPED.read_text())
-    return shape_of_config(shipped[name], name) if name in shipped else None
+    return shape_of_config(shipped[name]) if name in shipped else None
 
 
 def _cached_config(name: str, revision: str | None) -> Path | None:

@@ -30,9 +30,8 @@ def gathered_bytes(shape: ModelShape, strategy: Strategy, size: int, *, keep: bo
         live = min(ZERO3_LIVE_WEIGHTS, shape.layers * layer + 2 * embedding)
         whole = size * live + (4 - size) * embedding
         return whole + ZERO3_REDUCED_AT_ONCE * (size + (4 if size < 4 else 0))
+    copies = 0 if lora or size == 4 else size * layer * (shape.layers if keep else 1)
     if strategy == "fsdp2":
-        # Two layers, one at work and the next; embedding and head stay whole from the first to the last layer.
-        return size * (2 * layer + 2 * embedding) + 4 * layer
-    if lora or size == 4:
-        return 0
-    return 2 * layer * (shape.layers if keep else 1)
+        # Two layers, one at work and the next, and one's gradient; embedding and head stay whole between them.
+        return 4 * (3 * layer + 2 * embedding) + copies
+    return copies
