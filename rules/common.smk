@@ -12,6 +12,7 @@ from pydantic import ValidationError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from planning.memory_check import check_memory
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
@@ -188,6 +189,11 @@ def training_hardware():
 
 
 TRAINING_HARDWARE = training_hardware()
+
+try:
+    check_memory(EXPERIMENT, TRAINING_HARDWARE)
+except UserError as error:
+    stop(error)
 
 
 # To Slurm's plugin a job on several nodes is one of MPI: it leaves srun to the program, and one task to each node.
