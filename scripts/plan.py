@@ -54,7 +54,9 @@ def show(jobs: list[PlannedJob], forecast: Forecast, console: Console) -> None:
         )
     console.print(table)
     bound = f", the time limits taken for {', '.join(limited)}, which have no record yet" if limited else ""
-    console.print(f"{len(jobs)} jobs, {'at most' if limited else 'about'} {short(sum(sums.values()))} GPU hours{bound}.")
+    console.print(
+        f"{len(jobs)} jobs, {'at most' if limited else 'about'} {short(sum(sums.values()))} GPU hours{bound}."
+    )
     if sums[CALCULATED]:
         console.print(f"Hours with ~ are calculated, not measured: {forecast.assumptions}")
     for model in forecast.unknown_models:
