@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from rlhf.errors import UserError
 from rlhf.settings import Settings
 
+# huggingface_hub reads it when it is imported: a program imports this module before any library that imports that one.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
@@ -67,11 +70,10 @@ def _in_words(error: ValidationError) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program: log lines to standard error, no network reports, no traceback of user errors and full disks."""
+    """Run a program: log lines to standard error, no traceback of user errors and full disks."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # huggingface_hub's requests, a line each
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         main()
     except UserError as error:

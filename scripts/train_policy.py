@@ -4,8 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import get_args
 
-from accelerate.utils import set_seed
-
 from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.adapters import add_adapters
 from rlhf.checkpoint import save_checkpoint
@@ -24,6 +22,8 @@ from rlhf.training_state import TrainingStates
 
 
 def main() -> None:
+    from accelerate.utils import set_seed  # not before command_line: it imports huggingface_hub
+
     parser = program_parser(__doc__, TrainSpec)
     parser.add_argument("--policy", type=Path, nargs="?", help="the parent's folder (default: the spec's model)")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
