@@ -39,6 +39,15 @@ def add_hardware_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
 
 
+def add_revisions_flag(parser: argparse.ArgumentParser) -> None:
+    """`--revisions`: which commits of the hub the experiment takes is no setting, and reruns nothing."""
+    parser.add_argument(
+        "--revisions",
+        type=Path,
+        help="the experiment's revisions.yaml: commits of what the spec has no revision of (default: the newest)",
+    )
+
+
 def check_granted_gpus(arguments: argparse.Namespace) -> None:
     """Raise UserError where `--resources gpu=N` is less than the job needs: Snakemake starts it all the same."""
     granted = arguments.granted_gpus

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from rlhf.errors import UserError
+from rlhf.revisions import recorded_commit
 from rlhf.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,11 +36,16 @@ class ModelSource(Settings):
     """Digest of a local folder's files, so that an exchanged model is noticed."""
 
 
-def model_location(folder: Path | None, source: ModelSource | None) -> tuple[str, str | None]:
+def model_location(
+    folder: Path | None, source: ModelSource | None, revisions: Path | None = None
+) -> tuple[str, str | None]:
     """Name and revision to load: the folder of a flag, or the spec's own model.
 
+    Args:
+        revisions: the experiment's file of commits, for a model of the hub whose revision is null.
+
     Raises:
-        UserError: there is neither, or the folder holds no model.
+        UserError: there is neither, the folder holds no model, or `revisions` does not name it.
     """
     if folder is not None:
         if not (folder / "config.json").is_file():
@@ -47,6 +53,8 @@ def model_location(folder: Path | None, source: ModelSource | None) -> tuple[str
         return str(folder), None
     if source is None:
         raise UserError("no model: give its folder by the flag, or `model` in --spec")
+    if source.revision is None and not Path(source.name).is_dir():
+        return source.name, recorded_commit(revisions, "model", source.name)
     return source.name, source.revision
 
 
