@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import add_hardware_flags, add_revisions_flag, check_granted_gpus, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.engines import Engine, Request, check_context
 from rlhf.models import context_length, load_tokenizer, model_location, resolved_revision
@@ -18,11 +18,12 @@ def main() -> None:
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
     parser.add_argument("--token-budget", type=int, default=16384, help="tokens at once (engine transformers)")
+    add_revisions_flag(parser)
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, GenerateSpec)
     check_granted_gpus(arguments)
-    name, revision = model_location(arguments.policy, spec.model)
+    name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()
     requests = [

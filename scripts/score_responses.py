@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import add_hardware_flags, add_revisions_flag, check_granted_gpus, program_parser, read_spec, run
 from rlhf.artifacts import ArtifactError
 from rlhf.function_scoring import Score, load_function, score_by_function
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--reward-model", type=Path, nargs="?", help="its folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
     parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward pass")
+    add_revisions_flag(parser)
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ScoreSpec)
@@ -73,7 +74,7 @@ def compute_scores(
     from rlhf.reward_models import load_reward_model
     from rlhf.reward_scoring import score_conversations
 
-    name, revision = model_location(arguments.reward_model, spec.model)
+    name, revision = model_location(arguments.reward_model, spec.model, arguments.revisions)
     device = granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)

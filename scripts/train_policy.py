@@ -4,13 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import get_args
 
-from accelerate.utils import set_seed
-
-from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import add_hardware_flags, add_revisions_flag, check_granted_gpus, program_parser, read_spec, run
 from rlhf.adapters import add_adapters
 from rlhf.checkpoint import save_checkpoint
 from rlhf.device import granted_device
 from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
+from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
@@ -24,6 +23,8 @@ from rlhf.training_state import TrainingStates
 
 
 def main() -> None:
+    from accelerate.utils import set_seed  # not before command_line: it imports huggingface_hub
+
     parser = program_parser(__doc__, TrainSpec)
     parser.add_argument("--policy", type=Path, nargs="?", help="the parent's folder (default: the spec's model)")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1, help="machines of the Slurm job that they run on (default 1)")
     parser.add_argument("--strategy", choices=get_args(Strategy), default="single", help="how they share it")
     parser.add_argument("--tracker", choices=get_args(Tracker), default="none", help="where metrics go too")
+    add_revisions_flag(parser)
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, TrainSpec)
@@ -54,9 +56,12 @@ def main() -> None:
     check_tracker(arguments.tracker)
     if arguments.processes > 1:
         launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads)
-    name, revision = model_location(arguments.policy, spec.model)
+    name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)
+    commit = resolved_revision(name, revision)
+    parts = [*arguments.pairs, *arguments.logprobs, *arguments.validation_pairs, *arguments.validation_logprobs]
+    common_commits(parts, {"policy": commit})
     pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
@@ -85,7 +90,7 @@ def main() -> None:
         "validation_logprobs": arguments.validation_logprobs,
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
-    origin = provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
+    origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
     metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
