@@ -7,6 +7,7 @@ from rlhf.device import granted_device
 from rlhf.logprobs import LOGPROBS, LogprobSpec
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.pair_logprobs import logprob_rows, pair_logprobs
+from rlhf.pair_table import PAIR_COLUMNS, PairTable
 from rlhf.pairs import PAIRS
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
@@ -26,7 +27,7 @@ def main() -> None:
     name, revision = model_location(arguments.policy, spec.model)
 
     check_vocabulary(load_tokenizer(name, revision), name, revision)
-    pairs = PAIRS.read(arguments.pairs).to_pylist()
+    pairs = PairTable(PAIRS.read(arguments.pairs, PAIR_COLUMNS))
     device = granted_device(arguments.gpus, arguments.threads)
     model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
     with Progress(len(pairs), "pairs", "log-probabilities") as progress:

@@ -14,7 +14,8 @@ from rlhf.errors import UserError
 from rlhf.optimizers import make_optimizer, scheduled_learning_rate
 from rlhf.packing import Pack, pack_budget
 from rlhf.pair_logprobs import prompt_group
-from rlhf.preference_data import Pair, epoch_order, micro_batches, pair_batch
+from rlhf.pair_table import Pair
+from rlhf.preference_data import epoch_order, micro_batches, pair_batch
 from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.strategies import accumulate, whole_weights

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from rlhf.errors import UserError
 from rlhf.losses import PairBatch
 from rlhf.pair_logprobs import pair_logprobs
-from rlhf.preference_data import Pair, pair_batch
+from rlhf.pair_table import Pair
+from rlhf.preference_data import pair_batch
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import TrainSpec
 
