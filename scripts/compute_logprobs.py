@@ -8,6 +8,7 @@ from rlhf.logprobs import LOGPROBS, LogprobSpec
 from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.pair_logprobs import logprob_rows, pair_logprobs
+from rlhf.pair_table import PAIR_COLUMNS, PairTable
 from rlhf.pairs import PAIRS
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
@@ -30,7 +31,7 @@ def main() -> None:
     check_vocabulary(load_tokenizer(name, revision), name, revision)
     commit = resolved_revision(name, revision)
     common_commits([arguments.pairs], {"policy": commit})
-    pairs = PAIRS.read(arguments.pairs).to_pylist()
+    pairs = PairTable(PAIRS.read(arguments.pairs, PAIR_COLUMNS))
     device = granted_device(arguments.gpus, arguments.threads)
     model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
     with Progress(len(pairs), "pairs", "log-probabilities") as progress:

@@ -170,24 +170,26 @@ def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[li
         yield pack
 
 
-def balanced_packs(groups: Sequence[PromptGroup], token_budget: int, processes: int = 1) -> list[list[int]]:
+def balanced_packs(tokens: Sequence[int], token_budget: int, processes: int = 1) -> list[list[int]]:
     """Whole groups in packs of similar size: so many for each process, none above `token_budget` tokens.
 
     A group that is larger by itself is a pack of its own; a pack is empty where there are too few groups.
 
+    Args:
+        tokens: of each group.
+
     Returns:
         Indices of the groups of each pack; the number of packs is a multiple of `processes`.
     """
-    tokens = sum(group.tokens for group in groups)
-    at_most = math.ceil(len(groups) / processes)  # then each group is alone
-    count = processes * max(1, min(math.ceil(tokens / (token_budget * processes)), at_most))
+    at_most = math.ceil(len(tokens) / processes)  # then each group is alone
+    count = processes * max(1, min(math.ceil(sum(tokens) / (token_budget * processes)), at_most))
     while True:
         packs: list[list[int]] = [[] for _ in range(count)]
         smallest = [(0, pack) for pack in range(count)]
-        for group in _by_size(groups):
+        for group in _by_size(tokens):
             size, pack = smallest[0]
             packs[pack].append(group)
-            heapq.heapreplace(smallest, (size + groups[group].tokens, pack))
+            heapq.heapreplace(smallest, (size + tokens[group], pack))
         if all(size <= token_budget or len(packs[pack]) == 1 for size, pack in smallest):
             return packs
         count += processes
@@ -195,7 +197,7 @@ def balanced_packs(groups: Sequence[PromptGroup], token_budget: int, processes: 
 
 def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[int, list[int]]]:
     """Groups by size, cut where they do not fit the budget."""
-    for group in _by_size(groups):
+    for group in _by_size([group.tokens for group in groups]):
         prompt, responses = groups[group].prompt, groups[group].responses
         piece: list[int] = []
         tokens = len(prompt)
@@ -209,6 +211,6 @@ def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[
             yield group, piece
 
 
-def _by_size(groups: Sequence[PromptGroup]) -> list[int]:
+def _by_size(tokens: Sequence[int]) -> list[int]:
     """Indices of the groups, the largest first."""
-    return sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
+    return sorted(range(len(tokens)), key=lambda index: (-tokens[index], index))

@@ -34,10 +34,10 @@ def pair_logprobs(
     if not pairs:
         return chosen, rejected
     device = next(model.parameters()).device
-    groups = [prompt_group(pair) for pair in pairs]
-    for members in balanced_packs(groups, pack_budget(token_budget, device), processes)[process::processes]:
+    tokens = [prompt_group(pair).tokens for pair in pairs]
+    for members in balanced_packs(tokens, pack_budget(token_budget, device), processes)[process::processes]:
         # An empty share is computed too: every process must make as many forward passes.
-        pack = Pack([groups[index] for index in members or [0]], device)
+        pack = Pack([prompt_group(pairs[index]) for index in members or [0]], device)
         with autocast(precision, device):
             values = model(pack).tolist()
         for position, index in enumerate(members):

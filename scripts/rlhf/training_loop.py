@@ -14,13 +14,14 @@ from rlhf.errors import UserError
 from rlhf.optimizers import make_optimizer, scheduled_learning_rate
 from rlhf.packing import Pack, pack_budget
 from rlhf.pair_logprobs import prompt_group
-from rlhf.preference_data import Pair, epoch_order, micro_batches, pair_batch
+from rlhf.pair_table import Pair
+from rlhf.preference_data import epoch_order, micro_batches, pair_batch
 from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.strategies import accumulate, whole_weights
 from rlhf.training import RecipeSettings, TrainSpec
 from rlhf.training_state import Position, TrainingStates
-from rlhf.validation import check_start, validate
+from rlhf.validation import START_PAIRS, check_start, spread, validate
 
 SUMMED = 4
 """Numbers that are summed up over the pairs of a batch."""
@@ -60,18 +61,14 @@ def train(
     model, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
     position = states.resume(accelerator) if states else None
     if position is None:
-        start = validate(model, validation_pairs, spec, token_budget, accelerator)
-        check_start(start, validation_pairs, spec)
-        position = Position(step=0, tokens=0, metrics=[_row(0, 0.0, tokens=0, **start.metrics())])
+        position = start(model, pairs, validation_pairs, spec, accelerator, token_budget)
     tokens, metrics = position.tokens, position.metrics
     steps_per_epoch = max(1, len(pairs) // recipe.batch_size)
     total = number_of_steps(recipe, len(pairs))
     left = (total - position.step) * min(recipe.batch_size, len(pairs))
     with Progress(left, "pairs", f"training {spec.policy}", shown=accelerator.is_main_process) as progress:
         for step in range(position.step + 1, total + 1):
-            epoch, number = divmod(step - 1, steps_per_epoch)
-            order = epoch_order(len(pairs), spec.seed, epoch)
-            batch = [pairs[i] for i in order[number * recipe.batch_size : (number + 1) * recipe.batch_size]]
+            batch = batch_of_step(pairs, step, steps_per_epoch, spec)
             learning_rate = scheduled_learning_rate(recipe, step, total)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
@@ -97,6 +94,34 @@ def train(
             if states:
                 states.after_step(accelerator, Position(step, tokens, metrics))
     return Trained(metrics, whole_weights(model, accelerator))
+
+
+def start(
+    model: ResponseLogprobs,
+    pairs: Sequence[Pair],
+    validation_pairs: Sequence[Pair],
+    spec: TrainSpec,
+    accelerator: Accelerator,
+    token_budget: int,
+) -> Position:
+    """Validate before the first step, and check that the policy is the reference, of the training pairs too.
+
+    Raises:
+        UserError: log-ratios that are not zero.
+    """
+    found = validate(model, validation_pairs, spec, token_budget, accelerator)
+    check_start(found, validation_pairs, spec)
+    if spec.loss.needs_reference:
+        checked = spread(pairs, START_PAIRS)
+        check_start(validate(model, checked, spec, token_budget, accelerator), checked, spec)
+    return Position(step=0, tokens=0, metrics=[_row(0, 0.0, tokens=0, **found.metrics())])
+
+
+def batch_of_step(pairs: Sequence[Pair], step: int, steps_per_epoch: int, spec: TrainSpec) -> list[Pair]:
+    """The pairs of an optimizer step; the first one is step 1."""
+    epoch, number = divmod(step - 1, steps_per_epoch)
+    order, size = epoch_order(len(pairs), spec.seed, epoch), spec.recipe.batch_size
+    return [pairs[index] for index in order[number * size : (number + 1) * size]]
 
 
 def number_of_steps(recipe: RecipeSettings, pairs: int) -> int:

@@ -13,7 +13,7 @@ from rlhf.models import Precision
 from rlhf.provenance import digest
 from rlhf.training import TRAINING, TrainSpec
 from small_models import run_program, save_small_policy
-from training_inputs import flags, spec, write_all
+from training_inputs import flags, spec, write_all, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,16 @@ def test_a_trained_policy(tmp_path: Path, policy: Path, loss: dict[str, Any], pr
     assert len(origin["inputs"]["logprobs"]) == (0 if loss["name"] == "simpo" else 2)
     of_checkpoint = json.loads((output / "checkpoint" / "provenance.json").read_text())
     assert {**of_checkpoint, "artifact": "training"} == origin
+
+
+def test_a_train_part_of_another_model_is_refused(tmp_path: Path, policy: Path) -> None:
+    """Validation's log-probabilities are right, and those of one of two train parts."""
+    write_all(tmp_path, policy, "float32")
+    write_pairs(tmp_path, "second", 1, 5, save_small_policy(tmp_path / "other", seed=1), "float32")
+    done = run_program("train_policy", *flags(tmp_path, policy, tmp_path / "out", spec({"name": "dpo"}, "float32")))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the policy is not the reference of its pairs")
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_explains_the_spec() -> None:
