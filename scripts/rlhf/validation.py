@@ -14,6 +14,7 @@ from rlhf.losses import PairBatch
 from rlhf.pair_logprobs import pair_logprobs
 from rlhf.preference_data import Pair, pair_batch
 from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.token_budget import TokenBudget
 from rlhf.training import TrainSpec
 
 START_TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -42,7 +43,11 @@ class Validation:
 
 
 def validate(
-    model: ResponseLogprobs, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int, accelerator: Accelerator
+    model: ResponseLogprobs,
+    pairs: Sequence[Pair],
+    spec: TrainSpec,
+    token_budget: TokenBudget | int,
+    accelerator: Accelerator,
 ) -> Validation:
     """Compute the validation pairs by the same function as their reference, each on one of the processes."""
     share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
