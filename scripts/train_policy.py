@@ -16,6 +16,7 @@ from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
 from rlhf.settings import canonical_json
 from rlhf.strategies import launch, leave, make_accelerator
+from rlhf.token_budget import StartAgainError
 from rlhf.trackers import check_tracker, start_tracking
 from rlhf.training import TRAINING, TrainSpec, check_optimizer
 from rlhf.training_loop import train
@@ -54,8 +55,9 @@ def main() -> None:
     check_strategy(arguments.strategy, arguments.processes, cpu=cpu)
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
+    states_folder = arguments.checkpoint.with_name("training_state")
     if arguments.processes > 1:
-        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads)
+        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, states_folder)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)
@@ -92,8 +94,11 @@ def main() -> None:
     }
     origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
-    states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
-    metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
+    states = TrainingStates(states_folder, identity, arguments.save_seconds)
+    try:
+        metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
+    except StartAgainError:
+        leave(1)  # the others wait for this process, and taking it down could wait for them
     accelerator.end_training()
     if accelerator.is_main_process:
         save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, len(pairs), metrics, origin)

@@ -8,7 +8,7 @@ from functools import partial
 
 from rlhf.config import Experiment
 from rlhf.errors import UserError
-from rlhf.hardware import TokenBudget, TrainingHardware
+from rlhf.hardware import BudgetChoice, TrainingHardware
 from rlhf.machine.budgets import GB, MemoryOf, check_budget, smaller_budget_remedy, training_remedy
 from rlhf.machine.memory import (
     TrainingSetup,
@@ -32,7 +32,7 @@ class StageMemory:
     key: str
     """Of the configuration, to be named in errors."""
     memory: MemoryOf
-    budget: TokenBudget
+    budget: BudgetChoice
     longest: int
     """Tokens of the longest sequence (a pair with its prompt, a conversation)."""
     remedy: Callable[[float], str]

@@ -15,6 +15,7 @@ from rlhf.pair_logprobs import pair_logprobs
 from rlhf.pair_table import Pair
 from rlhf.preference_data import pair_batch
 from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.token_budget import TokenBudget
 from rlhf.training import TrainSpec
 
 START_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
@@ -51,7 +52,11 @@ class Validation:
 
 
 def validate(
-    model: ResponseLogprobs, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int, accelerator: Accelerator
+    model: ResponseLogprobs,
+    pairs: Sequence[Pair],
+    spec: TrainSpec,
+    token_budget: TokenBudget | int,
+    accelerator: Accelerator,
 ) -> Validation:
     """Compute the validation pairs by the same function as their reference, each on one of the processes."""
     share = {"process": accelerator.process_index, "processes": accelerator.num_processes}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
-from rlhf.hardware import TokenBudget
+from rlhf.hardware import BudgetChoice
 from rlhf.machine.memory import MemoryUse, TrainingSetup, largest_budget, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
 
@@ -22,7 +22,7 @@ MemoryOf = Callable[[int], MemoryUse]
 
 
 def fitting_budget(
-    asked: TokenBudget, device: torch.device, memory: MemoryOf | None, longest: int, remedy: Callable[[float], str]
+    asked: BudgetChoice, device: torch.device, memory: MemoryOf | None, longest: int, remedy: Callable[[float], str]
 ) -> int:
     """The budget of a job on the device that it got, before anything is loaded.
 
@@ -42,7 +42,7 @@ def fitting_budget(
 
 
 def check_budget(
-    asked: TokenBudget, memory: MemoryOf, longest: int, gpu_bytes: float, remedy: Callable[[float], str]
+    asked: BudgetChoice, memory: MemoryOf, longest: int, gpu_bytes: float, remedy: Callable[[float], str]
 ) -> int:
     """The budget on a GPU of so many bytes: what was asked for, or the largest one that leaves a tenth to spare.
 
