@@ -10,7 +10,7 @@ from rlhf.pair_logprobs import logprob_rows, pair_logprobs
 from rlhf.pairs import PAIRS
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.sequence_logprobs import checked_logprobs
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     check_vocabulary(load_tokenizer(name, revision), name, revision)
     pairs = PAIRS.read(arguments.pairs).to_pylist()
     device = granted_device(arguments.gpus, arguments.threads)
-    model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
+    model = checked_logprobs(load_policy(name, revision, "float32", device), spec.temperature)
     with Progress(len(pairs), "pairs", "log-probabilities") as progress:
         chosen, rejected = pair_logprobs(model, pairs, spec.precision, arguments.token_budget, progress)
     rows = logprob_rows(pairs, chosen, rejected)
