@@ -12,7 +12,7 @@ from rlhf.pair_table import PAIR_COLUMNS, PairTable
 from rlhf.pairs import PAIRS
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.sequence_logprobs import checked_logprobs
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     common_commits([arguments.pairs], {"policy": commit})
     pairs = PairTable(PAIRS.read(arguments.pairs, PAIR_COLUMNS))
     device = granted_device(arguments.gpus, arguments.threads)
-    model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
+    model = checked_logprobs(load_policy(name, revision, "float32", device), spec.temperature)
     with Progress(len(pairs), "pairs", "log-probabilities") as progress:
         chosen, rejected = pair_logprobs(model, pairs, spec.precision, arguments.token_budget, progress)
     rows = logprob_rows(pairs, chosen, rejected)

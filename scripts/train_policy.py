@@ -13,7 +13,7 @@ from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
+from rlhf.sequence_logprobs import checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
 from rlhf.strategies import launch, leave, make_accelerator
 from rlhf.token_budget import StartAgainError
@@ -84,7 +84,7 @@ def main() -> None:
         add_adapters(policy, spec.recipe.lora)
     if arguments.activations == "recompute":
         checkpoint_activations(policy)
-    model = ResponseLogprobs(policy, spec.temperature)
+    model = checked_logprobs(policy, spec.temperature)
     inputs = {
         "pairs": arguments.pairs,
         "logprobs": arguments.logprobs,

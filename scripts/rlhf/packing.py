@@ -125,6 +125,12 @@ class Pack:
         of_response = [index for index, segment in enumerate(self.responses) for _ in range(segment.tokens)]
         return ResponseTokens(self._index(predictors), self._index(targets), self._index(of_response))
 
+    def sequences(self) -> Iterator[tuple[list[int], list[int]]]:
+        """The token ids of each response's prompt, and its own."""
+        for response in self.responses:
+            prefix = response.prefix
+            yield self._ids[prefix.start : prefix.stop], self._ids[response.start : response.stop]
+
     def last_tokens(self, padding: int | None = None) -> torch.Tensor:
         """Index of the last token of each response, int64 (responses,).
 
