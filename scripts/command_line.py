@@ -48,6 +48,20 @@ def add_revisions_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_token_budget_flag(parser: argparse.ArgumentParser) -> None:
+    """`--token-budget`: a number, or `auto`."""
+
+    def budget(text: str) -> int | str:
+        return text if text == "auto" else int(text)
+
+    parser.add_argument(
+        "--token-budget",
+        type=budget,
+        default="auto",
+        help="tokens in one forward pass; auto (default): as many as fit the GPU, 16384 on the CPU",
+    )
+
+
 def check_granted_gpus(arguments: argparse.Namespace) -> None:
     """Raise UserError where `--resources gpu=N` is less than the job needs: Snakemake starts it all the same."""
     granted = arguments.granted_gpus

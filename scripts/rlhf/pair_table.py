@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Pair = Mapping[str, Any]
 """A row of `PAIRS` and, where the loss has a reference, of `LOGPROBS`: the columns that are computed with."""
@@ -30,6 +31,12 @@ class PairTable(Sequence[Pair]):
 
     def __len__(self) -> int:
         return self._table.num_rows
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest pair, its prompt once; 0 without pairs."""
+        lengths = [pc.list_value_length(self._table[f"{part}_token_ids"]) for part in ("prompt", "chosen", "rejected")]
+        return pc.max(pc.add(pc.add(lengths[0], lengths[1]), lengths[2])).as_py() or 0
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import torch
 import yaml
 from accelerate import Accelerator, DeepSpeedPlugin, FullyShardedDataParallelPlugin
-from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from accelerate.utils import AutocastKwargs, DistributedType, InitProcessGroupKwargs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.run import parse_args as launcher_arguments
@@ -138,12 +138,13 @@ def make_accelerator(
     check_strategy(strategy, processes, cpu=cpu)
     # Given a backend, accelerate believes in several processes; given none, in one where there is no GPU.
     backend = [InitProcessGroupKwargs(backend="gloo" if cpu else "nccl")] if processes > 1 else []
+    autocast = AutocastKwargs(cache_enabled=False)  # see `sequence_logprobs.autocast`
     if strategy == "zero3":
         _prepare_deepspeed(cpu)
     accelerator = Accelerator(
         cpu=cpu and strategy != "zero3",  # asked for the CPU, accelerate forgets DeepSpeed
         mixed_precision="bf16" if precision == "bfloat16" and strategy != "zero3" else "no",
-        kwargs_handlers=backend,
+        kwargs_handlers=[*backend, autocast],
         deepspeed_plugin=_deepspeed_plugin(precision, max_grad_norm) if strategy == "zero3" else None,
         fsdp_plugin=_fsdp_plugin() if strategy == "fsdp2" else None,
         **more,

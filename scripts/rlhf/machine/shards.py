@@ -18,13 +18,13 @@ def shards(strategy: Strategy, processes: int) -> int:
     return processes if strategy in ("zero3", "fsdp2") else 1
 
 
-def gathered_bytes(shape: ModelShape, strategy: Strategy, size: int, *, keep: bool, lora: bool) -> int:
+def gathered_bytes(shape: ModelShape, strategy: Strategy, size: int, *, keep: bool, stored_rounded: bool) -> int:
     """Whole weights and rounded copies of weights in a process, and the buffers of the communication.
 
     Args:
         size: bytes of a number of the computation.
         keep: whether activations are kept, and with them the rounded copies that their gradients need.
-        lora: whether the weights are frozen: then they are stored rounded, and have no copies.
+        stored_rounded: whether the weights are stored rounded, and have no copies.
     """
     layer, embedding = shape.layer_matrices, shape.embedding
     if strategy == "zero3":
@@ -32,7 +32,7 @@ def gathered_bytes(shape: ModelShape, strategy: Strategy, size: int, *, keep: bo
         live, reduced_at_once = _zero3_numbers()
         whole = size * min(live, shape.layers * layer + 2 * embedding) + (4 - size) * embedding
         return whole + reduced_at_once * (size + (4 if size < 4 else 0))
-    copies = 0 if lora or size == 4 else size * layer * (shape.layers if keep else 1)
+    copies = 0 if stored_rounded or size == 4 else size * layer * (shape.layers if keep else 1)
     if strategy == "fsdp2":
         # Two layers, one at work and the next, and one's gradient; embedding and head stay whole between them.
         return 4 * (3 * layer + 2 * embedding) + copies
