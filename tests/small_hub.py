@@ -92,21 +92,25 @@ class _Handler(BaseHTTPRequestHandler):
         facts = question[:1] in ([], ["revision"])
         if self._refused(repository, open_to_all=facts):
             return
+        owner, name = repository.parts[-2:]
         commit, repository = self._commit(repository, question[1] if len(question) > 1 else "main")
         files = sorted(path for path in repository.rglob("*") if path.is_file())
         entries = [_entry(repository, path) for path in files]
         if question[:1] == ["tree"]:
+            folder = repository.joinpath(*question[2:])
+            if not folder.is_dir():
+                self._status(404, {"X-Error-Code": "EntryNotFound"})
+                return
             recursive = parse_qs(urlsplit(self.path).query).get("recursive") == ["true"]
-            self._json(entries if recursive else _children(repository, repository.joinpath(*question[2:])))
+            self._json(entries if recursive else _children(repository, folder))
         elif question[:1] == ["paths-info"]:
             self._json([entry for entry in entries if entry["path"] in (paths or [])])
         elif question[:1] == ["auth-check"]:
             self._json({})
         elif facts:
             siblings = [{"rfilename": entry["path"]} for entry in entries]
-            gated = "manual" if repository.parent.name == "gated" else False
-            name = "/".join(repository.parts[-2:])
-            self._json({"id": name, "sha": commit, "siblings": siblings, "private": False, "gated": gated})
+            gated = "manual" if owner == "gated" else False
+            self._json({"id": f"{owner}/{name}", "sha": commit, "siblings": siblings, "private": False, "gated": gated})
         else:
             self._status(404)
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlhf.artifacts import read_provenance
+from rlhf.artifacts import Artifact, read_provenance
+from rlhf.logprobs import LOGPROBS
 from rlhf.models import Precision
+from rlhf.pairs import PAIRS
 from rlhf.provenance import digest
 from rlhf.training import TRAINING, TrainSpec
 from small_models import run_program, save_small_policy
@@ -75,3 +77,26 @@ def test_help_explains_the_spec() -> None:
     assert done.returncode == 0
     for name in TrainSpec.model_fields:
         assert f"\n  {name}: " in done.stdout
+
+
+@pytest.mark.parametrize("part", ["second", "test"])
+def test_parts_of_two_revisions_are_refused_by_name(tmp_path: Path, policy: Path, part: str) -> None:
+    """A push to the hub between their jobs: neither the numbers of a train part nor a test part's rewards show it."""
+
+    def add(artifact: Artifact, name: str, **facts: Any) -> Path:
+        path = tmp_path / f"{name}.parquet"
+        artifact.write(path, artifact.read(path), {**read_provenance(path), **facts})
+        return path
+
+    write_all(tmp_path, policy, "float32")
+    commits = dict.fromkeys(("first", "second", "test"), "a" * 40) | {part: "b" * 40}
+    pairs = {name: add(PAIRS, name, revisions={"policy": commit}) for name, commit in commits.items()}
+    for name in commits:
+        add(LOGPROBS, f"{name}-logprobs", model_revision="a" * 40)
+    output = tmp_path / "trained-1"
+    settings = spec({"name": "rebel", "eta": 1e6}, "float32")
+    done = run_program("train_policy", *flags(tmp_path, policy, output, settings))
+    assert done.returncode == 1
+    first, other = f"{pairs['first']} is of commit {'a' * 40}", f"{pairs[part]} of commit {'b' * 40}"
+    assert f"error: two revisions of the policy are mixed: {first}, and {other}." in done.stderr
+    assert not output.exists()
