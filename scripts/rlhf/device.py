@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
@@ -26,6 +27,8 @@ def granted_device(gpus: int, threads: int) -> torch.device:
         UserError: there are fewer GPUs than were asked for, or torch cannot use them.
     """
     lease_gpus(gpus)  # before torch looks for GPUs
+    # Packs differ in size: without it, what one leaves free is in pieces too small for the next.
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
     import torch
 
