@@ -1,6 +1,6 @@
 """What each rule may use of a machine. Hardware is no setting of a result: an edit here reruns nothing."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from rlhf.settings import Settings
 Strategy = Literal["single", "ddp", "zero3", "fsdp2"]
 Activations = Literal["keep", "recompute"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+TokenBudget = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
@@ -36,8 +37,9 @@ class JobHardware(Settings):
 class BatchedHardware(JobHardware):
     """What one job gets, and how much it computes at once."""
 
-    token_budget: int = Field(16384, ge=1)
-    """Tokens in one forward pass: bounds the memory."""
+    token_budget: TokenBudget = "auto"
+    """Tokens in one forward pass: bounds the memory. `auto`: as many as fit the GPU with a tenth of it to spare; 16384
+    on a CPU. vLLM has a budget of its own."""
 
 
 class TrainingHardware(BatchedHardware):
@@ -90,6 +92,12 @@ class TrainingHardware(BatchedHardware):
 
 class HardwareSettings(Settings):
     """A section per rule; a key that a section leaves out keeps the rule's own default."""
+
+    gpu_memory_gb: float = Field(80, gt=0)
+    """Memory of a GPU in 10^9 bytes, for the plan: what cannot fit stops it. A job reads its own GPU's."""
+    gpu_tflops: float = Field(989, gt=0)
+    """Dense products of bfloat16 that a GPU makes at most, in 10^12 operations per second, for the hours of the plan;
+    the default is an H100's."""
 
     @model_validator(mode="before")
     @classmethod

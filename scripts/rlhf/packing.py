@@ -13,7 +13,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import torch
@@ -95,6 +95,7 @@ class Pack:
                 self.segments.append(Segment(len(ids), len(ids) + len(response), prefix))
                 ids += response
                 positions += range(prompt.tokens, prompt.tokens + len(response))
+        self._ids = ids
         self.responses = [segment for segment in self.segments if segment.prefix]
         self.input_ids = torch.tensor([ids], device=device)
         self.position_ids = torch.tensor([positions], device=device)
@@ -124,9 +125,17 @@ class Pack:
         of_response = [index for index, segment in enumerate(self.responses) for _ in range(segment.tokens)]
         return ResponseTokens(self._index(predictors), self._index(targets), self._index(of_response))
 
-    def last_tokens(self) -> torch.Tensor:
-        """Index of the last token of each response, int64 (responses,)."""
-        return self._index([segment.stop - 1 for segment in self.responses])
+    def last_tokens(self, padding: int | None = None) -> torch.Tensor:
+        """Index of the last token of each response, int64 (responses,).
+
+        Args:
+            padding: the last one that is not this, in the prompt if need be; where there is none, the prompt's first.
+        """
+        return self._index([self._last_token(response, padding) for response in self.responses])
+
+    def _last_token(self, response: Segment, padding: int | None) -> int:
+        backwards = chain(reversed(range(response.start, response.stop)), reversed(response.prefix))
+        return next((index for index in backwards if self._ids[index] != padding), response.prefix.start)
 
     def prompt_ends(self) -> torch.Tensor:
         """Index behind the last token of each response's prompt, int64 (responses,)."""

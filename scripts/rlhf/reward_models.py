@@ -39,7 +39,11 @@ class ArmoScorer:
 
 
 class SequenceClassifier:
-    """A causal decoder with a linear head of one output on the last token of the conversation: the raw score."""
+    """A causal decoder with a linear head of one output on the last token of the conversation: the raw score.
+
+    As in transformers it is the last token that is not the configuration's `pad_token_id`, also where that one is the
+    end-of-turn token: what the head was trained on.
+    """
 
     objective_names: tuple[str, ...] = ()
 
@@ -48,9 +52,10 @@ class SequenceClassifier:
         use_packed_attention(self.decoder)
         self.head: nn.Linear = model.score.float()
         self.longest = model.config.max_position_embeddings
+        self.padding: int | None = model.config.get_text_config().pad_token_id
 
     def __call__(self, pack: Pack) -> RewardOutput:
-        hidden = packed_hidden_states(self.decoder, pack)[pack.last_tokens()]
+        hidden = packed_hidden_states(self.decoder, pack)[pack.last_tokens(self.padding)]
         return RewardOutput(self.head(hidden.float()).squeeze(-1))
 
 

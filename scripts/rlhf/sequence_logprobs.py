@@ -67,5 +67,9 @@ def checkpoint_activations(policy: PreTrainedModel) -> None:
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The precision of the computation: float32 weights, and bfloat16 matrix products where it is asked for."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    """The precision of the computation: float32 weights, and bfloat16 matrix products where it is asked for.
+
+    Without autocast's cache of rounded weights: each is used once in a pass, and would be kept until its end.
+    """
+    enabled = precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

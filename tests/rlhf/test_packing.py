@@ -26,6 +26,11 @@ def test_the_layout_of_a_pack() -> None:
     ]
     assert pack.last_tokens().tolist() == [4, 5, 9]
     assert pack.prompt_ends().tolist() == [3, 3, 7]
+    assert pack.last_tokens(padding=6).tolist() == [4, 2, 9]
+    assert Pack([PromptGroup([5, 6, 6], [[6]]), PromptGroup([6, 6], [[6]])], CPU).last_tokens(padding=6).tolist() == [
+        0,
+        4,
+    ]
     tokens = pack.response_tokens()
     assert tokens.predictors.tolist() == [2, 3, 2, 6, 7, 8]
     assert tokens.targets.tolist() == [3, 4, 5, 7, 8, 9]

@@ -1,0 +1,1 @@
+"""What a machine has, and what a model needs of it: memory, operations, time. Nothing here changes a result."""

@@ -1,0 +1,97 @@
+"""The token budget that fits a GPU, and what to say where none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rlhf.errors import UserError
+from rlhf.hardware import TokenBudget
+from rlhf.machine.memory import MemoryUse, TrainingSetup, largest_budget, training_memory, usable
+from rlhf.machine.model_shapes import ModelShape
+
+if TYPE_CHECKING:
+    import torch
+
+GB = 1e9
+DEFAULT_BUDGET = 16_384
+"""Tokens where memory is not known: on a CPU, or for a model of another form."""
+MemoryOf = Callable[[int], MemoryUse]
+"""Memory by the tokens of the largest pack."""
+
+
+def fitting_budget(
+    asked: TokenBudget, device: torch.device, memory: MemoryOf | None, longest: int, remedy: Callable[[float], str]
+) -> int:
+    """The budget of a job on the device that it got, before anything is loaded.
+
+    Args:
+        memory: None where the model's shape is not known.
+        longest: tokens of the longest pair or conversation, which is one pack in any case.
+        remedy: settings that would fit, by bytes of the GPU.
+
+    Raises:
+        UserError: what was asked for, or the longest pair alone, does not fit.
+    """
+    if device.type == "cpu" or memory is None:
+        return DEFAULT_BUDGET if asked == "auto" else asked
+    import torch
+
+    return check_budget(asked, memory, longest, torch.cuda.mem_get_info(device)[0], remedy)
+
+
+def check_budget(
+    asked: TokenBudget, memory: MemoryOf, longest: int, gpu_bytes: float, remedy: Callable[[float], str]
+) -> int:
+    """The budget on a GPU of so many bytes: what was asked for, or the largest one that leaves a tenth to spare.
+
+    Raises:
+        UserError: what was asked for, or the longest pair alone, does not fit.
+    """
+    if asked == "auto":
+        found = largest_budget(memory, usable(gpu_bytes), longest)
+        tokens = longest if found is None else found
+    else:
+        found = tokens = asked
+    needed = memory(max(tokens, longest)).total
+    if found is not None and needed <= gpu_bytes:
+        return found
+    raise UserError(
+        f"{max(tokens, longest)} tokens at once need {needed / GB:.0f} GB of a GPU's memory, and there are "
+        f"{gpu_bytes / GB:.0f} GB ({usable(gpu_bytes) / GB:.0f} with a tenth to spare). {remedy(gpu_bytes)}"
+    )
+
+
+def training_remedy(shape: ModelShape, setup: TrainingSetup, longest: int, gpu_bytes: float) -> str:
+    """Which changes of a training's settings would make it fit, one sentence."""
+    found = []
+    for words, changed in _changes(setup):
+        budget = largest_budget(lambda tokens, c=changed: training_memory(shape, c, tokens), usable(gpu_bytes), longest)  # type: ignore[misc]
+        if budget is not None:
+            found.append(f"{words} (then up to {budget} tokens)")
+    if not found:
+        return "None of recomputed activations, 8-bit moments, LoRA or 64 GPUs makes it fit: take a smaller model."
+    return f"What would fit: {'; '.join(found[:4])}."
+
+
+def _changes(setup: TrainingSetup) -> Iterator[tuple[str, TrainingSetup]]:
+    """The settings themselves with another budget, then others, the cheapest first."""
+    yield "`token_budget: auto`", setup
+    recompute = replace(setup, activations="recompute")
+    yield "`activations: recompute`", recompute
+    if setup.processes == 1 or setup.strategy == "ddp":
+        yield "`activations: recompute` and `optimizer: adamw_8bit`", replace(recompute, optimizer="adamw_8bit")
+    yield "`lora: {rank: 64}`", replace(setup, lora_rank=64)
+    yield "`lora: {rank: 64}` and `activations: recompute`", replace(recompute, lora_rank=64)
+    for processes in (8, 16, 32, 64):
+        if processes > setup.processes and setup.optimizer == "adamw":
+            yield f"`gpu: {processes}` and `strategy: zero3`", replace(setup, processes=processes, strategy="zero3")
+
+
+def smaller_budget_remedy(memory: MemoryOf, longest: int, max_tokens_key: str, gpu_bytes: float) -> str:
+    """For a stage without gradients, whose only other setting is the longest sequence."""
+    budget = largest_budget(memory, usable(gpu_bytes), longest)
+    if budget is None:
+        return f"Its weights and one sequence alone do not fit: lower `{max_tokens_key}`, or take a larger GPU."
+    return f"Set `token_budget: auto`, or at most {budget}."

@@ -1,0 +1,222 @@
+"""The peak of a GPU's memory, by arithmetic, in bytes: what training, log-probabilities, scoring and sampling hold.
+
+A decoder of Llama's form over packs (see `packing`), flash attention, the head in tiles (see `token_logprobs`). The
+coefficients are what autograd keeps and what a layer's backward pass holds besides, per token; the tests compare them
+with torch's own account under FakeTensorMode, for the full Llama-3-8B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from rlhf.hardware import Activations, Strategy
+from rlhf.machine.model_shapes import ModelShape
+from rlhf.machine.shards import gathered_bytes, shards
+from rlhf.models import Precision
+
+SPARE = 0.1
+"""Share of a GPU's memory that stays free: fragments, buffers of the communication, what this model does not know."""
+HEAD_TILE_TOKENS = 1024
+"""Tokens whose logits exist at once: `TILE_TOKENS` of `token_logprobs`."""
+SEEN = 1.35
+"""Keys that attention reads per token, because each response sees its prompt's: at prompts of 170 and responses of 410
+tokens, UltraFeedback's means."""
+MOST_TOKENS = 65_536
+"""No pack is made larger than this: it would be no faster."""
+STEP = 256
+"""A budget is a multiple of this."""
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """What of a training decides on its memory."""
+
+    strategy: Strategy
+    processes: int
+    activations: Activations
+    precision: Precision
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    lora_rank: int | None = None
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes of one GPU at the peak."""
+
+    weights: int
+    gradients: int = 0
+    moments: int = 0
+    """Of the optimizer."""
+    gathered: int = 0
+    """Whole weights put together from shards, rounded copies of weights, and buffers of the communication."""
+    activations: int = 0
+    """What the passes hold per token, and the tiles of the head."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.moments + self.gathered + self.activations
+
+
+def training_memory(shape: ModelShape, setup: TrainingSetup, tokens: int) -> MemoryUse:
+    """A process of `train_policy` whose largest pack has so many tokens."""
+    size = _bytes(setup.precision)
+    adapters = 0 if setup.lora_rank is None else shape.adapters(setup.lora_rank)
+    trained = shape.parameters if setup.lora_rank is None else adapters
+    shared = shards(setup.strategy, setup.processes)
+    frozen = 0 if setup.lora_rank is None else _frozen_bytes(shape, size)
+    per_weight_moments = 8.0 if setup.optimizer == "adamw" else 2 + 8 / 256  # 8 bits, and two scales per block of 256
+    return MemoryUse(
+        weights=int((4 * trained + frozen) / shared),
+        gradients=int(4 * trained / shared) + (4 * trained if setup.strategy == "ddp" else 0),  # and its buckets
+        moments=int(per_weight_moments * trained / shared),
+        gathered=gathered_bytes(shape, setup.strategy, size, keep=setup.activations == "keep", lora=adapters > 0),
+        activations=int(
+            max(
+                _head_backward(shape, setup, tokens),
+                _layer_backward(shape, setup, tokens),
+                _embedding_backward(shape) if setup.lora_rank is None else 0,
+            )
+        ),
+    )
+
+
+def logprob_memory(shape: ModelShape, precision: Precision, tokens: int) -> MemoryUse:
+    """A job of `compute_logprobs`: no gradients, and weights that are not trained."""
+    size = _bytes(precision)
+    layer = max(_attention_forward(shape, size), _network_forward(shape, size)) * tokens
+    rounded = 2 * shape.embedding if shape.tied and size == 2 else 0
+    head = _two_tiles(shape, size, tokens) + rounded + shape.hidden * (4 + 4 + size) * tokens
+    return MemoryUse(weights=_frozen_bytes(shape, size), activations=int(max(layer, head)))
+
+
+def scoring_memory(shape: ModelShape, precision: Precision, tokens: int) -> MemoryUse:
+    """A job of `score_responses`: the decoder in its precision, heads of no size."""
+    size = _bytes(precision)
+    attention = 3 * size * shape.hidden + (12 + size) * shape.queries + 8 * shape.keys
+    network = 3 * size * shape.hidden + 3 * size * shape.intermediate
+    norm = (2 * size + 12) * shape.hidden
+    return MemoryUse(weights=size * shape.decoder, activations=max(attention, network, norm) * tokens)
+
+
+def sampling_memory(shape: ModelShape, precision: Precision, gpus: int, tokens: int) -> MemoryUse:
+    """vLLM's weights and the cache of one sequence of so many tokens: the least that it starts with.
+
+    It fills what is left of its share of the GPU with the cache of more sequences.
+    """
+    size = _bytes(precision)
+    cache = 2 * size * shape.layers * shape.keys * tokens
+    return MemoryUse(weights=size * shape.parameters // gpus, activations=cache // gpus + 2**30)
+
+
+def usable(gpu_bytes: float) -> float:
+    """The bytes that a job may plan with."""
+    return gpu_bytes * (1 - SPARE)
+
+
+def largest_budget(memory: Callable[[int], MemoryUse], limit: float, longest: int) -> int | None:
+    """The most tokens of a pack, a multiple of `STEP`, whose memory is within `limit` bytes.
+
+    Args:
+        longest: tokens of the largest pair (or conversation): it is one pack, whatever the budget.
+
+    Returns:
+        None where not even `longest` tokens fit.
+    """
+    if memory(longest).total > limit:
+        return None
+    low, high = 0, MOST_TOKENS // STEP
+    while low < high:
+        middle = (low + high + 1) // 2
+        if memory(middle * STEP).total <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return max(low * STEP, longest)
+
+
+def kept_per_token(shape: ModelShape, precision: Precision, *, lora_rank: int | None = None) -> float:
+    """Bytes per token that autograd keeps of a layer: its input, what its matrices and norms read, its attention.
+
+    Under autocast every matrix has a rounded copy of its input of its own. A matrix that is not trained needs no input
+    for its gradient, but its adapter does.
+    """
+    width, inner, queries = shape.hidden, shape.intermediate, shape.queries
+    if precision == "bfloat16" and lora_rank is None:
+        own = 26 * width + 4 * queries + 8 * inner
+    elif precision == "bfloat16":
+        own = 18 * width + 6 * queries + 8 * inner
+    else:
+        own = (24 if lora_rank is None else 16) * width + 8 * queries + 16 * inner
+    keys_and_values = 2 * _bytes(precision) * shape.keys * SEEN
+    return own + keys_and_values + 4 * shape.heads + 28 * (lora_rank or 0)
+
+
+def _layer_backward(shape: ModelShape, setup: TrainingSetup, tokens: int) -> float:
+    """At the last layer, whose backward pass is the first: all that is kept, and its gradients."""
+    size = _bytes(setup.precision)
+    if size == 2 and setup.lora_rank is not None:
+        besides = 6 * shape.intermediate + 14 * shape.hidden
+    else:
+        besides = 2 * size * shape.intermediate + 4 * shape.hidden
+    of_matrix = 0 if setup.lora_rank is not None else (4 if size == 4 else 6) * shape.hidden * shape.intermediate
+    of_head = 4 * shape.embedding if shape.tied and setup.lora_rank is None else 0  # waits for the embedding's
+    return _kept(shape, setup, tokens, layers_at_once=1) + besides * tokens + of_matrix + of_head
+
+
+def _head_backward(shape: ModelShape, setup: TrainingSetup, tokens: int) -> float:
+    """At the head: all that is kept, the last norm's, and the head's gradient of weights and inputs."""
+    size = _bytes(setup.precision)
+    frozen = setup.lora_rank is not None
+    last_norm = (4 if frozen else 8) * shape.hidden * tokens
+    inputs = (4 + 4 + 2 * size) * shape.hidden * tokens
+    rounded = 2 * shape.embedding if size == 2 and (shape.tied or not frozen) else 0
+    product = 2 * shape.embedding if size == 2 and not frozen else 0
+    gradient = 0 if frozen else 4 * shape.embedding
+    one_tile = min(HEAD_TILE_TOKENS, tokens) * shape.vocabulary * (6 if size == 2 else 4)
+    tiles = max(product + one_tile, _two_tiles(shape, size, tokens, backward=True))
+    return _kept(shape, setup, tokens, layers_at_once=0) + last_norm + inputs + rounded + gradient + tiles
+
+
+def _kept(shape: ModelShape, setup: TrainingSetup, tokens: int, layers_at_once: int) -> float:
+    """What the layers keep for the backward pass; recomputed, all keep their input, and some the rest."""
+    whole = kept_per_token(shape, setup.precision, lora_rank=setup.lora_rank) * tokens
+    if setup.activations == "keep":
+        return shape.layers * whole
+    return (shape.layers - layers_at_once) * 4 * shape.hidden * tokens + layers_at_once * whole
+
+
+def _embedding_backward(shape: ModelShape) -> int:
+    """The gradient of the embedding; where it is the head too, also the head's, and their sum: the last to be made."""
+    return 4 * shape.embedding * (3 if shape.tied else 1)
+
+
+def _two_tiles(shape: ModelShape, size: int, tokens: int, *, backward: bool = False) -> int:
+    """The logits of a tile, and of the next one that is being made, where there is one; their rounded copies."""
+    logits = min(HEAD_TILE_TOKENS, tokens) * shape.vocabulary
+    copies = 0 if size == 4 else 2
+    if tokens <= HEAD_TILE_TOKENS:
+        return logits * (4 + copies)
+    return logits * (8 + copies * (2 if backward else 1))
+
+
+def _attention_forward(shape: ModelShape, size: int) -> float:
+    """Bytes per token while rotary embeddings are applied, without gradients."""
+    keys = 8.6 if size == 2 else 12.6
+    return 12 * shape.hidden + (13.6 if size == 2 else 15.6) * shape.queries + keys * shape.keys
+
+
+def _network_forward(shape: ModelShape, size: int) -> float:
+    """Bytes per token in the gated network, without gradients."""
+    return 16 * shape.hidden + 3 * size * shape.intermediate
+
+
+def _frozen_bytes(shape: ModelShape, size: int) -> int:
+    """Weights that are not trained (see `frozen_weights`): matrices in the computation's type, the rest float32."""
+    head = 0 if shape.tied else size * shape.embedding
+    return size * shape.layers * shape.layer_matrices + 4 * (shape.embedding + shape.norms) + head
+
+
+def _bytes(precision: Precision) -> int:
+    return 2 if precision == "bfloat16" else 4

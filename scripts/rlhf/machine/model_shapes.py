@@ -1,0 +1,118 @@
+"""The sizes of a decoder that memory and operations follow from, by its `config.json`: no weights are read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SHIPPED = Path(__file__).with_name("model_shapes.json")
+"""The configurations of the models that the experiments in `config/` name: the hub need not be asked for a plan."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A decoder of Llama's form: attention with shared keys, and a gated network in each layer."""
+
+    layers: int
+    hidden: int
+    """Width of the residual stream."""
+    intermediate: int
+    """Width of the gated network."""
+    heads: int
+    key_heads: int
+    head_width: int
+    vocabulary: int
+    context: int
+    """Longest sequence in tokens."""
+    tied: bool = False
+    """Whether embedding and head are one matrix."""
+
+    @property
+    def queries(self) -> int:
+        """Width of the queries of all heads."""
+        return self.heads * self.head_width
+
+    @property
+    def keys(self) -> int:
+        """Width of the keys of all heads, and of the values."""
+        return self.key_heads * self.head_width
+
+    @property
+    def layer_matrices(self) -> int:
+        """Weights of a layer's matrices."""
+        attention = self.hidden * (2 * self.queries + 2 * self.keys)
+        return attention + 3 * self.hidden * self.intermediate
+
+    @property
+    def embedding(self) -> int:
+        """Weights of the embedding, and of the head."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def norms(self) -> int:
+        """Weights of all layers' norms and of the last one."""
+        return (2 * self.layers + 1) * self.hidden
+
+    @property
+    def decoder(self) -> int:
+        """Weights without the head."""
+        return self.layers * self.layer_matrices + self.embedding + self.norms
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the policy, its head included."""
+        return self.decoder + (0 if self.tied else self.embedding)
+
+    def adapters(self, rank: int) -> int:
+        """Weights of low-rank adapters at all matrices of the layers."""
+        attention = 2 * (self.hidden + self.queries) + 2 * (self.hidden + self.keys)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
+
+
+def shape_of_config(config: Mapping[str, Any]) -> ModelShape | None:
+    """The shape that a model's `config.json` describes; None where it is no decoder of Llama's form."""
+    config = config.get("text_config", config)  # models that read images too keep the decoder's apart
+    needed = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
+    if any(config.get(key) is None for key in needed) or any("experts" in key for key in config):
+        return None
+    heads = int(config["num_attention_heads"])
+    return ModelShape(
+        layers=int(config["num_hidden_layers"]),
+        hidden=int(config["hidden_size"]),
+        intermediate=int(config["intermediate_size"]),
+        heads=heads,
+        key_heads=int(config.get("num_key_value_heads") or heads),
+        head_width=int(config.get("head_dim") or config["hidden_size"] // heads),
+        vocabulary=int(config["vocab_size"]),
+        context=int(config.get("max_position_embeddings") or 0),
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )
+
+
+def known_shape(name: str, revision: str | None = None) -> ModelShape | None:
+    """The shape of a local folder's model, of one in the hub's cache, or of one that the repository ships.
+
+    Returns:
+        None where nothing here knows the model (before `prefetch`, or before the rule that makes it has run), or it is
+        no decoder of Llama's form.
+    """
+    folder = Path(name)
+    local = folder / "config.json" if folder.is_dir() else _cached_config(name, revision)
+    if local is not None and local.is_file():
+        return shape_of_config(json.loads(local.read_text()))
+    shipped = json.loads(SHIPPED.read_text())
+    return shape_of_config(shipped[name]) if name in shipped else None
+
+
+def _cached_config(name: str, revision: str | None) -> Path | None:
+    """`config.json` in the hub's cache, read without the hub's library: a plan takes no second for an import."""
+    home = Path(os.environ.get("HF_HOME", Path("~/.cache/huggingface").expanduser()))
+    repository = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{name.replace('/', '--')}"
+    reference = repository / "refs" / (revision or "main")
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    config = repository / "snapshots" / (commit or "none") / "config.json"
+    return config if config.is_file() else None
