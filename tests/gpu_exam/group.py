@@ -13,12 +13,15 @@ from typing import TextIO
 
 import torch
 from record import Row
+from run import NO_GPU
 from tasks import Exam, carry_out
 
 
 def main() -> None:
     names, options = sys.argv[1].split(","), json.loads(sys.argv[2])
     device = torch.device(options["device"], *([0] if options["device"] == "cuda" else []))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        sys.exit(NO_GPU)
     exam = Exam(device, options["small"], Path(options["folder"]), options["ends"])
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # what libraries print is no answer

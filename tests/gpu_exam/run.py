@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 GROUPS = ("machine", "attention", "logprob", "training", "zero3", "fsdp2", "memory", "speed", "head", "scoring")
 """Modules `<name>_rows.py`; what says whether the code is right comes before what says how fast it is."""
+NO_GPU = 3
+"""Status of a group's process where it was to use a GPU and there is none."""
 PACKAGES = ("torch", "transformers", "accelerate", "pyarrow", "pydantic", "triton", "deepspeed", "peft")
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"--only {arguments.only}: there is no group {', '.join(sorted(unknown))}")
 
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the group's process ends too
     start = time.time()
     sheet = Sheet(arguments.output, {"started": time.strftime("%Y-%m-%d %H:%M:%S"), **versions()})
     with tempfile.TemporaryDirectory() as folder, arguments.output.with_suffix(".log").open("w") as log:
@@ -96,6 +100,8 @@ def examine(names: Sequence[str], options: dict[str, Any], sheet: Sheet, log: An
     finally:
         timer.cancel()
         process.kill()
+    if status == NO_GPU:
+        raise SystemExit("torch finds no GPU here; `--device cpu --small` runs this exam on a CPU, with tiny shapes")
     if status:
         why = "the exam's time is over" if time.time() >= options["ends"] else f"status {status}, see the log"
         sheet.add(Row(", ".join(names), f"their process ended: {why}", verdict="FAIL", group=names[-1]))

@@ -24,6 +24,8 @@ from tasks import Exam
 from transformers import LlamaForCausalLM
 
 from rlhf.compute_rate import ComputeMeter
+from rlhf.machine.memory import TrainingSetup, training_memory, usable
+from rlhf.machine.model_shapes import ModelShape
 from rlhf.pair_logprobs import pair_logprobs
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training_loop import backward_batch, count_response_tokens, count_tokens
@@ -39,6 +41,47 @@ LLAMA3_8B: dict[str, Any] = {
 SMALL: dict[str, Any] = {**SMALL_PAIRS, "layers": 2, "pairs": 4, "padded": 1, "budget": 64, "precision": "float32"}
 WHOLE = 32
 """Layers of Llama-3-8B."""
+MOST_LAYERS = 12
+"""More take longer and say no more."""
+PROMPTS_TWICE = 1.2
+"""Tokens of a pack in which each response has its prompt before it, by those of one with shared prompts."""
+
+
+def options_of(exam: Exam) -> dict[str, Any]:
+    """Sizes of the policy, of the pairs and of the packs."""
+    return dict(SMALL if exam.small else LLAMA3_8B)
+
+
+def shape_of(options: dict[str, Any]) -> ModelShape:
+    """The policy of `random_policy` in the words of the memory model."""
+    return ModelShape(
+        layers=options["layers"],
+        hidden=options["hidden"],
+        intermediate=options.get("intermediate", options["hidden"] * 11 // 4),
+        heads=options["heads"],
+        key_heads=options.get("key_heads", options["heads"] // 2),
+        head_width=options["hidden"] // options["heads"],
+        vocabulary=options["vocabulary"],
+        context=8192,
+    )
+
+
+def layers_that_fit(exam: Exam, setup: TrainingSetup, tokens: int, *, moments: bool) -> int:
+    """How many layers of the policy the memory model gives to this GPU.
+
+    Args:
+        tokens: of the largest pack.
+        moments: whether there is an optimizer.
+    """
+    options = options_of(exam)
+    if exam.device.type == "cpu":
+        return int(options["layers"])
+    limit = usable(torch.cuda.mem_get_info(exam.device)[0])
+    for layers in range(MOST_LAYERS, 2, -1):
+        use = training_memory(shape_of({**options, "layers": layers}), setup, tokens)
+        if use.total - (0 if moments else use.moments) <= limit:
+            return layers
+    return 2
 
 
 class Workbench:
@@ -46,7 +89,10 @@ class Workbench:
 
     def __init__(self, exam: Exam) -> None:
         self.device = exam.device
-        self.options = SMALL if exam.small else LLAMA3_8B
+        self.options = options_of(exam)
+        tokens = int(PROMPTS_TWICE * self.options["budget"])
+        keep = TrainingSetup("single", 1, "keep", "bfloat16")
+        self.options["layers"] = layers_that_fit(exam, keep, tokens, moments=False)
         self.spec = training_spec(self.options)
 
     @functools.cached_property
@@ -64,7 +110,8 @@ class Workbench:
     @functools.cached_property
     def accelerator(self) -> Accelerator:
         AcceleratorState._reset_state(reset_partial_state=True)  # on a CPU, trainings went before in this process
-        return Accelerator(cpu=self.device.type == "cpu", mixed_precision="bf16" if self.options["precision"] == "bfloat16" else "no")
+        mixed = "bf16" if self.spec.precision == "bfloat16" else "no"
+        return Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed)
 
     def logprobs(self) -> None:
         pair_logprobs(self.model, self.pairs, self.spec.precision, self.options["budget"])
