@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from cases import LLAMA3_8B_8_LAYERS, SMALL_PAIRS, ULTRAFEEDBACK
 from preference_pairs import (
     TEMPERATURE,
@@ -21,6 +20,7 @@ from preference_pairs import (
     with_training_columns,
 )
 from tasks import Exam
+from training_rows import one_process
 from transformers import LlamaForCausalLM
 
 from rlhf.compute_rate import ComputeMeter
@@ -109,9 +109,7 @@ class Workbench:
 
     @functools.cached_property
     def accelerator(self) -> Accelerator:
-        AcceleratorState._reset_state(reset_partial_state=True)  # on a CPU, trainings went before in this process
-        mixed = "bf16" if self.spec.precision == "bfloat16" else "no"
-        return Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed)
+        return one_process("single", self.spec, self.device)
 
     def logprobs(self) -> None:
         pair_logprobs(self.model, self.pairs, self.spec.precision, self.options["budget"])
