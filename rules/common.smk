@@ -12,6 +12,7 @@ from pydantic import ValidationError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from planning.memory_check import check_memory
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
@@ -19,6 +20,7 @@ from rlhf.leases import GRANTED_BY
 from rlhf.logprobs import LogprobSpec
 from rlhf.parts import part_rows
 from rlhf.report.settings import ReportSpec
+from rlhf.revision_lookup import resolve_revisions
 from rlhf.rewards import CombinedSettings, FunctionSettings, scorer_modules
 from rlhf.settings import canonical_json
 from rlhf.source_digest import source_digest
@@ -37,6 +39,8 @@ except UserError as error:
     stop(error)
 
 RESULTS = f"results/{EXPERIMENT.experiment}"
+# The commits of what the configuration leaves open; no input, and not there in an experiment without the hub.
+REVISIONS = f"{RESULTS}/revisions.yaml"
 LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"benchmarks/{EXPERIMENT.experiment}"
 HARDWARE = EXPERIMENT.hardware
@@ -56,6 +60,7 @@ gc.set_threshold(100_000)
 
 # Programs write to logs: bars of the libraries would fill them with control characters.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 wildcard_constraints:
@@ -189,6 +194,11 @@ def training_hardware():
 
 TRAINING_HARDWARE = training_hardware()
 
+try:
+    check_memory(EXPERIMENT, TRAINING_HARDWARE)
+except UserError as error:
+    stop(error)
+
 
 # To Slurm's plugin a job on several nodes is one of MPI: it leaves srun to the program, and one task to each node.
 SEVERAL_NODES = (
@@ -213,8 +223,10 @@ def all_training_pairs():
 
 
 onstart:
-    # A plan (-n) needs no conda, and does not come here.
+    # A plan (-n) needs neither conda nor the hub, and does not come here. The jobs of a cluster do: they look up nothing.
     try:
         require_conda(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+        if workflow.is_main_process and not workflow.touch:
+            resolve_revisions(prefetch_spec(), Path(REVISIONS))
     except UserError as error:
         stop(error)

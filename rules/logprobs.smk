@@ -34,7 +34,7 @@ rule compute_logprobs:
     shell:
         """
         python scripts/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
-            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+            --revisions {REVISIONS} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
         """

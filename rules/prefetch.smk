@@ -9,6 +9,6 @@ rule prefetch:
     conda:
         "../envs/rebel.yaml"
     params:
-        spec=lambda wildcards: prefetch_spec(),
+        spec=lambda wildcards: spec_json(prefetch_spec()),
     shell:
-        "python scripts/prefetch.py --spec {params.spec:q} 2>{log}"
+        "python scripts/prefetch.py --spec {params.spec:q} --revisions {REVISIONS} 2>{log}"

@@ -27,5 +27,5 @@ rule collect_prompts:
     shell:
         """
         python scripts/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} --policy {input.policy} \
-            --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2>{log}
+            --revisions {REVISIONS} --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2>{log}
         """

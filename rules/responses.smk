@@ -28,7 +28,7 @@ rule generate_responses:
     shell:
         """
         python scripts/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --policy {input.policy} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+            --policy {input.policy} --revisions {REVISIONS} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
         """
@@ -64,5 +64,5 @@ if EXPERIMENT.responses.imported:
         shell:
             """
             python scripts/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-                --policy {input.policy} --output {output} 2>{log}
+                --policy {input.policy} --revisions {REVISIONS} --output {output} 2>{log}
             """

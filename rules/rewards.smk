@@ -33,7 +33,7 @@ rule score_responses:
     shell:
         """
         python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --responses {input.responses} --reward-model {input.reward_model} \
+            --responses {input.responses} --reward-model {input.reward_model} --revisions {REVISIONS} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
         """
@@ -96,8 +96,8 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
             code=code("import_rewards"),
         shell:
             """
-            python scripts/import_rewards.py --spec {params.spec:q} --prompts {input.prompts} --output {output} \
-                2>{log}
+            python scripts/import_rewards.py --spec {params.spec:q} --prompts {input.prompts} \
+                --revisions {REVISIONS} --output {output} 2>{log}
             """
 
 
@@ -131,7 +131,7 @@ if EXPERIMENT.evaluation.judge:
         shell:
             """
             python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-                --responses {input.responses} --reward-model {input.reward_model} \
+                --responses {input.responses} --reward-model {input.reward_model} --revisions {REVISIONS} \
                 --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
                 --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
             """

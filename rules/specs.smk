@@ -127,17 +127,13 @@ def prefetch_spec():
             models[f"{key}.revision"] = (scorer.model, scorer.revision)
     sources = {key: source(name, revision) for key, (name, revision) in models.items()}
     datasets = {"prompts.revision": EXPERIMENT.prompts, "responses.imported.revision": EXPERIMENT.responses.imported}
-    return spec_json(
-        PrefetchSpec(
-            models={key: model for key, model in sources.items() if model and not model.fingerprint},
-            datasets={
-                key: HubDataset(
-                    name=section.dataset, subset=section.subset, split=section.split, revision=section.revision
-                )
-                for key, section in datasets.items()
-                if section and not made_by_rule(section.dataset) and local_fingerprint(section.dataset) is None
-            },
-        )
+    return PrefetchSpec(
+        models={key: model for key, model in sources.items() if model and not model.fingerprint},
+        datasets={
+            key: HubDataset(name=section.dataset, subset=section.subset, split=section.split, revision=section.revision)
+            for key, section in datasets.items()
+            if section and not made_by_rule(section.dataset) and local_fingerprint(section.dataset) is None
+        },
     )
 
 

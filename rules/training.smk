@@ -40,7 +40,7 @@ rule train_policy:
         code=code("train_policy"),
     shell:
         """
-        python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
+        python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} --revisions {REVISIONS} \
             --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
+from rlhf.model_commits import common_commits
 from rlhf.pair_building import build
 from rlhf.pairs import PAIRS, PairSpec
 from rlhf.parts import read_part
@@ -22,6 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, PairSpec)
 
+    revisions = common_commits([arguments.responses, arguments.rewards])
     pairs = build(
         read_part(arguments.prompts, spec.rows),
         RESPONSES.read(arguments.responses),
@@ -33,7 +35,8 @@ def main() -> None:
     level = logging.INFO if len(pairs.table) else logging.WARNING
     logging.log(level, "%s: %s", arguments.output, canonical_json(pairs.counts))
     inputs = {flag: getattr(arguments, flag) for flag in ("prompts", "responses", "rewards")}
-    PAIRS.write(arguments.output, pairs.table, provenance(__file__, spec, inputs, counts=pairs.counts))
+    origin = provenance(__file__, spec, inputs, counts=pairs.counts, revisions=revisions)
+    PAIRS.write(arguments.output, pairs.table, origin)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import program_parser, read_spec, run
+from command_line import add_revisions_flag, program_parser, read_spec, run
 from rlhf.dataset_files import is_local, open_dataset, require_columns
 from rlhf.errors import UserError
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
@@ -21,9 +21,10 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=0, help="prompts that the train split takes from the start")
     parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
     parser.add_argument("--output", type=Path, required=True, help="the prompts, Parquet")
+    add_revisions_flag(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, CollectSpec)
-    model, model_revision = model_location(arguments.policy, spec.model)
+    model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
     name = arguments.dataset or spec.dataset
     if name is None:
         raise UserError("no dataset: give a file by --dataset, or `dataset` in --spec")
@@ -31,7 +32,8 @@ def main() -> None:
 
     tokenizer = load_tokenizer(model, model_revision)
     check_vocabulary(tokenizer, model, model_revision)
-    with open_dataset(name, spec.subset, spec.split, spec.revision) as (dataset, dataset_revision):
+    opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
+    with opened as (dataset, dataset_revision):
         require_columns(dataset, [spec.column], where, "Set `prompts.column`.")
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)

@@ -6,6 +6,7 @@ from pathlib import Path
 from command_line import program_parser, read_spec, run
 from rlhf.combined_rewards import Scale, combine
 from rlhf.errors import UserError
+from rlhf.model_commits import common_commits
 from rlhf.provenance import provenance
 from rlhf.rewards import REWARDS, CombineSpec, reward_counts
 from rlhf.settings import canonical_json
@@ -29,6 +30,10 @@ def main() -> None:
     scores = dict(zip(weights, arguments.scores, strict=True))
     references = dict(zip(weights, arguments.reference_scores, strict=True))
 
+    revisions = {}
+    for name in weights:
+        for commit in common_commits([scores[name], references[name]]).values():
+            revisions[f"scorer {name}"] = commit
     scales = {
         name: Scale.of(REWARDS.read(path, ["prompt_id", "draw", "reward"])["reward"].to_pylist(), path)
         for name, path in references.items()
@@ -38,7 +43,9 @@ def main() -> None:
     logging.info("%s: %s; scales: %s", arguments.output, canonical_json(counts), scales)
     facts = {name: {"mean": scale.mean, "deviation": scale.deviation} for name, scale in scales.items()}
     inputs = {"scores": arguments.scores, "reference_scores": arguments.reference_scores}
-    origin = provenance(__file__, spec, inputs, counts=counts, objectives=list(weights), scales=facts)
+    origin = provenance(
+        __file__, spec, inputs, counts=counts, objectives=list(weights), scales=facts, revisions=revisions
+    )
     REWARDS.write(arguments.output, rows, origin)
 
 

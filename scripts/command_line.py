@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from rlhf.errors import UserError
 from rlhf.settings import Settings
 
+# huggingface_hub reads it when it is imported: a program imports this module before any library that imports that one.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
@@ -34,6 +37,29 @@ def add_hardware_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", type=int, default=0, help="GPUs that this run must have; 0: the CPU (default)")
     parser.add_argument("--granted-gpus", type=int, help="GPUs that Snakemake counted for it, which may be fewer")
     parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
+
+
+def add_revisions_flag(parser: argparse.ArgumentParser) -> None:
+    """`--revisions`: which commits of the hub the experiment takes is no setting, and reruns nothing."""
+    parser.add_argument(
+        "--revisions",
+        type=Path,
+        help="the experiment's revisions.yaml: commits of what the spec has no revision of (default: the newest)",
+    )
+
+
+def add_token_budget_flag(parser: argparse.ArgumentParser) -> None:
+    """`--token-budget`: a number, or `auto`."""
+
+    def budget(text: str) -> int | str:
+        return text if text == "auto" else int(text)
+
+    parser.add_argument(
+        "--token-budget",
+        type=budget,
+        default="auto",
+        help="tokens in one forward pass; auto (default): as many as fit the GPU, 16384 on the CPU",
+    )
 
 
 def check_granted_gpus(arguments: argparse.Namespace) -> None:
@@ -67,11 +93,10 @@ def _in_words(error: ValidationError) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program: log lines to standard error, no network reports, no traceback of user errors and full disks."""
+    """Run a program: log lines to standard error, no traceback of user errors and full disks."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # huggingface_hub's requests, a line each
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         main()
     except UserError as error:

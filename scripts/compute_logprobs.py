@@ -1,16 +1,31 @@
 """Compute the log-probabilities of a part's pairs under the policy that is their reference."""
 
+from functools import partial
 from pathlib import Path
 
-from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import (
+    add_hardware_flags,
+    add_revisions_flag,
+    add_token_budget_flag,
+    check_granted_gpus,
+    program_parser,
+    read_spec,
+    run,
+)
 from rlhf.device import granted_device
+from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.logprobs import LOGPROBS, LogprobSpec
+from rlhf.machine.budgets import forward_budget
+from rlhf.machine.memory import logprob_memory
+from rlhf.machine.model_shapes import known_shape
+from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.pair_logprobs import logprob_rows, pair_logprobs
+from rlhf.pair_table import PAIR_COLUMNS, PairTable
 from rlhf.pairs import PAIRS
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.sequence_logprobs import checked_logprobs
 
 
 def main() -> None:
@@ -18,24 +33,29 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="the pairs of a part, Parquet")
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the log-probabilities, Parquet")
-    parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward pass")
+    add_token_budget_flag(parser)
+    add_revisions_flag(parser)
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, LogprobSpec)
     check_granted_gpus(arguments)
-    name, revision = model_location(arguments.policy, spec.model)
+    name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     check_vocabulary(load_tokenizer(name, revision), name, revision)
-    pairs = PAIRS.read(arguments.pairs).to_pylist()
+    commit = resolved_revision(name, revision)
+    common_commits([arguments.pairs], {"policy": commit})
+    pairs = PairTable(PAIRS.read(arguments.pairs, PAIR_COLUMNS))
     device = granted_device(arguments.gpus, arguments.threads)
-    model = ResponseLogprobs(load_policy(name, revision, "float32", device), spec.temperature)
+    shape = known_shape(name, revision)
+    memory = None if shape is None else partial(logprob_memory, shape, spec.precision)
+    budget = forward_budget(arguments.token_budget, device, memory, pairs.longest, "responses.max_tokens")
+    model = checked_logprobs(load_policy(name, revision, "float32", device).requires_grad_(False), spec.temperature)
+    store_frozen_matrices(model.policy, spec.precision)
     with Progress(len(pairs), "pairs", "log-probabilities") as progress:
-        chosen, rejected = pair_logprobs(model, pairs, spec.precision, arguments.token_budget, progress)
+        chosen, rejected = pair_logprobs(model, pairs, spec.precision, budget, progress)
     rows = logprob_rows(pairs, chosen, rejected)
     inputs = {"pairs": arguments.pairs, **({"policy": arguments.policy} if arguments.policy else {})}
-    LOGPROBS.write(
-        arguments.output, rows, provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
-    )
+    LOGPROBS.write(arguments.output, rows, provenance(__file__, spec, inputs, model_revision=commit))
 
 
 if __name__ == "__main__":

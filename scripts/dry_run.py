@@ -73,6 +73,12 @@ def planned_jobs(arguments: Iterable[str]) -> list[PlannedJob]:
     return described(PlanKeeper.graph)
 
 
+def planned_workflow() -> Mapping[str, Any]:
+    """The names that the Snakefile of the last plan defined: its experiment, for example."""
+    names: Mapping[str, Any] = PlanKeeper.graph.workflow.globals
+    return names
+
+
 def described(graph: Any) -> list[PlannedJob]:
     """The jobs of Snakemake's graph that are to run. What a rule asks for is the same for all parts of a policy."""
     positions = {rule.name: position for position, rule in enumerate(graph.workflow.rules)}

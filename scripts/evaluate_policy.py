@@ -12,6 +12,7 @@ from typing import Any
 from command_line import program_parser, read_spec, run
 from rlhf.errors import UserError
 from rlhf.evaluation import EVALUATION, EvaluateSpec, read_scored_responses
+from rlhf.model_commits import common_commits
 from rlhf.provenance import provenance
 from rlhf.win_rates import Side, bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
 
@@ -21,6 +22,8 @@ LOGGER = logging.getLogger("evaluate_policy")
 def main() -> None:
     arguments = parser().parse_args()
     spec = read_spec(arguments.spec, EvaluateSpec)
+    for files in (arguments.rewards + arguments.base_rewards, arguments.judgements + arguments.base_judgements):
+        common_commits(files)
     rows, counts = [], {}
     for judge, (policy, base) in read_judges(arguments).items():
         row, counts[judge] = evaluate(spec, judge, policy, base)

@@ -2,9 +2,19 @@
 
 from pathlib import Path
 
-from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import (
+    add_hardware_flags,
+    add_revisions_flag,
+    add_token_budget_flag,
+    check_granted_gpus,
+    program_parser,
+    read_spec,
+    run,
+)
 from rlhf.device import granted_device
 from rlhf.engines import Engine, Request, check_context
+from rlhf.hardware import BudgetChoice
+from rlhf.machine.budgets import DEFAULT_BUDGET
 from rlhf.models import context_length, load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress
@@ -17,12 +27,13 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
-    parser.add_argument("--token-budget", type=int, default=16384, help="tokens at once (engine transformers)")
+    add_token_budget_flag(parser)
+    add_revisions_flag(parser)
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, GenerateSpec)
     check_granted_gpus(arguments)
-    name, revision = model_location(arguments.policy, spec.model)
+    name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()
     requests = [
@@ -45,7 +56,7 @@ def main() -> None:
 
 
 def start_engine(
-    spec: GenerateSpec, name: str, revision: str | None, gpus: int, threads: int, token_budget: int
+    spec: GenerateSpec, name: str, revision: str | None, gpus: int, threads: int, token_budget: BudgetChoice
 ) -> Engine:
     """The engine that the spec names, with the model loaded."""
     device = granted_device(gpus, threads)
@@ -55,7 +66,7 @@ def start_engine(
         return VllmEngine(name, revision, spec, gpus, threads)
     from rlhf.engine_transformers import TransformersEngine
 
-    return TransformersEngine(name, revision, spec, device, token_budget)
+    return TransformersEngine(name, revision, spec, device, DEFAULT_BUDGET if token_budget == "auto" else token_budget)
 
 
 if __name__ == "__main__":

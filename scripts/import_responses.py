@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import program_parser, read_spec, run
+from command_line import add_revisions_flag, program_parser, read_spec, run
 from rlhf.dataset_files import is_local, open_dataset
 from rlhf.imported_responses import imported_rows, read_imported
 from rlhf.models import load_tokenizer, model_location, resolved_revision
@@ -19,13 +19,15 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
+    add_revisions_flag(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ImportResponsesSpec)
-    model, model_revision = model_location(arguments.policy, spec.model)
+    model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     tokenizer = load_tokenizer(model, model_revision)
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()
-    with open_dataset(spec.dataset, spec.subset, spec.split, spec.revision) as (dataset, dataset_revision):
+    opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
+    with opened as (dataset, dataset_revision):
         imported = read_imported(dataset, prompts, spec, spec.dataset, rewards=False)
     total = sum(map(len, imported.draws))
     rows = list(track(imported_rows(prompts, imported, tokenizer, spec.max_tokens), total, "responses", "imported"))

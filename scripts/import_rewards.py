@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import program_parser, read_spec, run
+from command_line import add_revisions_flag, program_parser, read_spec, run
 from rlhf.dataset_files import is_local, open_dataset
 from rlhf.imported_responses import imported_rewards, read_imported
 from rlhf.parts import read_part
@@ -17,11 +17,13 @@ def main() -> None:
     parser = program_parser(__doc__, ImportSpec)
     parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
     parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
+    add_revisions_flag(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ImportSpec)
 
     prompts = read_part(arguments.prompts, spec.rows).to_pylist()
-    with open_dataset(spec.dataset, spec.subset, spec.split, spec.revision) as (dataset, dataset_revision):
+    opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
+    with opened as (dataset, dataset_revision):
         rows = imported_rewards(prompts, read_imported(dataset, prompts, spec, spec.dataset, rewards=True))
     counts = reward_counts(rows)
     logging.info("%s: %s", spec.dataset, canonical_json(counts))

@@ -6,43 +6,77 @@ import itertools
 import statistics
 import sys
 from collections import Counter
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from dry_run import FOLLOWS, PlannedJob, planned_jobs, recorded_seconds
+from dry_run import FOLLOWS, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
+from planning.forecast import Forecast
 
 
 def main() -> None:
-    show(planned_jobs(sys.argv[1:]), Console(width=None if sys.stdout.isatty() else 160))
+    jobs = planned_jobs(sys.argv[1:])
+    workflow = planned_workflow()
+    show(jobs, Forecast(workflow["EXPERIMENT"], workflow["TRAINING_HARDWARE"]), console())
 
 
-def show(jobs: list[PlannedJob], console: Console) -> None:
-    """Print a row per stage, and the sum."""
+def console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 180)
+
+
+def show(jobs: list[PlannedJob], forecast: Forecast, console: Console) -> None:
+    """Print a row per stage, the sum, and what of it is assumed."""
     if not jobs:
         console.print("Nothing to be done: all results are there and belong to this configuration.")
         return
-    table = Table("stage", "jobs", "parts", "policies", "why", "each asks for", "hours", "GPU hours")
-    total, unrecorded = 0.0, []
+    columns = ("stage", "jobs", "parts", "policies", "why", "each asks for", "GB per GPU", "hours", "GPU hours")
+    table = Table(*columns)
+    sums: dict[str, float] = dict.fromkeys((RECORDED, CALCULATED, LIMIT), 0.0)
+    limited: list[str] = []
     for (_, rule), members in itertools.groupby(sorted(jobs, key=_stage), key=_stage):
         stage = list(members)
-        hours = estimates(stage)
-        limit = sum(job.minutes / 60 for job in stage)
-        gpu_limit = sum(job.minutes / 60 * job.gpus for job in stage)
-        policies = " ".join(sorted({job.policy for job in stage}, key=_by_iteration))
-        row = [rule, str(len(stage)), parts(stage), policies, why(stage)]
-        row.append("\n".join(dict.fromkeys(request(job) for job in stage)))
-        if hours:
-            gpu_hours = sum(value * job.gpus for value, job in zip(hours, stage, strict=True))
-            total += gpu_hours
-            table.add_row(*row, short(sum(hours)), short(gpu_hours) if gpu_hours else "")
-        else:
-            unrecorded += [rule] if gpu_limit else []
-            total += gpu_limit
-            table.add_row(*row, f"at most {short(limit)}", f"at most {short(gpu_limit)}" if gpu_limit else "")
+        how, hours = stage_hours(stage, forecast)
+        gpu_hours = sum(value * job.gpus for value, job in zip(hours, stage, strict=True))
+        sums[how] += gpu_hours
+        limited += [rule] if how == LIMIT and gpu_hours else []
+        gigabytes = forecast.gigabytes.get(rule) if any(job.gpus for job in stage) else None
+        table.add_row(
+            rule,
+            str(len(stage)),
+            parts(stage),
+            " ".join(sorted({job.policy for job in stage}, key=_by_iteration)),
+            why(stage),
+            "\n".join(dict.fromkeys(request(job) for job in stage)),
+            "" if gigabytes is None else f"{gigabytes:.0f}",
+            f"{how}{short(sum(hours))}",
+            f"{how}{short(gpu_hours)}" if gpu_hours else "",
+        )
     console.print(table)
-    bound = f", the time limits taken for {', '.join(unrecorded)}, which have no record yet" if unrecorded else ""
-    console.print(f"{len(jobs)} jobs, {'at most' if unrecorded else 'about'} {short(total)} GPU hours{bound}.")
+    bound = f", the time limits taken for {', '.join(limited)}, which have no record yet" if limited else ""
+    console.print(
+        f"{len(jobs)} jobs, {'at most' if limited else 'about'} {short(sum(sums.values()))} GPU hours{bound}."
+    )
+    if sums[CALCULATED]:
+        console.print(f"Hours with ~ are calculated, not measured: {forecast.assumptions}")
+    for model in forecast.unknown_models:
+        console.print(f"Memory and hours of {model} are not known before `snakemake prefetch`.")
+
+
+RECORDED, CALCULATED, LIMIT = "", "~", "at most "
+"""How the hours of a stage are known, as it is printed before them."""
+
+
+def stage_hours(stage: list[PlannedJob], forecast: Forecast) -> tuple[str, list[float]]:
+    """How the hours of a stage's jobs are known, and the hours: from records, calculated, or their time limits."""
+    expected = [forecast.seconds(job.rule, job.policy, job.part) for job in stage]
+    hours = recorded_hours(stage, forecast, expected)
+    if hours:
+        return RECORDED, hours
+    calculated = [seconds / 3600 for seconds in expected if seconds is not None]
+    if len(calculated) == len(stage):
+        return CALCULATED, calculated
+    return LIMIT, [job.minutes / 60 for job in stage]
 
 
 def _stage(job: PlannedJob) -> tuple[int, str]:
@@ -78,15 +112,31 @@ def why(stage: list[PlannedJob]) -> str:
     return "\n".join(f"{reason} ({count})" if count < len(stage) else reason for reason, count in found.items())
 
 
-def estimates(stage: list[PlannedJob]) -> list[float]:
-    """Hours of each job: what it took before, else what others of its rule took on average; empty without a record."""
-    folders = [folder for folder in stage[0].record.parents if folder.name == stage[0].rule]
+def recorded_hours(stage: list[PlannedJob], forecast: Forecast, expected: list[float | None]) -> list[float]:
+    """Hours of each job by records of its rule; empty without one.
+
+    A job that has run before takes as long. Others take what is calculated for them, times by how much the calculation
+    was wrong for the recorded ones; where nothing is calculated, what the recorded ones took on average.
+    """
+    rule = stage[0].rule
+    folders = [folder for folder in stage[0].record.parents if folder.name == rule]
     records = {job.record for job in stage}.union(*(folder.rglob("*.tsv") for folder in folders))
     hours = {record: recorded_seconds(record) / 3600 for record in records if record.exists()}
     if not hours:
         return []
     average = statistics.fmean(hours.values())
-    return [hours.get(job.record, average) for job in stage]
+    calculated = {record: forecast.seconds(rule, *policy_and_part(record, rule)) for record in hours}
+    known = {record: seconds / 3600 for record, seconds in calculated.items() if seconds is not None}
+    factor = sum(hours[record] for record in known) / sum(known.values()) if known else None
+    others = [average if factor is None or seconds is None else factor * seconds / 3600 for seconds in expected]
+    return [hours.get(job.record, other) for job, other in zip(stage, others, strict=True)]
+
+
+def policy_and_part(record: Path, rule: str) -> tuple[str, str]:
+    """Of a benchmark file: `<rule>/<policy>.tsv`, or `<rule>/<policy>/.../<part>.tsv`."""
+    names = record.with_suffix("").parts
+    below = names[len(names) - 1 - names[::-1].index(rule) + 1 :]
+    return below[0], below[-1] if len(below) > 1 else ""
 
 
 if __name__ == "__main__":

@@ -5,22 +5,30 @@ A token for gated models comes from the environment (HF_TOKEN) alone.
 
 import logging
 
-from command_line import program_parser, read_spec, run
+from command_line import add_revisions_flag, program_parser, read_spec, run
 from rlhf.prefetching import PrefetchSpec, fetch_dataset, fetch_model
+from rlhf.revision_lookup import resolve_revisions
+from rlhf.revisions import recorded_commit
 
 LOGGER = logging.getLogger("prefetch")
 
 
 def main() -> None:
-    arguments = program_parser(__doc__, PrefetchSpec).parse_args()
+    parser = program_parser(__doc__, PrefetchSpec)
+    add_revisions_flag(parser)
+    arguments = parser.parse_args()
     spec = read_spec(arguments.spec, PrefetchSpec)
+    if arguments.revisions:
+        resolve_revisions(spec, arguments.revisions)
     pins = {}
     for key, model in spec.models.items():
         LOGGER.info("model %s", model.name)
-        pins[key] = (fetch_model(model), model.name)
+        revision = model.revision or recorded_commit(arguments.revisions, "model", model.name)
+        pins[key] = (fetch_model(model.name, revision), model.name)
     for key, dataset in spec.datasets.items():
         LOGGER.info("dataset %s", dataset.name)
-        pins[key] = (fetch_dataset(dataset), dataset.name)
+        revision = dataset.revision or recorded_commit(arguments.revisions, "dataset", dataset.name)
+        pins[key] = (fetch_dataset(dataset, revision), dataset.name)
     for key, (commit, name) in pins.items():
         print(f"{key}: {commit}  # {name}")
 

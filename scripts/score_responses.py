@@ -3,10 +3,19 @@
 import logging
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import (
+    add_hardware_flags,
+    add_revisions_flag,
+    add_token_budget_flag,
+    check_granted_gpus,
+    program_parser,
+    read_spec,
+    run,
+)
 from rlhf.artifacts import ArtifactError
 from rlhf.function_scoring import Score, load_function, score_by_function
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
@@ -24,7 +33,8 @@ def main() -> None:
     parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
     parser.add_argument("--reward-model", type=Path, nargs="?", help="its folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
-    parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward pass")
+    add_token_budget_flag(parser)
+    add_revisions_flag(parser)
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ScoreSpec)
@@ -70,16 +80,22 @@ def compute_scores(
         progress.advance(len(scores))
         return scores, {}
     from rlhf.device import granted_device  # a function does not need to wait for torch
+    from rlhf.machine.budgets import forward_budget
+    from rlhf.machine.memory import scoring_memory
+    from rlhf.machine.model_shapes import known_shape
     from rlhf.reward_models import load_reward_model
     from rlhf.reward_scoring import score_conversations
 
-    name, revision = model_location(arguments.reward_model, spec.model)
+    name, revision = model_location(arguments.reward_model, spec.model, arguments.revisions)
     device = granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)
+    shape = known_shape(name, revision)
+    memory = None if shape is None else partial(scoring_memory, shape, spec.scorer.precision)
+    budget = forward_budget(arguments.token_budget, device, memory, spec.scorer.max_tokens, "max_tokens")
     reward = load_reward_model(spec.scorer, name, revision, tokenizer, device)
     max_tokens = min(spec.scorer.max_tokens, reward.longest)
-    scores = score_conversations(reward, device, tokenizer, conversations, max_tokens, arguments.token_budget, progress)
+    scores = score_conversations(reward, device, tokenizer, conversations, max_tokens, budget, progress)
     return scores, {
         "objectives": list(reward.objective_names),
         "model_revision": resolved_revision(name, revision),

@@ -1,29 +1,49 @@
 """Train a policy on the preference pairs of its parent."""
 
+from __future__ import annotations
+
 import hashlib
+from argparse import Namespace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from accelerate.utils import set_seed
-
-from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import (
+    add_hardware_flags,
+    add_revisions_flag,
+    add_token_budget_flag,
+    check_granted_gpus,
+    program_parser,
+    read_spec,
+    run,
+)
 from rlhf.adapters import add_adapters
 from rlhf.checkpoint import save_checkpoint
 from rlhf.device import granted_device
+from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
+from rlhf.machine.budgets import training_budget
+from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
+from rlhf.machine.model_shapes import known_shape
+from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
+from rlhf.sequence_logprobs import checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
 from rlhf.strategies import launch, leave, make_accelerator
+from rlhf.token_budget import StartAgainError
 from rlhf.trackers import check_tracker, start_tracking
 from rlhf.training import TRAINING, TrainSpec, check_optimizer
 from rlhf.training_loop import train
 from rlhf.training_state import TrainingStates
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 
 def main() -> None:
+    from accelerate.utils import set_seed  # not before command_line: it imports huggingface_hub
+
     parser = program_parser(__doc__, TrainSpec)
     parser.add_argument("--policy", type=Path, nargs="?", help="the parent's folder (default: the spec's model)")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
@@ -38,12 +58,13 @@ def main() -> None:
         default=1800,
         help="save the state this often, in `training_state` beside the checkpoint: a killed run goes on from there",
     )
-    parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward and backward pass")
+    add_token_budget_flag(parser)
     parser.add_argument("--activations", choices=get_args(Activations), default="keep", help="for the backward pass")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
     parser.add_argument("--nodes", type=int, default=1, help="machines of the Slurm job that they run on (default 1)")
     parser.add_argument("--strategy", choices=get_args(Strategy), default="single", help="how they share it")
     parser.add_argument("--tracker", choices=get_args(Tracker), default="none", help="where metrics go too")
+    add_revisions_flag(parser)
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, TrainSpec)
@@ -52,11 +73,15 @@ def main() -> None:
     check_strategy(arguments.strategy, arguments.processes, cpu=cpu)
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
+    states_folder = arguments.checkpoint.with_name("training_state")
     if arguments.processes > 1:
-        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads)
-    name, revision = model_location(arguments.policy, spec.model)
+        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, states_folder)
+    name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)
+    commit = resolved_revision(name, revision)
+    parts = [*arguments.pairs, *arguments.logprobs, *arguments.validation_pairs, *arguments.validation_logprobs]
+    common_commits(parts, {"policy": commit})
     pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
@@ -72,12 +97,15 @@ def main() -> None:
     )
     start_tracking(accelerator, arguments.tracker, arguments.checkpoint.absolute().parents[1].name, spec)
     set_seed(spec.seed % 2**32)
+    budget = token_budget(arguments, spec, name, revision, max(pairs.longest, validation_pairs.longest), accelerator)
     policy = load_policy(name, revision, "float32", accelerator.device)
     if spec.recipe.lora:
         add_adapters(policy, spec.recipe.lora)
     if arguments.activations == "recompute":
         checkpoint_activations(policy)
-    model = ResponseLogprobs(policy, spec.temperature)
+    model = checked_logprobs(policy, spec.temperature)
+    if arguments.strategy in ROUNDS_FROZEN_WEIGHTS:
+        store_frozen_matrices(policy, spec.precision)
     inputs = {
         "pairs": arguments.pairs,
         "logprobs": arguments.logprobs,
@@ -85,10 +113,13 @@ def main() -> None:
         "validation_logprobs": arguments.validation_logprobs,
         **({"policy": arguments.policy} if arguments.policy else {}),
     }
-    origin = provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
+    origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
-    states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
-    metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
+    states = TrainingStates(states_folder, identity, arguments.save_seconds)
+    try:
+        metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
+    except StartAgainError:
+        leave(1)  # the others wait for this process, and taking it down could wait for them
     accelerator.end_training()
     if accelerator.is_main_process:
         save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, len(pairs), metrics, origin)
@@ -96,6 +127,29 @@ def main() -> None:
         states.delete()
     if arguments.processes > 1:
         leave()
+
+
+def token_budget(
+    arguments: Namespace, spec: TrainSpec, name: str, revision: str | None, longest: int, accelerator: Accelerator
+) -> int:
+    """Tokens of a pack, the same in all processes; the longest pair has `longest`.
+
+    Raises:
+        UserError: the training does not fit the GPU of this process.
+    """
+    setup = TrainingSetup(
+        strategy=arguments.strategy,
+        processes=arguments.processes,
+        activations=arguments.activations,
+        precision=spec.precision,
+        optimizer=spec.recipe.optimizer,
+        lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
+    )
+    from accelerate.utils import gather_object
+
+    shape = known_shape(name, revision)
+    found = training_budget(arguments.token_budget, accelerator.device, shape, setup, longest)
+    return min(gather_object([found]))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 import random
 from pathlib import Path
 
-from transformers import LlamaForCausalLM
-
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.models import load_tokenizer
@@ -17,6 +15,8 @@ from rlhf.tiny.tasks import sample_tasks
 
 
 def main() -> None:
+    from transformers import LlamaForCausalLM  # not before command_line: it imports huggingface_hub
+
     parser = program_parser(__doc__, RewardModelSpec)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
     parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")

@@ -24,6 +24,7 @@ from rlhf.adapters import add_adapters
 from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.models import Precision
+from rlhf.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.packing import Pack, PromptGroup
 from rlhf.sequence_logprobs import ResponseLogprobs, autocast, checkpoint_activations
 from rlhf.training import LoraSettings
@@ -79,7 +80,7 @@ def groups(tokens: int) -> list[PromptGroup]:
     return [PromptGroup([1] * PROMPT, [[1] * RESPONSE, [1] * RESPONSE])] * count
 
 
-def policy_of(shape: ModelShape) -> LlamaForCausalLM:
+def policy_of(shape: ModelShape, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
@@ -91,7 +92,11 @@ def policy_of(shape: ModelShape) -> LlamaForCausalLM:
         max_position_embeddings=shape.context,
         tie_word_embeddings=shape.tied,
     )
-    return LlamaForCausalLM(config).eval()
+    torch.set_default_dtype(dtype)
+    try:
+        return LlamaForCausalLM(config).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def peak_of_training(
@@ -130,4 +135,15 @@ def peak_of_forward(shape: ModelShape, pack_groups: list[PromptGroup], precision
         pack = Pack(pack_groups, CPU)
         with LiveBytes(*model.parameters()) as live, autocast(precision, CPU):
             model(pack)
+        return live.peak, pack.input_ids.numel()
+
+
+def peak_of_scoring(shape: ModelShape, pack_groups: list[PromptGroup], precision: Precision) -> tuple[int, int]:
+    """Bytes at the peak of a forward pass as in `score_responses`, and its tokens."""
+    with as_on_a_gpu(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        decoder = policy_of(shape, getattr(torch, precision)).get_decoder()
+        use_packed_attention(decoder)
+        pack = Pack(pack_groups, CPU)
+        with LiveBytes(*decoder.parameters()) as live:
+            packed_hidden_states(decoder, pack)
         return live.peak, pack.input_ids.numel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,12 +18,16 @@ TOKEN = "hf_ofATest"
 class SmallHub:
     """A context manager: serves `root/models/<owner>/<name>/` and `root/datasets/<owner>/<name>/` at `url`.
 
-    Repositories whose owner is `gated` want `TOKEN`.
+    The files of repositories whose owner is `gated` want `TOKEN`. Each repository starts with one commit, `COMMIT`.
     """
 
     def __init__(self, root: Path) -> None:
         self.asked: list[str] = []
-        handler = type("Handler", (_Handler,), {"root": root, "asked": self.asked})
+        self._root = root
+        self._older: dict[Path, dict[str, Path]] = {}
+        self._newest: dict[Path, str] = {}
+        state = {"root": root, "asked": self.asked, "older": self._older, "newest": self._newest}
+        handler = type("Handler", (_Handler,), state)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -34,11 +39,27 @@ class SmallHub:
         self._server.shutdown()
         self._server.server_close()
 
+    def push(self, repository: str, commit: str) -> Path:
+        """Keep what the repository (`models/<owner>/<name>`) holds as an older commit; `commit` is the newest now.
+
+        Returns:
+            its folder: edit there what the new commit changes.
+        """
+        folder = self._root / repository
+        older = self._older.setdefault(folder, {})
+        kept = self._root / "older" / repository / str(len(older))
+        shutil.copytree(folder, kept)
+        older[self._newest.get(folder, COMMIT)] = kept
+        self._newest[folder] = commit
+        return folder
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root: Path
     asked: list[str]
+    older: dict[Path, dict[str, Path]]
+    newest: dict[Path, str]
 
     def log_message(self, format: str, *arguments: object) -> None:
         self.asked.append(f"{self.command} {self.path}")
@@ -62,35 +83,55 @@ class _Handler(BaseHTTPRequestHandler):
             kind = address.pop(0) if address[0] == "datasets" else "models"
             self._file(self.root.joinpath(kind, *address[:2]), address[2:])
 
+    def _commit(self, repository: Path, revision: str) -> tuple[str, Path]:
+        """The commit that a revision means, and the folder with its files."""
+        older = self.older.get(repository, {})
+        return (revision, older[revision]) if revision in older else (self.newest.get(repository, COMMIT), repository)
+
     def _api(self, repository: Path, question: list[str], paths: list[str] | None) -> None:
-        if self._refused(repository):
+        facts = question[:1] in ([], ["revision"])
+        if self._refused(repository, open_to_all=facts):
             return
+        owner, name = repository.parts[-2:]
+        commit, repository = self._commit(repository, question[1] if len(question) > 1 else "main")
         files = sorted(path for path in repository.rglob("*") if path.is_file())
         entries = [_entry(repository, path) for path in files]
         if question[:1] == ["tree"]:
+            folder = repository.joinpath(*question[2:])
+            if not folder.is_dir():
+                self._status(404, {"X-Error-Code": "EntryNotFound"})
+                return
             recursive = parse_qs(urlsplit(self.path).query).get("recursive") == ["true"]
-            self._json(entries if recursive else _children(repository, repository.joinpath(*question[2:])))
+            self._json(entries if recursive else _children(repository, folder))
         elif question[:1] == ["paths-info"]:
             self._json([entry for entry in entries if entry["path"] in (paths or [])])
-        elif question[:1] in ([], ["revision"]):
+        elif question[:1] == ["auth-check"]:
+            self._json({})
+        elif facts:
             siblings = [{"rfilename": entry["path"]} for entry in entries]
-            self._json({"id": "/".join(repository.parts[-2:]), "sha": COMMIT, "siblings": siblings, "private": False})
+            gated = "manual" if owner == "gated" else False
+            self._json({"id": f"{owner}/{name}", "sha": commit, "siblings": siblings, "private": False, "gated": gated})
         else:
             self._status(404)
 
     def _file(self, repository: Path, question: list[str]) -> None:
         if self._refused(repository):
             return
+        commit, repository = self._commit(repository, question[1])
         path = repository.joinpath(*question[2:])
         if question[:1] != ["resolve"] or not path.is_file():
-            self._status(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            self._status(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
             return
         content = path.read_bytes()
         etag = f'"{hashlib.sha256(content).hexdigest()}"'
-        self._send(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"})
+        self._send(200, content, {"ETag": etag, "X-Repo-Commit": commit, "Accept-Ranges": "bytes"})
 
-    def _refused(self, repository: Path) -> bool:
-        if repository.parent.name == "gated" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+    def _refused(self, repository: Path, open_to_all: bool = False) -> bool:
+        if (
+            not open_to_all
+            and repository.parent.name == "gated"
+            and self.headers.get("Authorization") != f"Bearer {TOKEN}"
+        ):
             self._status(401, {"X-Error-Code": "GatedRepo"})
             return True
         if not repository.is_dir():

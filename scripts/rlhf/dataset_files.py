@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
+from rlhf.revisions import COMMIT, recorded_commit
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,18 +26,21 @@ def is_local(dataset: str) -> bool:
 
 @contextmanager
 def open_dataset(
-    dataset: str | Path, subset: str | None, split: str, revision: str | None
+    dataset: str | Path, subset: str | None, split: str, revision: str | None, revisions: Path | None = None
 ) -> Iterator[tuple[Dataset, str | None]]:
     """The rows of a local file or of a split of a hub dataset, and the commit of the hub's repository or None.
 
+    Args:
+        revisions: the experiment's file of commits, for a dataset of the hub whose revision is null.
+
     Raises:
-        UserError: as `open_file` and `open_hub`.
+        UserError: as `open_file` and `open_hub`, or `revisions` does not name the dataset.
     """
     if is_local(str(dataset)):
         with open_file(Path(dataset)) as rows:
             yield rows, None
     else:
-        yield open_hub(str(dataset), subset, split, revision)
+        yield open_hub(str(dataset), subset, split, revision or recorded_commit(revisions, "dataset", str(dataset)))
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
     """A split of a hub dataset (of one of its subsets, where it has several), and the commit of its repository.
 
     Raises:
-        UserError: no such dataset or split, or the hub cannot be reached.
+        UserError: no such dataset or split, or the hub cannot be reached and its cache here holds another commit.
     """
     from datasets import disable_progress_bars, load_dataset_builder
     from datasets.exceptions import DatasetGenerationError
@@ -77,6 +81,12 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
     disable_progress_bars()  # they flood logs
     try:
         builder = load_dataset_builder(name, subset, revision=revision)
+        # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
+        if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
+            raise UserError(
+                f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
+                f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake prefetch`)."
+            )
         builder.download_and_prepare()
         return builder.as_dataset(split=split), builder.hash
     except (OSError, ValueError, DatasetGenerationError) as error:

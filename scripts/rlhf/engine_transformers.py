@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from rlhf.engines import Completion, Request, stop_token_ids
-from rlhf.models import load_policy, load_tokenizer
+from rlhf.models import load_generation_config, load_policy, load_tokenizer
 from rlhf.progress import Progress
 from rlhf.responses import SamplingSettings
 from rlhf.token_sampling import sample_tokens
@@ -27,9 +27,10 @@ class TransformersEngine:
     def __init__(
         self, model: str, revision: str | None, sampling: SamplingSettings, device: torch.device, token_budget: int
     ) -> None:
+        """Raises UserError where there is no such model, or it names no stop token."""
+        configuration = load_generation_config(model, revision)
+        self.stop_ids = stop_token_ids(configuration, load_tokenizer(model, revision), sampling.stop_tokens)
         self.model = load_policy(model, revision, sampling.precision, device)
-        tokenizer = load_tokenizer(model, revision)
-        self.stop_ids = stop_token_ids(self.model.generation_config, tokenizer, sampling.stop_tokens)
         self.sampling = sampling
         self.token_budget = token_budget
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rlhf.engines import Completion, Request, check_context, stop_token_ids
+from rlhf.engines import FINISH_REASONS, Completion, Request, check_context, stop_token_ids
 from rlhf.errors import UserError
-from rlhf.models import load_tokenizer
+from rlhf.models import load_generation_config, load_tokenizer
 from rlhf.progress import Progress
 from rlhf.responses import SamplingSettings
 
@@ -18,7 +19,7 @@ class VllmEngine:
     """An `Engine` over the GPUs of the job (tensor parallel), or over the CPU with vLLM's CPU build."""
 
     def __init__(self, model: str, revision: str | None, sampling: SamplingSettings, gpus: int, threads: int) -> None:
-        """Raises UserError where vLLM is not installed."""
+        """Raises UserError where vLLM is not installed, or the model names no stop token."""
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # logs are standard error
         if gpus == 0:
@@ -32,8 +33,8 @@ class VllmEngine:
                 f"responses.engine: vllm, and {error}. Set `environments: conda` and run with `--sdm conda`, or set "
                 "`responses.engine: transformers`."
             ) from error
-        from transformers import GenerationConfig
-
+        configuration = load_generation_config(model, revision)
+        self.stop_ids = stop_token_ids(configuration, load_tokenizer(model, revision), sampling.stop_tokens)
         self.llm = LLM(
             model=model,
             revision=revision,
@@ -45,8 +46,6 @@ class VllmEngine:
             enable_chunked_prefill=gpus > 0,  # on the CPU vLLM cannot take back the seeded draw of half a prompt
             generation_config="vllm",  # sampling is set here alone; of the model's own only the stop tokens count
         )
-        generation_config = GenerationConfig.from_pretrained(model, revision=revision or "main")
-        self.stop_ids = stop_token_ids(generation_config, load_tokenizer(model, revision), sampling.stop_tokens)
         self.sampling = sampling
 
     def sample(self, requests: Sequence[Request], progress: Progress) -> list[list[Completion]]:
@@ -56,7 +55,7 @@ class VllmEngine:
 
         check_context(requests, self.sampling, self.llm.model_config.max_model_len)
         draws = [(request, seed) for request in requests for seed in request.seeds]
-        self.llm.enqueue(
+        names = self.llm.enqueue(
             [TokensPrompt(prompt_token_ids=request.prompt_token_ids) for request, _ in draws],
             [
                 SamplingParams(
@@ -73,12 +72,41 @@ class VllmEngine:
             ],
             use_tqdm=False,
         )
-        sampled: dict[int, Completion] = {}
-        while self.llm.llm_engine.has_unfinished_requests():
-            for output in self.llm.llm_engine.step():
-                if output.finished:
-                    token_ids = list(output.outputs[0].token_ids)
-                    sampled[int(output.request_id)] = Completion(token_ids, output.outputs[0].finish_reason)
-                    progress.advance(tokens=len(token_ids))
-        completions = (sampled[number] for number in sorted(sampled))  # vLLM numbers them as they were given
+        # vLLM counts requests, and returns each number with a random ending: its outputs go by the number alone.
+        numbers = [name.split("-")[0] for name in names]
+        prompt_of = {number: request.prompt_id for number, (request, _) in zip(numbers, draws, strict=True)}
+        sampled = sample_all(self.llm.llm_engine, prompt_of, progress)
+        completions = (sampled[number] for number in numbers)
         return [[next(completions) for _ in request.seeds] for request in requests]
+
+
+def sample_all(engine: Any, prompt_of: Mapping[str, str], progress: Progress) -> dict[str, Completion]:
+    """Let vLLM's engine work until each of its requests has a completion, by the request's number.
+
+    Args:
+        engine: vLLM's `LLMEngine`, which holds the requests.
+        prompt_of: the prompt's id by the request's number.
+
+    Raises:
+        UserError: a request ended without a response: vLLM gave it up.
+    """
+    sampled: dict[str, Completion] = {}
+    while engine.has_unfinished_requests():
+        for output in engine.step():
+            if output.finished:
+                response = output.outputs[0]
+                if response.finish_reason not in FINISH_REASONS:
+                    raise _given_up(prompt_of[output.request_id], f"finish reason {response.finish_reason!r}")
+                sampled[output.request_id] = Completion(list(response.token_ids), response.finish_reason)
+                progress.advance(tokens=len(response.token_ids))
+    for number, prompt_id in prompt_of.items():
+        if number not in sampled:
+            raise _given_up(prompt_id, "no output")
+    return sampled
+
+
+def _given_up(prompt_id: str, how: str) -> UserError:
+    return UserError(
+        f"vLLM gave up a response to prompt {prompt_id} ({how}; a response ends with 'stop' or 'length'). No response "
+        "of this part is written. The log above may say why; run it again."
+    )

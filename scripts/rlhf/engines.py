@@ -24,13 +24,17 @@ class Request:
     seeds: list[int]
 
 
+FINISH_REASONS = ("stop", "length")
+"""How a response ends: with a stop token, or cut at the limit."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """A response exactly as sampled; the stop token, if it came, is its last one."""
 
     token_ids: list[int]
     finish_reason: str
-    """`stop`, or `length` where it was cut at the limit."""
+    """One of `FINISH_REASONS`."""
 
 
 class Engine(Protocol):

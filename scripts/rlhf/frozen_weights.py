@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from rlhf.models import Precision
+from rlhf.token_logprobs import TokenLogprobs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,5 +23,7 @@ def store_frozen_matrices(policy: PreTrainedModel, precision: Precision) -> None
     """
     embedding = policy.get_input_embeddings().weight
     for module in policy.modules():
-        if isinstance(module, nn.Linear) and module.weight is not embedding and not module.weight.requires_grad:
+        if not isinstance(module, nn.Linear | TokenLogprobs) or module.weight.requires_grad:
+            continue
+        if module.weight is not embedding:
             module.weight.data = module.weight.data.to(getattr(torch, precision))

@@ -10,7 +10,7 @@ from rlhf.settings import Settings
 Strategy = Literal["single", "ddp", "zero3", "fsdp2"]
 Activations = Literal["keep", "recompute"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
-TokenBudget = Literal["auto"] | Annotated[int, Field(ge=1)]
+BudgetChoice = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
@@ -37,7 +37,7 @@ class JobHardware(Settings):
 class BatchedHardware(JobHardware):
     """What one job gets, and how much it computes at once."""
 
-    token_budget: TokenBudget = "auto"
+    token_budget: BudgetChoice = "auto"
     """Tokens in one forward pass: bounds the memory. `auto`: as many as fit the GPU with a tenth of it to spare; 16384
     on a CPU. vLLM has a budget of its own."""
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from rlhf.errors import UserError
+from rlhf.revisions import recorded_commit
 from rlhf.settings import Settings
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -35,11 +36,16 @@ class ModelSource(Settings):
     """Digest of a local folder's files, so that an exchanged model is noticed."""
 
 
-def model_location(folder: Path | None, source: ModelSource | None) -> tuple[str, str | None]:
+def model_location(
+    folder: Path | None, source: ModelSource | None, revisions: Path | None = None
+) -> tuple[str, str | None]:
     """Name and revision to load: the folder of a flag, or the spec's own model.
 
+    Args:
+        revisions: the experiment's file of commits, for a model of the hub whose revision is null.
+
     Raises:
-        UserError: there is neither, or the folder holds no model.
+        UserError: there is neither, the folder holds no model, or `revisions` does not name it.
     """
     if folder is not None:
         if not (folder / "config.json").is_file():
@@ -47,6 +53,8 @@ def model_location(folder: Path | None, source: ModelSource | None) -> tuple[str
         return str(folder), None
     if source is None:
         raise UserError("no model: give its folder by the flag, or `model` in --spec")
+    if source.revision is None and not Path(source.name).is_dir():
+        return source.name, recorded_commit(revisions, "model", source.name)
     return source.name, source.revision
 
 
@@ -89,6 +97,38 @@ def context_length(name: str, revision: str | None) -> int | None:
 
     config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
     return getattr(config, "max_position_embeddings", None)
+
+
+def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
+    """The model's generation config; of a model without such a file, what its configuration says of generation.
+
+    Raises:
+        UserError: it cannot be read, or the hub cannot be asked for it.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        if _has_file(name, "generation_config.json", revision):
+            return GenerationConfig.from_pretrained(name, revision=revision or "main")
+        return GenerationConfig.from_model_config(AutoConfig.from_pretrained(name, revision=revision))
+    except (OSError, ValueError) as error:
+        raise UserError(f"no generation config can be loaded from {name!r}: {error}") from error
+
+
+def _has_file(name: str, file: str, revision: str | None) -> bool:
+    """Whether a model has a file. Offline, the hub's cache is all that there is; a hub out of reach is an error."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if Path(name).is_dir():
+        return (Path(name) / file).is_file()
+    try:
+        hf_hub_download(name, file, revision=revision)
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError) and not constants.HF_HUB_OFFLINE:
+            raise
+        return False
+    return True
 
 
 def load_policy(name: str, revision: str | None, dtype: Precision, device: torch.device) -> PreTrainedModel:

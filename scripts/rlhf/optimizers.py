@@ -16,16 +16,21 @@ def make_optimizer(model: nn.Module, recipe: RecipeSettings) -> torch.optim.Opti
     "8-bit Optimizers via Block-wise Quantization", 2021)."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     kind: Any = torch.optim.AdamW
+    options: dict[str, Any] = {}
     if recipe.optimizer == "adamw_8bit":
         import bitsandbytes.optim  # slow, and seldom asked for
 
         kind = bitsandbytes.optim.AdamW8bit
+    else:
+        # One kernel on GPUs: other forms hold a copy of all weights during the step.
+        options["fused"] = trained[0].is_cuda
     return kind(
         trained,
         lr=recipe.learning_rate,
         betas=(recipe.adam_beta1, recipe.adam_beta2),
         eps=recipe.adam_epsilon,
         weight_decay=recipe.weight_decay,
+        **options,
     )
 
 

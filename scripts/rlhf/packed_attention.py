@@ -45,10 +45,14 @@ def use_packed_attention(model: PreTrainedModel) -> None:
     """Make a decoder of transformers read packs.
 
     Raises:
-        UserError: its attention is written in a way that cannot be exchanged.
+        UserError: its attention is written in a way that cannot be exchanged, or is in chunks.
     """
     if not model._supports_attention_backend:
         raise UserError(f"{type(model).__name__}: the attention of this model cannot read packed sequences")
+    if chunk := getattr(model.config.get_text_config(), "attention_chunk_size", None):
+        raise UserError(
+            f"{type(model).__name__}: this model attends in chunks of {chunk} tokens, which packs do not know"
+        )
     model.set_attn_implementation(NAME)
 
 

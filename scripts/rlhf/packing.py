@@ -125,6 +125,12 @@ class Pack:
         of_response = [index for index, segment in enumerate(self.responses) for _ in range(segment.tokens)]
         return ResponseTokens(self._index(predictors), self._index(targets), self._index(of_response))
 
+    def sequences(self) -> Iterator[tuple[list[int], list[int]]]:
+        """The token ids of each response's prompt, and its own."""
+        for response in self.responses:
+            prefix = response.prefix
+            yield self._ids[prefix.start : prefix.stop], self._ids[response.start : response.stop]
+
     def last_tokens(self, padding: int | None = None) -> torch.Tensor:
         """Index of the last token of each response, int64 (responses,).
 
@@ -170,24 +176,26 @@ def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[li
         yield pack
 
 
-def balanced_packs(groups: Sequence[PromptGroup], token_budget: int, processes: int = 1) -> list[list[int]]:
+def balanced_packs(tokens: Sequence[int], token_budget: int, processes: int = 1) -> list[list[int]]:
     """Whole groups in packs of similar size: so many for each process, none above `token_budget` tokens.
 
     A group that is larger by itself is a pack of its own; a pack is empty where there are too few groups.
 
+    Args:
+        tokens: of each group.
+
     Returns:
         Indices of the groups of each pack; the number of packs is a multiple of `processes`.
     """
-    tokens = sum(group.tokens for group in groups)
-    at_most = math.ceil(len(groups) / processes)  # then each group is alone
-    count = processes * max(1, min(math.ceil(tokens / (token_budget * processes)), at_most))
+    at_most = math.ceil(len(tokens) / processes)  # then each group is alone
+    count = processes * max(1, min(math.ceil(sum(tokens) / (token_budget * processes)), at_most))
     while True:
         packs: list[list[int]] = [[] for _ in range(count)]
         smallest = [(0, pack) for pack in range(count)]
-        for group in _by_size(groups):
+        for group in _by_size(tokens):
             size, pack = smallest[0]
             packs[pack].append(group)
-            heapq.heapreplace(smallest, (size + groups[group].tokens, pack))
+            heapq.heapreplace(smallest, (size + tokens[group], pack))
         if all(size <= token_budget or len(packs[pack]) == 1 for size, pack in smallest):
             return packs
         count += processes
@@ -195,7 +203,7 @@ def balanced_packs(groups: Sequence[PromptGroup], token_budget: int, processes: 
 
 def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[int, list[int]]]:
     """Groups by size, cut where they do not fit the budget."""
-    for group in _by_size(groups):
+    for group in _by_size([group.tokens for group in groups]):
         prompt, responses = groups[group].prompt, groups[group].responses
         piece: list[int] = []
         tokens = len(prompt)
@@ -209,6 +217,6 @@ def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[
             yield group, piece
 
 
-def _by_size(groups: Sequence[PromptGroup]) -> list[int]:
+def _by_size(tokens: Sequence[int]) -> list[int]:
     """Indices of the groups, the largest first."""
-    return sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
+    return sorted(range(len(tokens)), key=lambda index: (-tokens[index], index))

@@ -9,6 +9,7 @@ from rlhf.models import Precision
 from rlhf.packing import Pack, PromptGroup, balanced_packs, pack_budget
 from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs, autocast
+from rlhf.token_budget import TokenBudget, as_budget
 
 
 @torch.no_grad()  # not inference mode: ZeRO-3 keeps what it gathers within, for the steps after
@@ -16,7 +17,7 @@ def pair_logprobs(
     model: ResponseLogprobs,
     pairs: Sequence[Mapping[str, Any]],
     precision: Precision,
-    token_budget: int,
+    token_budget: TokenBudget | int,
     progress: Progress | None = None,
     *,
     process: int = 0,
@@ -26,7 +27,7 @@ def pair_logprobs(
 
     Args:
         pairs: rows of `PAIRS`.
-        token_budget: tokens in one forward pass.
+        token_budget: tokens in one forward pass; fewer from where memory runs out.
         progress: counts pairs.
         process, processes: which of how many computes; what the others compute is 0 here.
     """
@@ -34,16 +35,25 @@ def pair_logprobs(
     if not pairs:
         return chosen, rejected
     device = next(model.parameters()).device
-    groups = [prompt_group(pair) for pair in pairs]
-    for members in balanced_packs(groups, pack_budget(token_budget, device), processes)[process::processes]:
-        # An empty share is computed too: every process must make as many forward passes.
-        pack = Pack([groups[index] for index in members or [0]], device)
-        with autocast(precision, device):
-            values = model(pack).tolist()
-        for position, index in enumerate(members):
-            chosen[index], rejected[index] = values[2 * position : 2 * position + 2]
-        if progress is not None:
-            progress.advance(len(members), tokens=pack.input_ids.numel())
+    sizes = [prompt_group(pair).tokens for pair in pairs]
+    left = dict.fromkeys(range(len(pairs)))
+
+    def compute_left(tokens: int) -> None:
+        indices = list(left)
+        packs = balanced_packs([sizes[index] for index in indices], pack_budget(tokens, device), processes)
+        for places in packs[process::processes]:
+            members = [indices[place] for place in places]
+            # An empty share is computed too: every process must make as many forward passes.
+            pack = Pack([prompt_group(pairs[index]) for index in members or [0]], device)
+            with autocast(precision, device):
+                values = model(pack).tolist()
+            for position, index in enumerate(members):
+                chosen[index], rejected[index] = values[2 * position : 2 * position + 2]
+                del left[index]
+            if progress is not None:
+                progress.advance(len(members), tokens=pack.input_ids.numel())
+
+    as_budget(token_budget).repeat(compute_left, lambda: [sizes[index] for index in left])
     return chosen, rejected
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rlhf.dataset_files import open_hub
 from rlhf.errors import UserError
 from rlhf.models import ModelSource
+from rlhf.revisions import Kind
 from rlhf.settings import Settings
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
@@ -33,7 +34,16 @@ class PrefetchSpec(Settings):
     """Likewise."""
 
 
-def fetch_model(model: ModelSource) -> str:
+def gated(kind: Kind, name: str) -> str:
+    """What to do about a gated repository."""
+    address = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
+    return (
+        f"{name} is gated: accept its licence at {address}, and give your token in the environment: "
+        "HF_TOKEN=... snakemake ..."
+    )
+
+
+def fetch_model(name: str, revision: str | None) -> str:
     """Download a model to the cache, where it is not there yet; the commit that it is.
 
     Raises:
@@ -43,21 +53,18 @@ def fetch_model(model: ModelSource) -> str:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(model.name, revision=model.revision, allow_patterns=list(MODEL_FILES))
+        folder = snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES))
     except GatedRepoError as error:
-        raise UserError(
-            f"{model.name} is gated: accept its licence at https://huggingface.co/{model.name}, and give your token "
-            "in the environment: HF_TOKEN=... snakemake prefetch ..."
-        ) from error
+        raise UserError(gated("model", name)) from error
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise UserError(f"model {model.name!r} at revision {model.revision or 'main'!r}: {error}") from error
+        raise UserError(f"model {name!r} at revision {revision or 'main'!r}: {error}") from error
     return folder.rstrip("/").rsplit("/", 1)[1]
 
 
-def fetch_dataset(dataset: HubDataset) -> str:
+def fetch_dataset(dataset: HubDataset, revision: str | None) -> str:
     """Download a dataset to the cache, in the form that it is read in; the commit that it is.
 
     Raises:
         UserError: there is no such dataset or split.
     """
-    return open_hub(dataset.name, dataset.subset, dataset.split, dataset.revision)[1]
+    return open_hub(dataset.name, dataset.subset, dataset.split, revision)[1]

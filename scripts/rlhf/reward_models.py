@@ -10,6 +10,7 @@ from torch import nn
 from rlhf.armo import ArmoRewardModel
 from rlhf.chat import turn_change_ids
 from rlhf.errors import UserError
+from rlhf.pack_check import check_decoder
 from rlhf.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.packing import Pack
 from rlhf.reward_scoring import RewardOutput
@@ -74,8 +75,11 @@ def load_reward_model(
     dtype = getattr(torch, scorer.precision)
     if isinstance(scorer, ArmoSettings):
         model = ArmoRewardModel.from_folder_or_hub(name, revision, dtype, device)
+        check_decoder(model.model)
         return ArmoScorer(model, tokenizer)
-    return SequenceClassifier(load_sequence_classifier(name, revision, dtype).to(device).eval())
+    classifier = load_sequence_classifier(name, revision, dtype).to(device).eval()
+    check_decoder(classifier.base_model)
+    return SequenceClassifier(classifier)
 
 
 def load_sequence_classifier(name: str, revision: str | None, dtype: torch.dtype) -> Any:

@@ -11,6 +11,7 @@ from rlhf.chat import encode_conversation, encode_prompt
 from rlhf.function_scoring import Score
 from rlhf.packing import Pack, PromptGroup, pack_budget, pack_groups
 from rlhf.progress import Progress
+from rlhf.token_budget import TokenBudget
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,31 +44,40 @@ def score_conversations(
     Args:
         reward: the model.
         max_tokens: a longer conversation is not cut, it has no reward (`too_long`).
-        token_budget: tokens in one forward pass.
+        token_budget: tokens in one forward pass; fewer from where memory runs out.
         progress: counts distinct conversations.
 
     Returns:
         In the order of the conversations.
     """
-    by_prompt: dict[str, dict[str, list[int]]] = {}
+    left: dict[str, dict[str, list[int]]] = {}
     scores: dict[tuple[str, str], Score] = {}
     for prompt, response in dict.fromkeys(conversations):
         ids = encode_conversation(tokenizer, prompt, response)
         if len(ids) > max_tokens:
             scores[prompt, response] = Score(None, "too_long")
         else:
-            by_prompt.setdefault(prompt, {})[response] = ids
-    prompts = list(by_prompt)
-    groups = [shared_prefix(encode_prompt(tokenizer, prompt), list(by_prompt[prompt].values())) for prompt in prompts]
+            left.setdefault(prompt, {})[response] = ids
     progress.advance(len(scores))
-    for members in pack_groups(groups, pack_budget(token_budget, device)):
-        pack = Pack([PromptGroup(groups[g].prompt, [groups[g].responses[r] for r in rs]) for g, rs in members], device)
-        output = reward(pack)
-        objectives = [None] * len(output.score) if output.objectives is None else output.objectives.tolist()
-        keys = [(prompts[g], list(by_prompt[prompts[g]])[r]) for g, rs in members for r in rs]
-        for key, score, parts in zip(keys, output.score.tolist(), objectives, strict=True):
-            scores[key] = Score(score, None, parts)
-        progress.advance(len(keys), tokens=pack.input_ids.numel())
+
+    def score_left(tokens: int) -> None:
+        prompts = [prompt for prompt in left if left[prompt]]
+        responses = [list(left[prompt]) for prompt in prompts]
+        groups = [shared_prefix(encode_prompt(tokenizer, prompt), list(left[prompt].values())) for prompt in prompts]
+        for members in pack_groups(groups, pack_budget(tokens, device)):
+            parts = [PromptGroup(groups[g].prompt, [groups[g].responses[r] for r in rs]) for g, rs in members]
+            pack = Pack(parts, device)
+            output = reward(pack)
+            objectives = [None] * len(output.score) if output.objectives is None else output.objectives.tolist()
+            keys = [(prompts[g], responses[g][r]) for g, rs in members for r in rs]
+            for (prompt, response), score, values in zip(keys, output.score.tolist(), objectives, strict=True):
+                scores[prompt, response] = Score(score, None, values)
+                del left[prompt][response]
+            progress.advance(len(keys), tokens=pack.input_ids.numel())
+
+    TokenBudget(token_budget).repeat(
+        score_left, lambda: [len(ids) for responses in left.values() for ids in responses.values()]
+    )
     return [scores[conversation] for conversation in conversations]
 
 

@@ -11,6 +11,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhf.errors import UserError
 from rlhf.models import Precision
+from rlhf.pack_check import OWN_ATTENTION, refuse_differences, short_pack, weights_at_hand
 from rlhf.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.packing import Pack
 from rlhf.token_logprobs import TokenLogprobs
@@ -53,6 +54,33 @@ class ResponseLogprobs(nn.Module):
         # The sum of a thousand tokens in float32 would be wrong by 1e-2.
         sums = token_logprobs.new_zeros(len(pack.responses), dtype=torch.float64)
         return sums.index_add(0, tokens.of_response, token_logprobs.double()).float()
+
+
+def checked_logprobs(policy: PreTrainedModel, temperature: float) -> ResponseLogprobs:
+    """The policy as `ResponseLogprobs`, after a comparison of both (see `pack_check`).
+
+    Where processes share the weights, every one of them must ask.
+
+    Raises:
+        UserError: as `ResponseLogprobs`, or its log-probabilities in a pack are others than by itself.
+    """
+    pack = short_pack(policy)
+    policy.set_attn_implementation(OWN_ATTENTION)
+    with torch.no_grad(), weights_at_hand(policy):
+        alone = torch.stack([_own_logprob(policy, *both, temperature) for both in pack.sequences()])
+    model = ResponseLogprobs(policy, temperature)
+    with torch.no_grad(), weights_at_hand(policy):
+        packed = model(pack)
+    tokens = torch.tensor([response.tokens for response in pack.responses], device=alone.device)
+    refuse_differences(policy, "log-probabilities per token", (packed - alone).abs() / tokens)
+    return model
+
+
+def _own_logprob(policy: PreTrainedModel, prompt: list[int], response: list[int], temperature: float) -> torch.Tensor:
+    """The definition: the whole model as transformers wrote it, all logits, one sequence. Shape ()."""
+    ids = torch.tensor([prompt + response], device=policy.device)
+    logits = policy(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
+    return torch.log_softmax(logits / temperature, dim=-1).gather(1, ids[0, len(prompt) :, None]).sum()
 
 
 def checkpoint_activations(policy: PreTrainedModel) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
+CHANGES_NO_RESULT = SCRIPTS / "rlhf/machine"
+"""What a machine has and a model needs of it: an edit there reruns nothing."""
 
 
 def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple[Path, ...] | None = None) -> str:
@@ -29,7 +31,7 @@ def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple
     digests: dict[Path, str] = {}
     while pending:
         path = pending.pop()
-        if path not in digests:
+        if path not in digests and CHANGES_NO_RESULT not in path.parents:
             digests[path], imported = _read(path, path.stat().st_mtime_ns, roots)
             pending.extend(imported)
             digests.update((file, digest_of_bytes(file)) for file in package_data(path))

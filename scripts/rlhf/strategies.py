@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import signal
 import socket
@@ -17,14 +18,19 @@ from typing import Any, NoReturn
 import torch
 import yaml
 from accelerate import Accelerator, DeepSpeedPlugin, FullyShardedDataParallelPlugin
-from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from accelerate.utils import AutocastKwargs, DistributedType, InitProcessGroupKwargs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.run import parse_args as launcher_arguments
+from torch.distributed.run import run as run_processes
 
 from rlhf.errors import UserError
 from rlhf.hardware import Strategy, check_strategy
 from rlhf.leases import lease_gpus
 from rlhf.models import Precision
+from rlhf.token_budget import saved_budgets
 
+LOGGER = logging.getLogger(__name__)
 PARENT_DEATH_SIGNAL = 1
 """Option of prctl, as linux/prctl.h numbers it: PR_SET_PDEATHSIG."""
 MEETING_POINT = "RLHF_MEETING_POINT"
@@ -32,8 +38,8 @@ MEETING_POINT = "RLHF_MEETING_POINT"
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config/accelerate"
 
 
-def launch(processes: int, nodes: int, gpus: int, threads: int) -> None:
-    """Start this program again as so many processes, in place of this one, unless it is one of them.
+def launch(processes: int, nodes: int, gpus: int, threads: int, states: Path) -> None:
+    """Start this program again as so many processes, unless it is one of them, and end as they do.
 
     Of several nodes, each first gets a copy of this program by Slurm's srun, which starts its share of the processes.
     The GPUs of a node are leased before, for all of them. The processes end with their launcher, however it ends.
@@ -42,6 +48,7 @@ def launch(processes: int, nodes: int, gpus: int, threads: int) -> None:
         processes: of all nodes.
         gpus: of all nodes.
         threads: of a process.
+        states: folder of the saved states, see `_run`.
 
     Raises:
         UserError: several nodes without Slurm's allocation.
@@ -53,14 +60,36 @@ def launch(processes: int, nodes: int, gpus: int, threads: int) -> None:
         _start_on_nodes(nodes, gpus // nodes, threads * processes // nodes)
     lease_gpus(gpus // nodes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes // nodes}"]
+    command = [f"--nproc-per-node={processes // nodes}"]
     if nodes == 1:
         command += ["--standalone"]
     else:
         host, port = os.environ[MEETING_POINT].rsplit(":", 1)
         command += [f"--nnodes={nodes}", f"--node-rank={os.environ['SLURM_NODEID']}"]
         command += [f"--master-addr={host}", f"--master-port={port}"]
-    os.execv(sys.executable, [*command, *sys.argv])
+    _run([*command, *sys.argv], states, again=nodes == 1)
+
+
+def _run(command: list[str], states: Path, *, again: bool) -> NoReturn:
+    """Run the processes, and run them again where they failed because memory ran out, with the budget that they saved.
+
+    That ends: each time the budget has become smaller. Any other failure is final, and so is a signal. Of several nodes
+    each has a launcher of its own: they could not agree either, so the job fails, and its retry reads the budget.
+
+    Args:
+        command: flags of torchrun, this program and its arguments.
+        states: folder of the saved states, with the budgets.
+    """
+    while True:
+        before = saved_budgets(states)
+        try:
+            run_processes(launcher_arguments(command))
+            sys.exit()
+        except ChildFailedError:
+            after = saved_budgets(states)
+            if not again or all(tokens >= before.get(file, math.inf) for file, tokens in after.items()):
+                raise
+            LOGGER.warning("starting all processes again with the smaller token budget")
 
 
 def _start_on_nodes(nodes: int, gpus: int, threads: int) -> NoReturn:
@@ -83,15 +112,15 @@ def _end_with_launcher() -> None:
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def leave() -> NoReturn:
-    """End this process, one of several, successfully and at once.
+def leave(status: int = 0) -> NoReturn:
+    """End this process, one of several, at once.
 
     Threads of torch's gloo outlive the process group. One that needs Python while the interpreter is being taken down
     aborts the process, now and then, after all is done.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def make_accelerator(
@@ -109,12 +138,13 @@ def make_accelerator(
     check_strategy(strategy, processes, cpu=cpu)
     # Given a backend, accelerate believes in several processes; given none, in one where there is no GPU.
     backend = [InitProcessGroupKwargs(backend="gloo" if cpu else "nccl")] if processes > 1 else []
+    autocast = AutocastKwargs(cache_enabled=False)  # see `sequence_logprobs.autocast`
     if strategy == "zero3":
         _prepare_deepspeed(cpu)
     accelerator = Accelerator(
         cpu=cpu and strategy != "zero3",  # asked for the CPU, accelerate forgets DeepSpeed
         mixed_precision="bf16" if precision == "bfloat16" and strategy != "zero3" else "no",
-        kwargs_handlers=backend,
+        kwargs_handlers=[*backend, autocast],
         deepspeed_plugin=_deepspeed_plugin(precision, max_grad_norm) if strategy == "zero3" else None,
         fsdp_plugin=_fsdp_plugin() if strategy == "fsdp2" else None,
         **more,

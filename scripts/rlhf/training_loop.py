@@ -14,16 +14,23 @@ from rlhf.errors import UserError
 from rlhf.optimizers import make_optimizer, scheduled_learning_rate
 from rlhf.packing import Pack, pack_budget
 from rlhf.pair_logprobs import prompt_group
-from rlhf.preference_data import Pair, epoch_order, micro_batches, pair_batch
+from rlhf.pair_table import Pair
+from rlhf.preference_data import epoch_order, micro_batches, pair_batch
 from rlhf.progress import Progress
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.strategies import accumulate, whole_weights
+from rlhf.token_budget import TokenBudget, as_budget
 from rlhf.training import RecipeSettings, TrainSpec
 from rlhf.training_state import Position, TrainingStates
-from rlhf.validation import check_start, validate
+from rlhf.validation import START_PAIRS, check_start, spread, validate
 
 SUMMED = 4
 """Numbers that are summed up over the pairs of a batch."""
+OUT_OF_MEMORY = (
+    "Set `activations: recompute` or more GPUs for train_policy under `hardware`, train adapters (`lora`), or lower "
+    "`max_tokens` of prompts or responses"
+)
+"""What to do where a single pair does not fit."""
 Metrics = dict[str, Any]
 """A row of `TRAINING`."""
 
@@ -49,6 +56,7 @@ def train(
     """Train the policy in `model` in place, from where its saved states end.
 
     Raises:
+        StartAgainError: in one of several processes; they have to start again.
         Stopped: the program was asked to end, and the state is saved.
         UserError: no pairs, log-ratios that are not zero at the start, or a loss or gradient that is not finite.
     """
@@ -56,27 +64,24 @@ def train(
         raise UserError("there are no pairs to train on: every prompt was dropped by `build_pairs`; see its log")
     recipe = spec.recipe
     device, processes = accelerator.device, accelerator.num_processes
+    budget = TokenBudget(token_budget, OUT_OF_MEMORY, states.budget_file if states else None, processes)
     meter = ComputeMeter(model.policy, device, processes, adapters=recipe.lora is not None)
     model, optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
     position = states.resume(accelerator) if states else None
     if position is None:
-        start = validate(model, validation_pairs, spec, token_budget, accelerator)
-        check_start(start, validation_pairs, spec)
-        position = Position(step=0, tokens=0, metrics=[_row(0, 0.0, tokens=0, **start.metrics())])
+        position = start(model, pairs, validation_pairs, spec, accelerator, budget)
     tokens, metrics = position.tokens, position.metrics
     steps_per_epoch = max(1, len(pairs) // recipe.batch_size)
     total = number_of_steps(recipe, len(pairs))
     left = (total - position.step) * min(recipe.batch_size, len(pairs))
     with Progress(left, "pairs", f"training {spec.policy}", shown=accelerator.is_main_process) as progress:
         for step in range(position.step + 1, total + 1):
-            epoch, number = divmod(step - 1, steps_per_epoch)
-            order = epoch_order(len(pairs), spec.seed, epoch)
-            batch = [pairs[i] for i in order[number * recipe.batch_size : (number + 1) * recipe.batch_size]]
+            batch = batch_of_step(pairs, step, steps_per_epoch, spec)
             learning_rate = scheduled_learning_rate(recipe, step, total)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
 
-            sums = backward_batch(model, batch, spec, accelerator, token_budget)
+            sums = backward_batch(model, batch, spec, accelerator, budget)
             grad_norm = clip(model, recipe.max_grad_norm, accelerator)
             summary = summarise(sums, len(batch), spec)
             if not (math.isfinite(summary["loss"]) and math.isfinite(grad_norm)):
@@ -89,7 +94,7 @@ def train(
             row = _row(step, step / steps_per_epoch, tokens=tokens, grad_norm=grad_norm, learning_rate=learning_rate)
             row.update(summary)
             if step % recipe.validation_interval == 0 or step == total:
-                row.update(validate(model, validation_pairs, spec, token_budget, accelerator).metrics())
+                row.update(validate(model, validation_pairs, spec, budget, accelerator).metrics())
             metrics.append(row)
             accelerator.log({name: value for name, value in row.items() if value is not None}, step=step)
             shown = meter.count(batch_tokens, sum(count_response_tokens(pair) for pair in batch))
@@ -97,6 +102,34 @@ def train(
             if states:
                 states.after_step(accelerator, Position(step, tokens, metrics))
     return Trained(metrics, whole_weights(model, accelerator))
+
+
+def start(
+    model: ResponseLogprobs,
+    pairs: Sequence[Pair],
+    validation_pairs: Sequence[Pair],
+    spec: TrainSpec,
+    accelerator: Accelerator,
+    budget: TokenBudget,
+) -> Position:
+    """Validate before the first step, and check that the policy is the reference, of the training pairs too.
+
+    Raises:
+        UserError: log-ratios that are not zero.
+    """
+    found = validate(model, validation_pairs, spec, budget, accelerator)
+    check_start(found, validation_pairs, spec)
+    if spec.loss.needs_reference:
+        checked = spread(pairs, START_PAIRS)
+        check_start(validate(model, checked, spec, budget, accelerator), checked, spec)
+    return Position(step=0, tokens=0, metrics=[_row(0, 0.0, tokens=0, **found.metrics())])
+
+
+def batch_of_step(pairs: Sequence[Pair], step: int, steps_per_epoch: int, spec: TrainSpec) -> list[Pair]:
+    """The pairs of an optimizer step; the first one is step 1."""
+    epoch, number = divmod(step - 1, steps_per_epoch)
+    order, size = epoch_order(len(pairs), spec.seed, epoch), spec.recipe.batch_size
+    return [pairs[index] for index in order[number * size : (number + 1) * size]]
 
 
 def number_of_steps(recipe: RecipeSettings, pairs: int) -> int:
@@ -107,18 +140,30 @@ def number_of_steps(recipe: RecipeSettings, pairs: int) -> int:
 
 
 def backward_batch(
-    model: ResponseLogprobs, batch: Sequence[Pair], spec: TrainSpec, accelerator: Accelerator, token_budget: int
+    model: ResponseLogprobs,
+    batch: Sequence[Pair],
+    spec: TrainSpec,
+    accelerator: Accelerator,
+    token_budget: TokenBudget | int,
 ) -> torch.Tensor:
-    """The gradient of the mean loss of a batch, in shares of the processes; what was summed up, see `backward`."""
-    budget = pack_budget(token_budget, accelerator.device)
-    shares = micro_batches(batch, budget, accelerator.process_index, accelerator.num_processes)
-    sums = torch.zeros(SUMMED, device=accelerator.device)
-    for number, pairs in enumerate(shares):
-        with accumulate(accelerator, model, last=number + 1 == len(shares)):
-            # An empty share is computed too, with weight 0: every process must make as many passes.
-            weight = accelerator.num_processes / len(batch) if pairs else 0.0
-            found = backward(model, pairs or batch[:1], weight, spec, accelerator)
-        sums += found if pairs else 0.0
+    """The gradient of the mean loss of a batch, in shares of the processes; what was summed up, see `backward`.
+
+    The model has no gradient before. Where memory runs out, the whole batch is computed again in smaller packs.
+    """
+
+    def compute(tokens: int) -> torch.Tensor:
+        budget = pack_budget(tokens, accelerator.device)
+        shares = micro_batches(batch, budget, accelerator.process_index, accelerator.num_processes)
+        sums = torch.zeros(SUMMED, device=accelerator.device)
+        for number, pairs in enumerate(shares):
+            with accumulate(accelerator, model, last=number + 1 == len(shares)):
+                # An empty share is computed too, with weight 0: every process must make as many passes.
+                weight = accelerator.num_processes / len(batch) if pairs else 0.0
+                found = backward(model, pairs or batch[:1], weight, spec, accelerator)
+            sums += found if pairs else 0.0
+        return sums
+
+    sums = as_budget(token_budget).repeat(compute, lambda: list(map(count_tokens, batch)), undo=model.zero_grad)
     return accelerator.reduce(sums, "sum")
 
 

@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 
 from rlhf.errors import UserError
+from rlhf.token_budget import SAVED
 
 LOGGER = logging.getLogger("train_policy")
 logging.getLogger("accelerate").setLevel(logging.WARNING)  # it tells of every file that it saves
@@ -51,6 +52,7 @@ class TrainingStates:
     def __init__(self, folder: Path, identity: str, interval: float) -> None:
         self.root = folder
         self.folder = folder / identity
+        self.budget_file = self.folder / SAVED
         self.interval = interval
         self._last_save = time.monotonic()
         self._asked_to_end = False

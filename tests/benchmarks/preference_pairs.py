@@ -122,7 +122,7 @@ def gradient_apart(
     """Packs too, but a prompt stands there twice: once before each of its responses."""
     sums = torch.zeros(2)
     groups = [prompt_group(pair) for pair in pairs]
-    for members in balanced_packs(groups, pack_budget(token_budget, device)):
+    for members in balanced_packs([group.tokens for group in groups], pack_budget(token_budget, device)):
         apart = [PromptGroup(groups[index].prompt, [ids]) for index in members for ids in groups[index].responses]
         with autocast(device, precision):
             chosen, rejected = model(Pack(apart, device)).view(-1, 2).unbind(1)

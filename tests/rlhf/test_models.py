@@ -11,10 +11,17 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlhf.errors import UserError
-from rlhf.models import ModelSource, Precision, load_policy, load_tokenizer, model_location, resolved_revision
+from rlhf.models import (
+    ModelSource,
+    Precision,
+    load_generation_config,
+    load_policy,
+    load_tokenizer,
+    model_location,
+    resolved_revision,
+)
+from small_models import SCRIPTS, save_small_policy
 from small_tokenizers import small_tokenizer
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def test_folder_of_the_flag_comes_before_the_spec(policy_folder: Path) -> None:
@@ -95,3 +102,48 @@ def test_a_saved_tokenizer_does_not_depend_on_being_offline(policy_folder: Path,
         subprocess.run([sys.executable, "-c", code, str(policy_folder), str(target)], check=True, env=environment)
         saved.append((target / "tokenizer_config.json").read_text())
     assert saved[0] == saved[1]
+
+
+def test_generation_config_of_a_folder_with_and_without_the_file(tmp_path: Path) -> None:
+    folder = save_small_policy(tmp_path / "policy")
+    own = load_policy(str(folder), None, "float32", torch.device("cpu")).generation_config.eos_token_id
+    assert load_generation_config(str(folder), None).eos_token_id == own
+    assert isinstance(own, list)
+    (folder / "generation_config.json").unlink()
+    of_model_config = load_policy(str(folder), None, "float32", torch.device("cpu")).generation_config.eos_token_id
+    assert load_generation_config(str(folder), None).eos_token_id == of_model_config == own[0]
+    (folder / "generation_config.json").write_text("{")
+    with pytest.raises(UserError, match="no generation config can be loaded from"):
+        load_generation_config(str(folder), None)
+
+
+HUB_COMES_AND_GOES = """
+import os, sys
+from pathlib import Path
+from small_hub import SmallHub
+
+with SmallHub(Path(sys.argv[1])) as hub:
+    os.environ["HF_ENDPOINT"] = hub.url
+    from rlhf.models import UserError, load_generation_config
+    print(load_generation_config("open/with", None).eos_token_id)
+    print(load_generation_config("open/without", None).eos_token_id)
+try:
+    load_generation_config("open/unknown", None)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_generation_config_of_the_hub(tmp_path: Path) -> None:
+    """Where the hub is out of reach, the stop tokens would be missing and responses would run on: it is an error."""
+    folders = [save_small_policy(tmp_path / "hub/models/open" / name) for name in ("with", "without")]
+    (folders[1] / "generation_config.json").unlink()
+    ids = json.loads((folders[0] / "generation_config.json").read_text())["eos_token_id"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment = {**kept, "HF_HOME": str(tmp_path / "cache"), "PYTHONPATH": f"{SCRIPTS}:{SCRIPTS.parent / 'tests'}"}
+    command = [sys.executable, "-c", HUB_COMES_AND_GOES, str(tmp_path / "hub")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    found, of_model_config, said = done.stdout.splitlines()[:3]
+    assert (found, of_model_config) == (str(ids), str(ids[0]))
+    assert said.startswith("no generation config can be loaded from 'open/unknown'")

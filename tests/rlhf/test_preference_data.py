@@ -1,9 +1,12 @@
 """The pairs of a training run: errors name the file, batches keep every pair."""
 
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -11,9 +14,10 @@ from hypothesis import strategies as st
 
 from rlhf.artifacts import ArtifactError
 from rlhf.logprobs import LOGPROBS
+from rlhf.pair_logprobs import logprob_rows
 from rlhf.pairs import PAIRS
 from rlhf.preference_data import epoch_order, micro_batches, pair_batch, read_pairs
-from small_models import random_pairs, small_llama, train_spec, with_reference
+from small_models import random_ids, random_pairs, small_llama, train_spec, with_reference
 
 DPO = train_spec({"name": "dpo"}, temperature=0.8)
 SIMPO = train_spec({"name": "simpo"}, temperature=0.8)
@@ -89,6 +93,49 @@ def test_another_artifact_in_the_place_of_the_log_probabilities(tmp_path: Path) 
     pair_file, *_ = write(tmp_path, 1)
     with pytest.raises(ArtifactError, match=r"pairs-1.parquet: not a logprobs artifact"):
         read_pairs([pair_file], [pair_file], DPO)
+
+
+def test_a_pair_of_the_published_length_takes_less_than_6_kb(tmp_path: Path) -> None:
+    """UltraFeedback: prompts of 170 tokens, responses of 410, with their texts beside them in the file."""
+    generator = torch.Generator().manual_seed(0)
+    prompt, chosen, rejected = (random_ids(count, generator, 128_256) for count in (170, 410, 410))
+    text = {"chosen": "a word " * 300, "rejected": "another " * 300}
+    ids = {"prompt_token_ids": prompt, "chosen_token_ids": chosen, "rejected_token_ids": rejected}
+    pairs = [{**random_pairs(1)[0], **ids, **text, "prompt_id": f"{row:064}"} for row in range(2000)]
+    zero = torch.zeros(len(pairs)).tolist()
+    PAIRS.write(tmp_path / "pairs.parquet", pairs, {})
+    made_with = {"model": None, "precision": "float32", "temperature": 0.8}
+    LOGPROBS.write(tmp_path / "logprobs.parquet", logprob_rows(pairs, zero, zero), {"spec": made_with})
+
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    rows = read_pairs([tmp_path / "pairs.parquet"], [tmp_path / "logprobs.parquet"], DPO)
+    first = [dict(row) for row in rows[:1]]
+    held = pa.total_allocated_bytes() - before + tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held / len(rows) < 6000
+    assert first[0]["chosen_token_ids"] == chosen
+
+
+def test_rows_and_batches_are_those_of_the_files(tmp_path: Path) -> None:
+    """From any place, of any file, as whole rows or as tensors of a batch."""
+    first, second = write(tmp_path, 1), write(tmp_path, 2)
+    rows, expected = read_pairs([first[0], second[0]], [first[1], second[1]], DPO), [*first[2], *second[2]]
+    assert len(rows) == 10
+    for index in (7, -1, 0, 4, 5):
+        for name, value in rows[index].items():
+            wanted = expected[index][name]
+            assert value == (np.float32(wanted) if isinstance(wanted, float) else wanted)
+    assert [row["prompt_id"] for row in rows[3:7]] == [row["prompt_id"] for row in expected[3:7]]
+    with pytest.raises(IndexError):
+        rows[10]
+    values = torch.arange(10.0)
+    for column, wanted in zip(
+        vars(pair_batch(rows, values, -values)).values(),
+        vars(pair_batch(expected, values, -values)).values(),
+        strict=True,
+    ):
+        torch.testing.assert_close(column, wanted)
 
 
 seeds = st.integers(0, 2**63 - 1)

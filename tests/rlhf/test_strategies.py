@@ -1,7 +1,13 @@
-"""How a process of several ends."""
+"""How processes are started, and started again, and how one of several ends."""
 
+import json
+import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from small_models import SCRIPTS
 
@@ -17,3 +23,75 @@ leave()
 def test_leaving_writes_what_is_buffered_and_takes_nothing_down() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=SCRIPTS, capture_output=True, text=True, check=True)
     assert done.stdout == "written"
+
+
+PROCESSES = """
+import json, os, sys, time
+from pathlib import Path
+states, nodes = Path(sys.argv[1]), int(sys.argv[2])
+if "RANK" not in os.environ:
+    from rlhf.strategies import launch
+    launch(2, nodes, 0, 1, states)
+starts = [states / "starts-0", states / "starts-1"]
+rank = int(os.environ["RANK"])
+with starts[rank].open("a") as file:
+    file.write("x")
+number = starts[rank].stat().st_size
+budgets = json.loads(sys.argv[3])
+if number > len(budgets):
+    sys.exit()
+while not all(file.exists() and file.stat().st_size >= number for file in starts):
+    time.sleep(0.01)
+if rank == 0:
+    time.sleep(5 if nodes > 1 else 60)  # as in a collective operation that the other one never joins
+elif budgets[number - 1]:
+    saved = {"configured": 900, "token_budget": budgets[number - 1]}
+    (states / "identity/token_budget.json").write_text(json.dumps(saved))
+sys.exit(1)
+"""
+"""Starts itself as two processes. They fail once for each of some budgets, which the second one saves."""
+
+
+def start_processes(folder: Path, nodes: int, budgets: list[int], **environment: str) -> subprocess.Popen[str]:
+    (folder / "identity").mkdir(exist_ok=True)
+    program = folder / "program.py"
+    program.write_text(PROCESSES)
+    return subprocess.Popen(
+        [sys.executable, str(program), str(folder), str(nodes), json.dumps(budgets)],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS), **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def starts(folder: Path) -> list[int]:
+    """Of each process."""
+    return [(folder / f"starts-{rank}").stat().st_size for rank in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("budgets", "status", "expected"),
+    [([], 0, 1), ([500, 250], 0, 3), ([500, 500, 250], 1, 2), ([0], 1, 1)],
+    ids=["success", "smaller twice", "not smaller the second time", "another failure"],
+)
+def test_processes_start_again_only_where_the_budget_became_smaller(
+    budgets: list[int], status: int, expected: int, tmp_path: Path
+) -> None:
+    launcher = start_processes(tmp_path, 1, budgets)
+    _, written = launcher.communicate(timeout=100)
+    assert (launcher.returncode, starts(tmp_path)) == (status, [expected, expected]), written
+
+
+@pytest.mark.slow
+def test_several_nodes_leave_it_to_the_retry_of_their_job(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        meeting_point = f"127.0.0.1:{free.getsockname()[1]}"
+    nodes = [
+        start_processes(tmp_path, 2, [500], RLHF_MEETING_POINT=meeting_point, SLURM_NODEID=str(node))
+        for node in range(2)
+    ]
+    for launcher in nodes:
+        _, written = launcher.communicate(timeout=100)
+        assert launcher.returncode == 1, written
+    assert starts(tmp_path) == [1, 1]

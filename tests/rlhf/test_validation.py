@@ -1,18 +1,22 @@
 """The check at step 0, and the values of a validation."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlhf.errors import UserError
 from rlhf.losses import PairBatch
+from rlhf.models import Precision
 from rlhf.pair_logprobs import pair_logprobs
 from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import TrainSpec
-from rlhf.validation import START_TOLERANCE, Validation, check_start, validate
+from rlhf.validation import Validation, check_start, spread, validate
 from small_models import random_pairs, small_llama, train_spec, with_reference
 
 DPO = train_spec({"name": "dpo", "beta": 2.0})
@@ -35,30 +39,40 @@ def test_the_right_reference_is_accepted(pairs: list[dict[str, Any]]) -> None:
     start([])
 
 
-def test_another_model_or_temperature_is_refused(pairs: list[dict[str, Any]]) -> None:
-    with pytest.raises(UserError, match="at step 0 the policy is not the reference"):
-        start(pairs, seed=1)
-    with pytest.raises(UserError, match="at step 0 the policy is not the reference"):
-        start(pairs, temperature=0.81)
+@pytest.mark.parametrize("wrong", [{"seed": 1}, {"temperature": 0.81}, {"temperature": 1.0}], ids=str)
+def test_another_model_or_temperature_is_refused(pairs: list[dict[str, Any]], wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="the policy is not the reference of its pairs: before the first step"):
+        start(pairs, **wrong)
 
 
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_one_wrong_side_of_one_pair_is_refused_by_name(pairs: list[dict[str, Any]], side: str, sign: int) -> None:
-    tokens = len(pairs[13][f"{side}_token_ids"])
-    for factor in (0.5, 2.0):
-        moved = pairs[13][f"{side}_logprob"] + sign * factor * START_TOLERANCE["float32"] * tokens
-        wrong = [{**pair, f"{side}_logprob": moved} if row == 13 else pair for row, pair in enumerate(pairs)]
-        if factor < 1:
-            start(wrong)
-            continue
-        with pytest.raises(UserError, match=f"log-ratio of pair {pairs[13]['prompt_id']} is 0.000(19|2)"):
-            start(wrong)
+def test_one_wrong_side_is_refused(pairs: list[dict[str, Any]], side: str) -> None:
+    column = f"{side}_logprob"
+    other = with_reference(small_llama(seed=1), pairs, TEMPERATURE)
+    with pytest.raises(UserError, match=f", {side} response: "):
+        start([{**pair, column: wrong[column]} for pair, wrong in zip(pairs, other, strict=True)])
+
+
+def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list[dict[str, Any]]) -> None:
+    """A log-ratio of 0.4 over 1 token is worse than one of 0.5 over 10 tokens."""
+    short = next(row for row, pair in enumerate(pairs) if pair["chosen_tokens"] == 1)
+    long = next(row for row, pair in enumerate(pairs) if pair["rejected_tokens"] == 10)
+    pairs = [dict(pair) for pair in pairs]
+    pairs[short]["chosen_logprob"] += 0.4
+    pairs[long]["rejected_logprob"] -= 0.5
+    with pytest.raises(UserError) as error:
+        start(pairs)
+    worst = f"pair {pairs[short]['prompt_id']}, chosen response: -0.4 over 1 tokens"
+    second = f"pair {pairs[long]['prompt_id']}, rejected response: 0.5 over 10 tokens"
+    assert f"The worst are of {worst}; {second}; pair " in str(error.value)
+    tokens = sum(pair["chosen_tokens"] + pair["rejected_tokens"] for pair in pairs)
+    expected = math.sqrt((0.4**2 + 0.5**2) / tokens)
+    assert f"log-ratios of 20 of them are {expected:.3g} per token" in str(error.value)
 
 
 def test_a_log_ratio_that_is_not_a_number_is_refused(pairs: list[dict[str, Any]]) -> None:
     wrong = [{**pair, "chosen_logprob": math.nan} if row == 2 else pair for row, pair in enumerate(pairs)]
-    with pytest.raises(UserError, match=f"pair {pairs[2]['prompt_id']} is nan"):
+    with pytest.raises(UserError, match=f"The worst are of pair {pairs[2]['prompt_id']}, chosen response: nan"):
         start(wrong)
 
 
@@ -75,6 +89,69 @@ def test_bfloat16_agrees_with_its_own_reference_whatever_the_batches(pairs: list
     ]
     spec = DPO.model_copy(update={"precision": "bfloat16"})
     check_start(validate(model, own, spec, 10**6, Accelerator(cpu=True)), own, spec)
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def lengths(shortest: int, longest: int, pairs: int) -> st.SearchStrategy[list[tuple[int, int]]]:
+    tokens = st.integers(shortest, longest)
+    return st.lists(st.tuples(tokens, tokens), min_size=pairs, max_size=200)
+
+
+def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -> None:
+    """`check_start` of pairs with these log-ratios, shape (pairs, 2)."""
+    (chosen, rejected), zero = logratios.float().unbind(1), torch.zeros(len(logratios))
+    found = PairBatch(chosen, rejected, zero, zero, zero, zero, zero, zero, *tokens.float().unbind(1))
+    pairs = [{"prompt_id": f"pair-{index}"} for index in range(len(logratios))]
+    check_start(Validation(found, DPO), pairs, DPO.model_copy(update={"precision": precision}))
+
+
+def rounding(tokens: torch.Tensor, precision: Precision, generator: torch.Generator) -> torch.Tensor:
+    """Sums over each response's tokens of independent errors, as large as two machines may make them."""
+    size = {"float32": 5e-5, "bfloat16": 0.05}[precision]
+    return size * tokens.sqrt() * torch.randn(tokens.shape, generator=generator)
+
+
+@given(lengths(20, 2000, pairs=8), seeds, st.sampled_from(["float32", "bfloat16"]))
+def test_rounding_with_one_short_uncertain_response_is_accepted(
+    responses: list[tuple[int, int]], seed: int, precision: Precision
+) -> None:
+    """A response of one token that is off by 20 times the rest, as an unlikely token is."""
+    tokens = torch.tensor(responses)
+    tokens[0, 0] = 1
+    logratios = rounding(tokens, precision, torch.Generator().manual_seed(seed))
+    logratios[0, 0] = {"float32": 1e-3, "bfloat16": 1.0}[precision] / 2
+    check(logratios, tokens, precision)
+
+
+@given(
+    lengths(200, 800, pairs=64),
+    seeds,
+    st.sampled_from(["float32", "bfloat16"]),
+    st.sampled_from([(True, True), (True, False), (False, True)]),
+    st.sampled_from([1, -1]),
+)
+def test_one_part_of_eight_that_is_shifted_is_refused(
+    responses: list[tuple[int, int]], seed: int, precision: Precision, sides: tuple[bool, bool], sign: int
+) -> None:
+    """By a tenth per token, on both sides or on one."""
+    tokens = torch.tensor(responses)
+    logratios = rounding(tokens, precision, torch.Generator().manual_seed(seed))
+    part = slice(len(responses) // 8, 2 * (len(responses) // 8))
+    logratios[part] += sign * 0.1 * tokens[part] * torch.tensor(sides)
+    with pytest.raises(UserError, match="not the reference"):
+        check(logratios, tokens, precision)
+
+
+@given(st.integers(0, 400), st.integers(1, 200))
+def test_spread_pairs_are_of_every_part(count: int, wanted: int) -> None:
+    pairs = random_pairs(1) * count
+    found = spread([{**pair, "prompt_id": number} for number, pair in enumerate(pairs)], wanted)
+    numbers = [pair["prompt_id"] for pair in found]
+    assert len(numbers) == len(set(numbers)) == min(count, wanted)
+    steps = [later - earlier for earlier, later in pairwise([*numbers, count])]
+    assert not steps or max(steps) - min(steps) <= 1
 
 
 def batch(differences: list[float]) -> PairBatch:

@@ -1,6 +1,8 @@
 """vLLM for real, on the CPU, in an environment of its own that `make test` sets up (`.venv-vllm`)."""
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -46,11 +48,11 @@ def project(python: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def generate(project: Project, output: Path, **changes: Any) -> list[dict[str, Any]]:
+def generate(project: Project, output: Path, policy: str = POLICY, **changes: Any) -> list[dict[str, Any]]:
     """Run the program by hand with a changed spec; the rows."""
     results = project.folder / "results/micro"
     spec = {**read_provenance(results / "base/responses/train-000.parquet")["spec"], **changes}
-    flags = ["--prompts", results / "prompts.parquet", "--policy", project.folder / POLICY, "--output", output]
+    flags = ["--prompts", results / "prompts.parquet", "--policy", project.folder / policy, "--output", output]
     command = [project.python, "scripts/generate_responses.py", "--spec", json.dumps(spec), *map(str, flags)]
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -98,3 +100,48 @@ def test_the_first_token_has_the_distribution_of_the_settings(project: Project, 
     assert observed[exact == 0].sum() == 0
     assert (np.abs(observed - exact) <= 5 * np.sqrt(exact * (1 - exact) / count) + 1e-12).all()
     assert (exact > 0).sum() > 3
+
+
+@pytest.mark.slow
+def test_a_model_without_generation_config(project: Project, tmp_path: Path) -> None:
+    shutil.copytree(project.folder / POLICY, project.folder / "plain")
+    (project.folder / "plain/generation_config.json").unlink()
+    rows = generate(project, tmp_path / "plain.parquet", "plain", rows={"start": 0, "stop": 2})
+    whole = RESPONSES.read(project.folder / "results/micro/base/responses/train-000.parquet").to_pylist()
+    assert rows == whole[: 2 * 3]
+
+
+GIVEN_UP = """
+import sys
+from rlhf.engine_vllm import VllmEngine
+from rlhf.engines import Request
+from rlhf.errors import UserError
+from rlhf.responses import SamplingSettings
+
+
+class AbortingProgress:
+    def advance(self, *arguments, **values):
+        engine.llm.llm_engine.abort_request(["2"])
+
+
+if __name__ == "__main__":
+    sampling = SamplingSettings(max_tokens=24, precision="float32")
+    engine = VllmEngine(sys.argv[1], None, sampling, gpus=0, threads=1)
+    # The first request ends at its first token; the third would go on.
+    requests = [Request(f"prompt-{n}", [n + 5, 6, 7], [n]) for n in range(3)]
+    engine.stop_ids = list(range(0, 400, 2))
+    try:
+        engine.sample(requests, AbortingProgress())
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_response_that_vllm_gives_up_is_an_error(project: Project, tmp_path: Path) -> None:
+    program = tmp_path / "given_up.py"
+    program.write_text(GIVEN_UP)
+    command = [project.python, program, project.folder / POLICY]
+    environment = {**os.environ, "PYTHONPATH": str(project.folder / "scripts")}
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, env=environment)
+    assert done.stdout.startswith("vLLM gave up a response to prompt prompt-2 ("), done.stderr[-3000:]

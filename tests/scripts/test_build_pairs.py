@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import build_pairs
-from rlhf.artifacts import ArtifactError, read_provenance
+from rlhf.artifacts import Artifact, ArtifactError, read_provenance
+from rlhf.errors import UserError
 from rlhf.pairs import PAIRS, PairSpec
 from rlhf.parts import Rows
 from rlhf.prompts import PROMPTS
@@ -99,3 +100,18 @@ def test_another_part_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch)
         ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is none of the part's 2 prompts"
     ):
         run_program(folder, monkeypatch, 0, 2)
+
+
+def test_the_commits_of_policy_and_reward_model_are_carried_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written_by(artifact: Artifact, **origin: Any) -> None:
+        path = folder / f"{artifact.name}.parquet"
+        artifact.write(path, artifact.read(path), origin)
+
+    written_by(RESPONSES, model_revision="a" * 40)
+    written_by(REWARDS, model_revision="b" * 40)
+    carried = read_provenance(run_program(folder, monkeypatch, -2, 0))["revisions"]
+    assert carried == {"policy": "a" * 40, "reward model": "b" * 40}
+
+    written_by(REWARDS, revisions={"scorer helpful": "c" * 40, "policy": "d" * 40})
+    with pytest.raises(UserError, match="two revisions of the policy are mixed"):
+        run_program(folder, monkeypatch, -2, 0)

@@ -105,3 +105,19 @@ def test_files_that_do_not_fit(tmp_path: Path, files: dict[str, list[Path]], mon
     with pytest.raises(UserError, match=r"constant\.parquet: among its 2 scores no two are different"):
         run_program(monkeypatch, {**files, "--reference-scores": references}, WEIGHTS, output)
     assert not output.exists()
+
+
+def test_scores_of_two_revisions_of_a_scorer_do_not_go_together(
+    tmp_path: Path, files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for paths in files.values():
+        REWARDS.write(paths[0], REWARDS.read(paths[0]), {"model_revision": "a" * 40})
+    output = run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")
+    assert read_provenance(output)["revisions"] == {"scorer armo": "a" * 40}
+
+    reference = files["--reference-scores"][0]
+    REWARDS.write(reference, REWARDS.read(reference), {"model_revision": "b" * 40})
+    with pytest.raises(
+        UserError, match=r"two revisions of the reward model are mixed: .*/armo.parquet is of commit aaaa"
+    ):
+        run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")

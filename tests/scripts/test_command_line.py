@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "program_parser(__doc__" in path.read_text())
 PROGRAM = '''"""Print the spec."""
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.errors import UserError
@@ -113,3 +114,50 @@ def test_without_a_spec(program: Path) -> None:
     done = call(program)
     assert done.returncode == 2
     assert "--spec" in done.stderr
+
+
+SITE_CUSTOMIZE = """
+import atexit, importlib, os, sys
+
+NAME = "huggingface_hub.constants"
+
+
+def tell():
+    print("telemetry is off:", importlib.import_module(NAME).HF_HUB_DISABLE_TELEMETRY, flush=True)
+
+
+class AtItsFirstImport:
+    def find_spec(self, name, path, target=None):
+        if name == NAME:
+            sys.meta_path.remove(self)
+            tell()
+            os._exit(0)  # what huggingface_hub read is settled: the rest of the program would cost seconds
+
+
+sys.meta_path.insert(0, AtItsFirstImport())
+atexit.register(tell)
+"""
+"""Python runs it before a program: it tells what huggingface_hub reads where the program imports it, now or later."""
+
+
+def what_the_hub_library_reads(program: Path, folder: Path, **variables: str) -> str:
+    (folder / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
+    unset = ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    environment = {**kept, "PYTHONPATH": str(folder), **variables}
+    done = subprocess.run([sys.executable, program, "--help"], capture_output=True, text=True, env=environment)
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
+def test_no_program_reports_to_the_hub(program: Path, tmp_path: Path) -> None:
+    assert what_the_hub_library_reads(program, tmp_path) == "telemetry is off: True"
+
+
+def test_the_users_own_choice_of_telemetry_counts(tmp_path: Path) -> None:
+    read = what_the_hub_library_reads(SCRIPTS / "prefetch.py", tmp_path, HF_HUB_DISABLE_TELEMETRY="0")
+    assert read == "telemetry is off: False"
+
+
+def test_all_programs_are_looked_at() -> None:
+    assert {"train_policy", "generate_responses", "prefetch", "train_tiny_policy"} <= {p.stem for p in PROGRAMS}

@@ -145,3 +145,15 @@ def test_judgements_of_one_side_are_a_user_error(tmp_path: Path, policy: Files, 
 
 def _shorter(folder: Path) -> Path:
     return write_side(folder / "shorter", {"a": [2.0, 0.0]})["rewards"]
+
+
+@pytest.mark.parametrize("scored", ["rewards", "judgements"])
+def test_scores_by_two_revisions_of_a_model_are_not_compared(
+    scored: str, tmp_path: Path, policy: Files, base: Files
+) -> None:
+    for files, commit in ((policy, "a" * 40), (base, "b" * 40)):
+        REWARDS.write(files[scored], REWARDS.read(files[scored]), {"model_revision": commit})
+    done = evaluate(tmp_path / "evaluation.parquet", policy, base, judged=True)
+    assert done.returncode == 1
+    assert f"{policy[scored]} is of commit {'a' * 40}, and {base[scored]} of commit {'b' * 40}" in done.stderr
+    assert not (tmp_path / "evaluation.parquet").exists()

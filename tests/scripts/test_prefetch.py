@@ -37,12 +37,12 @@ def python(command: list[str], cache: Path, **more: str) -> subprocess.Completed
     return subprocess.run([sys.executable, *command], cwd=SCRIPTS, env=environment, capture_output=True, text=True)
 
 
-def prefetch(hub: SmallHub, cache: Path, model: str, **more: str) -> subprocess.CompletedProcess[str]:
+def prefetch(hub: SmallHub, cache: Path, model: str, *flags: str, **more: str) -> subprocess.CompletedProcess[str]:
     spec = {
         "models": {"base_model.revision": {"name": model}},
         "datasets": {"prompts.revision": {"name": "open/prompts", "split": "train"}},
     }
-    return python(["prefetch.py", "--spec", json.dumps(spec)], cache, HF_ENDPOINT=hub.url, **more)
+    return python(["prefetch.py", "--spec", json.dumps(spec), *flags], cache, HF_ENDPOINT=hub.url, **more)
 
 
 OFFLINE = """
@@ -83,3 +83,39 @@ def test_what_the_hub_does_not_have(hub: SmallHub, tmp_path: Path) -> None:
         "error: model 'open/nothing' at revision 'main'" in done.stderr.splitlines()[-1]
         or "error: model" in done.stderr
     )
+
+
+RECORDED = """
+import sys
+from pathlib import Path
+from rlhf.dataset_files import open_dataset
+from rlhf.models import ModelSource, load_policy, model_location, resolved_revision
+file = Path(sys.argv[1])
+name, revision = model_location(None, ModelSource(name="open/policy"), file)
+load_policy(name, revision, "float32", "cpu")
+print(resolved_revision(name, revision))
+with open_dataset("open/prompts", None, "train", None, file) as (rows, commit):
+    print(len(rows), commit)
+"""
+
+
+def test_what_was_fetched_is_what_the_jobs_take(tmp_path: Path) -> None:
+    """A push before the download changes neither the commit that was recorded nor what is fetched for it."""
+    table = pa.table({"prompt": ["What is 2 + 2?", "Name a colour."]})
+    save_small_policy(tmp_path / "hub/models/open/policy")
+    (tmp_path / "hub/datasets/open/prompts").mkdir(parents=True)
+    pq.write_table(table, tmp_path / "hub/datasets/open/prompts/train.parquet")
+    file, cache, pushed = tmp_path / "revisions.yaml", tmp_path / "cache", "f" * 40
+    with SmallHub(tmp_path / "hub") as hub:
+        file.write_text(f'models: {{open/policy: "{COMMIT}"}}\n')
+        save_small_policy(hub.push("models/open/policy", pushed), seed=1)
+        done = prefetch(hub, cache, "open/policy", "--revisions", str(file))
+        assert done.returncode == 0, done.stderr
+        assert f"base_model.revision: {COMMIT}  # open/policy" in done.stdout
+        folder = hub.push("datasets/open/prompts", pushed)
+        pq.write_table(table.slice(1), folder / "train.parquet")
+    offline = python(["-c", RECORDED, str(file)], cache, HF_HUB_OFFLINE="1")
+    assert offline.stdout.splitlines() == [COMMIT, f"2 {COMMIT}"], offline.stderr
+    file.write_text(file.read_text().replace(f'"open/prompts": "{COMMIT}"', f'"open/prompts": "{pushed}"'))
+    stale = python(["-c", RECORDED, str(file)], cache, HF_HUB_OFFLINE="1")
+    assert f"dataset 'open/prompts': commit {pushed} is wanted, the hub cannot be reached" in stale.stderr

@@ -8,12 +8,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlhf.artifacts import read_provenance
+from rlhf.artifacts import Artifact, read_provenance
+from rlhf.logprobs import LOGPROBS
 from rlhf.models import Precision
+from rlhf.pairs import PAIRS
 from rlhf.provenance import digest
 from rlhf.training import TRAINING, TrainSpec
 from small_models import run_program, save_small_policy
-from training_inputs import flags, spec, write_all
+from training_inputs import flags, spec, write_all, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +62,41 @@ def test_a_trained_policy(tmp_path: Path, policy: Path, loss: dict[str, Any], pr
     assert {**of_checkpoint, "artifact": "training"} == origin
 
 
+def test_a_train_part_of_another_model_is_refused(tmp_path: Path, policy: Path) -> None:
+    """Validation's log-probabilities are right, and those of one of two train parts."""
+    write_all(tmp_path, policy, "float32")
+    write_pairs(tmp_path, "second", 1, 5, save_small_policy(tmp_path / "other", seed=1), "float32")
+    done = run_program("train_policy", *flags(tmp_path, policy, tmp_path / "out", spec({"name": "dpo"}, "float32")))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the policy is not the reference of its pairs")
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_explains_the_spec() -> None:
     done = run_program("train_policy", "--help")
     assert done.returncode == 0
     for name in TrainSpec.model_fields:
         assert f"\n  {name}: " in done.stdout
+
+
+@pytest.mark.parametrize("part", ["second", "test"])
+def test_parts_of_two_revisions_are_refused_by_name(tmp_path: Path, policy: Path, part: str) -> None:
+    """A push to the hub between their jobs: neither the numbers of a train part nor a test part's rewards show it."""
+
+    def add(artifact: Artifact, name: str, **facts: Any) -> Path:
+        path = tmp_path / f"{name}.parquet"
+        artifact.write(path, artifact.read(path), {**read_provenance(path), **facts})
+        return path
+
+    write_all(tmp_path, policy, "float32")
+    commits = dict.fromkeys(("first", "second", "test"), "a" * 40) | {part: "b" * 40}
+    pairs = {name: add(PAIRS, name, revisions={"policy": commit}) for name, commit in commits.items()}
+    for name in commits:
+        add(LOGPROBS, f"{name}-logprobs", model_revision="a" * 40)
+    output = tmp_path / "trained-1"
+    settings = spec({"name": "rebel", "eta": 1e6}, "float32")
+    done = run_program("train_policy", *flags(tmp_path, policy, output, settings))
+    assert done.returncode == 1
+    first, other = f"{pairs['first']} is of commit {'a' * 40}", f"{pairs[part]} of commit {'b' * 40}"
+    assert f"error: two revisions of the policy are mixed: {first}, and {other}." in done.stderr
+    assert not output.exists()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
-from rlhf.hardware import TokenBudget
+from rlhf.hardware import BudgetChoice
 from rlhf.machine.memory import MemoryUse, TrainingSetup, largest_budget, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
 
@@ -21,28 +22,48 @@ MemoryOf = Callable[[int], MemoryUse]
 """Memory by the tokens of the largest pack."""
 
 
-def fitting_budget(
-    asked: TokenBudget, device: torch.device, memory: MemoryOf | None, longest: int, remedy: Callable[[float], str]
+def forward_budget(
+    asked: BudgetChoice, device: torch.device, memory: MemoryOf | None, longest: int, longest_key: str
 ) -> int:
-    """The budget of a job on the device that it got, before anything is loaded.
+    """The budget of a job without gradients on the device that it got, before it loads its model.
 
     Args:
         memory: None where the model's shape is not known.
         longest: tokens of the longest pair or conversation, which is one pack in any case.
-        remedy: settings that would fit, by bytes of the GPU.
+        longest_key: of the configuration, which bounds it.
+
+    Raises:
+        UserError: what was asked for, or the longest sequence alone, does not fit.
+    """
+    if device.type == "cpu" or memory is None:
+        return DEFAULT_BUDGET if asked == "auto" else asked
+    remedy = partial(smaller_budget_remedy, memory, longest, longest_key)
+    return check_budget(asked, memory, longest, free_bytes(device), remedy)
+
+
+def training_budget(
+    asked: BudgetChoice, device: torch.device, shape: ModelShape | None, setup: TrainingSetup, longest: int
+) -> int:
+    """The budget of a training's process on the device that it got, before it loads the policy.
 
     Raises:
         UserError: what was asked for, or the longest pair alone, does not fit.
     """
-    if device.type == "cpu" or memory is None:
+    if device.type == "cpu" or shape is None:
         return DEFAULT_BUDGET if asked == "auto" else asked
+    remedy = partial(training_remedy, shape, setup, longest)
+    return check_budget(asked, partial(training_memory, shape, setup), longest, free_bytes(device), remedy)
+
+
+def free_bytes(device: torch.device) -> float:
+    """Of a GPU, before this process has taken any."""
     import torch
 
-    return check_budget(asked, memory, longest, torch.cuda.mem_get_info(device)[0], remedy)
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def check_budget(
-    asked: TokenBudget, memory: MemoryOf, longest: int, gpu_bytes: float, remedy: Callable[[float], str]
+    asked: BudgetChoice, memory: MemoryOf, longest: int, gpu_bytes: float, remedy: Callable[[float], str]
 ) -> int:
     """The budget on a GPU of so many bytes: what was asked for, or the largest one that leaves a tenth to spare.
 
@@ -67,7 +88,7 @@ def training_remedy(shape: ModelShape, setup: TrainingSetup, longest: int, gpu_b
     """Which changes of a training's settings would make it fit, one sentence."""
     found = []
     for words, changed in _changes(setup):
-        budget = largest_budget(lambda tokens, c=changed: training_memory(shape, c, tokens), usable(gpu_bytes), longest)  # type: ignore[misc]
+        budget = largest_budget(partial(training_memory, shape, changed), usable(gpu_bytes), longest)
         if budget is not None:
             found.append(f"{words} (then up to {budget} tokens)")
     if not found:

@@ -23,6 +23,8 @@ HEAD_TILE_TOKENS = 1024
 SEEN = 1.35
 """Keys that attention reads per token, because each response sees its prompt's: at prompts of 170 and responses of 410
 tokens, UltraFeedback's means."""
+ROUNDS_FROZEN_WEIGHTS: tuple[Strategy, ...] = ("single", "ddp")
+"""Strategies under which matrices that are not trained are stored rounded (see `frozen_weights`)."""
 MOST_TOKENS = 65_536
 """No pack is made larger than this: it would be no faster."""
 STEP = 256
@@ -65,13 +67,16 @@ def training_memory(shape: ModelShape, setup: TrainingSetup, tokens: int) -> Mem
     adapters = 0 if setup.lora_rank is None else shape.adapters(setup.lora_rank)
     trained = shape.parameters if setup.lora_rank is None else adapters
     shared = shards(setup.strategy, setup.processes)
-    frozen = 0 if setup.lora_rank is None else _frozen_bytes(shape, size)
+    rounded = setup.strategy in ROUNDS_FROZEN_WEIGHTS
+    frozen = 0 if setup.lora_rank is None else _frozen_bytes(shape, size) if rounded else 4 * shape.parameters
     per_weight_moments = 8.0 if setup.optimizer == "adamw" else 2 + 8 / 256  # 8 bits, and two scales per block of 256
     return MemoryUse(
         weights=int((4 * trained + frozen) / shared),
         gradients=int(4 * trained / shared) + (4 * trained if setup.strategy == "ddp" else 0),  # and its buckets
         moments=int(per_weight_moments * trained / shared),
-        gathered=gathered_bytes(shape, setup.strategy, size, keep=setup.activations == "keep", lora=adapters > 0),
+        gathered=gathered_bytes(
+            shape, setup.strategy, size, keep=setup.activations == "keep", stored_rounded=frozen > 0 and rounded
+        ),
         activations=int(
             max(
                 _head_backward(shape, setup, tokens),
