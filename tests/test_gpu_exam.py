@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from rlhf.packed_attention import attend_by_segments
+from varlen_reference import flash_on_the_cpu
 
 EXAM = Path(__file__).parent / "gpu_exam"
 OTHERS = ["snakemake", "rich", "datasets", "deepspeed", "peft", "bitsandbytes", "pandas", "matplotlib", "sklearn"]
@@ -86,15 +89,43 @@ def test_without_a_gpu_it_says_how_to_run_it_nevertheless(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module of that name of the exam."""
-    monkeypatch.syspath_prepend(str(EXAM))
-    yield importlib.import_module("tasks")
-    for name in ("tasks", "record"):
-        del sys.modules[name]
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Modules of the exam by name."""
+    before = set(sys.modules)
+    for folder in (EXAM.parent / "benchmarks", EXAM):
+        monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(EXAM) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
-def test_a_task_that_raises_is_a_failed_row_and_the_next_one_is_measured(tasks: Any, tmp_path: Path) -> None:
+def test_the_rows_of_flash_attention(module: Callable[[str], Any]) -> None:
+    """With a kernel of plain torch in its place."""
+    rows = module("attention_rows")
+    device = torch.device("cpu")
+    how = rows.HowToAttend(rows.SMALL.width**-0.5, rows.SMALL.window)
+    with flash_on_the_cpu():
+        (flash,) = rows.compare("", "flash", torch.bfloat16, how, rows.SMALL, device)
+        (reached,) = rows.reached(device)
+    assert (flash.verdict, reached.verdict) == ("pass", "pass")
+    assert 1e-3 < flash.figures["output"] < 1e-2
+    assert reached.figures["calls"] == 3
+
+
+def test_attention_that_sees_a_token_more_fails(module: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = module("attention_rows")
+    how = rows.HowToAttend(rows.SMALL.width**-0.5, rows.SMALL.window)
+    wider = rows.HowToAttend(how.scaling, rows.SMALL.window + 1)
+    monkeypatch.setattr(rows, "attend_by_segments", lambda q, k, v, pack, _: attend_by_segments(q, k, v, pack, wider))
+    (row,) = rows.compare("", "segments", torch.float32, how, rows.SMALL, torch.device("cpu"))
+    assert row.verdict == "FAIL"
+
+
+def test_a_task_that_raises_is_a_failed_row_and_the_next_one_is_measured(
+    module: Callable[[str], Any], tmp_path: Path
+) -> None:
+    tasks = module("tasks")
     exam = tasks.Exam(torch.device("cpu"), True, tmp_path, time.time() + 60)
     reported: list[Any] = []
 
@@ -112,7 +143,8 @@ def test_a_task_that_raises_is_a_failed_row_and_the_next_one_is_measured(tasks: 
     assert "in breaks" in reported[1].figures["traceback"]
 
 
-def test_on_a_gpu_a_task_that_no_longer_fits_the_time_is_not_begun(tasks: Any, tmp_path: Path) -> None:
+def test_a_task_that_no_longer_fits_the_time_is_not_begun(module: Callable[[str], Any], tmp_path: Path) -> None:
+    tasks = module("tasks")
     exam = tasks.Exam(torch.device("cuda", 0), False, tmp_path, time.time() + 10)
     reported: list[Any] = []
     tasks.carry_out([tasks.Task("long", 100, lambda: 1 / 0)], exam, reported.append)

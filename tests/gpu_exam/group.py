@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
-from record import Row
-from run import NO_GPU
+from record import NO_GPU, Row
 from tasks import Exam, carry_out
 
 

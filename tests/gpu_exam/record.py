@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+NO_GPU = 3
+"""Status of a group's process where it was to use a GPU and there is none."""
 Verdict = Literal["pass", "FAIL", "measured", "not measured"]
 HEAD = "| what | measured | bar | result |\n| --- | --- | --- | --- |"
 
@@ -43,7 +45,7 @@ def not_measured(what: str, why: str) -> Row:
 
 
 class Sheet:
-    """The rows so far. Each one is printed and in both files before the next is measured.
+    """The rows so far. Each one is in both files, and printed, before the next is measured.
 
     Args:
         stem: path of the files without their ending.
@@ -59,8 +61,8 @@ class Sheet:
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
-        print(row.markdown(), flush=True)
         self.write()
+        print(row.markdown(), flush=True)
 
     def write(self) -> None:
         content = {"facts": self.facts, "rows": [asdict(row) for row in self.rows]}

@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from record import Row, Sheet, not_measured
+from record import NO_GPU, Row, Sheet, not_measured
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -42,8 +42,6 @@ GROUPS = {
 depends on other software comes last, because it may hang."""
 IMPORTS = 15
 """Seconds that a group needs before its first task."""
-NO_GPU = 3
-"""Status of a group's process where it was to use a GPU and there is none."""
 PACKAGES = ("torch", "transformers", "accelerate", "pyarrow", "pydantic", "triton", "deepspeed", "peft")
 
 
