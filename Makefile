@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench plan resume accept clean config-reference environments
+.PHONY: help demo test test-all bench gpu-exam plan resume accept clean config-reference environments
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -28,6 +28,13 @@ test-all: test  ## all that, and the long ones: Slurm, conda, interruptions, pro
 
 bench: environments  ## times and memory against the tutorial's way, as a table and benchmarks.json
 	$(BIN)/python tests/benchmarks/run.py
+
+# It installs nothing: what it needs is torch, transformers, accelerate, pyarrow and pydantic. A PYTHON that is given
+# goes before the environment of this folder.
+EXAM_PYTHON = $(if $(filter command,$(firstword $(origin PYTHON))),$(PYTHON),$(or $(wildcard $(BIN)/python),$(PYTHON)))
+
+gpu-exam:  ## is this code right and fast on this GPU? A table in under ten minutes: make gpu-exam [PYTHON=...] [ARGS=...]
+	$(EXAM_PYTHON) tests/gpu_exam/run.py $(ARGS)
 
 plan: .venv/embedded  ## what a run would do, why, and its GPU hours: make plan ARGS="--configfile config/mine.yaml"
 	$(BIN)/python scripts/plan.py $(ARGS)

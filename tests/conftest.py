@@ -14,6 +14,7 @@ LONGEST = [
     "test_reruns.py",
     "test_train_processes.py",
     "test_vllm.py",
+    "test_gpu_exam.py",
     "test_train_resume.py",
     "test_train_options.py",
     "test_accept.py",

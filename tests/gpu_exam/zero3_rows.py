@@ -1,0 +1,11 @@
+"""Twenty steps by DeepSpeed's ZeRO-3, one process of one."""
+
+from tasks import Exam, Task, not_installed
+from training_rows import alone_in_its_group, compared_tasks
+
+
+def tasks(exam: Exam) -> list[Task]:
+    missing = not_installed("deepspeed")
+    if not missing:
+        alone_in_its_group()
+    return compared_tasks(exam, "zero3", missing)
