@@ -39,7 +39,7 @@ except UserError as error:
     stop(error)
 
 RESULTS = f"results/{EXPERIMENT.experiment}"
-# The commits of what the configuration leaves open; no input, and not there in an experiment without the hub.
+# The commits of what the configuration leaves open. A resource of rules: Snakemake neither tracks nor wants the file.
 REVISIONS = f"{RESULTS}/revisions.yaml"
 LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"benchmarks/{EXPERIMENT.experiment}"
@@ -223,7 +223,7 @@ def all_training_pairs():
 
 
 onstart:
-    # A plan (-n) needs neither conda nor the hub, and does not come here. The jobs of a cluster do: they look up nothing.
+    # A plan (-n) needs neither conda nor the hub, and does not come here. A cluster's jobs do, and look up nothing.
     try:
         require_conda(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
         if workflow.is_main_process and not workflow.touch:

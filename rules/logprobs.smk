@@ -16,6 +16,7 @@ rule compute_logprobs:
         "../envs/rebel.yaml"
     threads: HARDWARE.compute_logprobs.threads
     resources:
+        revisions=REVISIONS,
         gpu=HARDWARE.compute_logprobs.gpu,
         gpu_request=gpu_request("compute_logprobs"),
         compute_threads=HARDWARE.compute_logprobs.threads,
@@ -34,7 +35,7 @@ rule compute_logprobs:
     shell:
         """
         python scripts/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
-            --revisions {REVISIONS} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+            --revisions {resources.revisions} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
         """

@@ -8,7 +8,9 @@ rule prefetch:
     localrule: True
     conda:
         "../envs/rebel.yaml"
+    resources:
+        revisions=REVISIONS,
     params:
         spec=lambda wildcards: spec_json(prefetch_spec()),
     shell:
-        "python scripts/prefetch.py --spec {params.spec:q} --revisions {REVISIONS} 2>{log}"
+        "python scripts/prefetch.py --spec {params.spec:q} --revisions {resources.revisions} 2>{log}"

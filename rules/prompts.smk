@@ -16,6 +16,7 @@ rule collect_prompts:
         "../envs/rebel.yaml"
     threads: HARDWARE.collect_prompts.threads
     resources:
+        revisions=REVISIONS,
         mem_mb=growing(HARDWARE.collect_prompts.mem_mb),
         runtime=growing(HARDWARE.collect_prompts.runtime),
         # The sizes are no parameters: a larger split changes no prompt. The program only checks that they fit.
@@ -27,5 +28,6 @@ rule collect_prompts:
     shell:
         """
         python scripts/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} --policy {input.policy} \
-            --revisions {REVISIONS} --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2>{log}
+            --revisions {resources.revisions} --train {resources.train_prompts} --test {resources.test_prompts} \
+            --output {output} 2>{log}
         """

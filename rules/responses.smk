@@ -16,6 +16,7 @@ rule generate_responses:
         "../envs/vllm.yaml"
     threads: HARDWARE.generate_responses.threads
     resources:
+        revisions=REVISIONS,
         gpu=HARDWARE.generate_responses.gpu,
         gpu_request=gpu_request("generate_responses"),
         compute_threads=HARDWARE.generate_responses.threads,
@@ -28,8 +29,8 @@ rule generate_responses:
     shell:
         """
         python scripts/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --policy {input.policy} --revisions {REVISIONS} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
-            --threads {resources.compute_threads} \
+            --policy {input.policy} --revisions {resources.revisions} \
+            --gpus {resources.gpu_request} --granted-gpus {resources.gpu} --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
         """
 
@@ -56,6 +57,7 @@ if EXPERIMENT.responses.imported:
             "../envs/rebel.yaml"
         threads: HARDWARE.import_responses.threads
         resources:
+            revisions=REVISIONS,
             mem_mb=growing(HARDWARE.import_responses.mem_mb),
             runtime=growing(HARDWARE.import_responses.runtime),
         params:
@@ -64,5 +66,5 @@ if EXPERIMENT.responses.imported:
         shell:
             """
             python scripts/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-                --policy {input.policy} --revisions {REVISIONS} --output {output} 2>{log}
+                --policy {input.policy} --revisions {resources.revisions} --output {output} 2>{log}
             """

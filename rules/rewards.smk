@@ -21,6 +21,7 @@ rule score_responses:
         "../envs/rebel.yaml"
     threads: HARDWARE.score_responses.threads
     resources:
+        revisions=REVISIONS,
         gpu=HARDWARE.score_responses.gpu,
         gpu_request=gpu_request("score_responses"),
         compute_threads=HARDWARE.score_responses.threads,
@@ -33,7 +34,7 @@ rule score_responses:
     shell:
         """
         python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --responses {input.responses} --reward-model {input.reward_model} --revisions {REVISIONS} \
+            --responses {input.responses} --reward-model {input.reward_model} --revisions {resources.revisions} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
         """
@@ -89,6 +90,7 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
             "../envs/rebel.yaml"
         threads: HARDWARE.import_rewards.threads
         resources:
+            revisions=REVISIONS,
             mem_mb=growing(HARDWARE.import_rewards.mem_mb),
             runtime=growing(HARDWARE.import_rewards.runtime),
         params:
@@ -97,7 +99,7 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
         shell:
             """
             python scripts/import_rewards.py --spec {params.spec:q} --prompts {input.prompts} \
-                --revisions {REVISIONS} --output {output} 2>{log}
+                --revisions {resources.revisions} --output {output} 2>{log}
             """
 
 
@@ -119,6 +121,7 @@ if EXPERIMENT.evaluation.judge:
             "../envs/rebel.yaml"
         threads: HARDWARE.judge_responses.threads
         resources:
+            revisions=REVISIONS,
             gpu=HARDWARE.judge_responses.gpu,
             gpu_request=gpu_request("judge_responses"),
             compute_threads=HARDWARE.judge_responses.threads,
@@ -131,7 +134,7 @@ if EXPERIMENT.evaluation.judge:
         shell:
             """
             python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-                --responses {input.responses} --reward-model {input.reward_model} --revisions {REVISIONS} \
+                --responses {input.responses} --reward-model {input.reward_model} --revisions {resources.revisions} \
                 --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
                 --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
             """

@@ -23,6 +23,7 @@ rule train_policy:
     threads: TRAINING_HARDWARE.threads_per_node
     resources:
         **SEVERAL_NODES,
+        revisions=REVISIONS,
         gpu=HARDWARE.train_policy.gpu,
         gpu_request=gpu_request("train_policy"),
         compute_threads=HARDWARE.train_policy.threads,
@@ -40,7 +41,7 @@ rule train_policy:
         code=code("train_policy"),
     shell:
         """
-        python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} --revisions {REVISIONS} \
+        python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} --revisions {resources.revisions} \
             --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
