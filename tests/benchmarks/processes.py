@@ -23,7 +23,7 @@ WAYS = {"tutorial": ("--processes", "1", "--strategy", "single"), "pipeline": ("
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
     """Write policy and pairs as the rule gives them; a loss without a reference needs no log-probabilities."""
-    pairs = with_training_columns(real_pairs(options) if "texts" in options else made_pairs(options))
+    pairs = with_training_columns(real_pairs(options) if options.get("texts") else made_pairs(options))
     texts = {"chosen": "", "rejected": "", "chosen_draw": 0, "rejected_draw": 1}
     rows = [{**{name: pair[name] for name in pair if "logprob" not in name}, **texts} for pair in pairs]
     PAIRS.write(folder / "pairs.parquet", rows, {})
@@ -42,6 +42,6 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
         done = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
         lines = re.findall(rf" {len(rows)} of {len(rows)} pairs, ([\d.]+) pairs/s.*, tokens (\d+) ", done.stderr)
         assert len(lines) == 1, done.stderr
-        return {"seconds": len(rows) / float(lines[0][0]), "tokens": int(lines[0][1])}
+        return {"seconds": len(rows) / float(lines[0][0]), "tokens": int(lines[0][1]), "pairs": len(rows)}
 
     return work

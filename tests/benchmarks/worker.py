@@ -1,7 +1,7 @@
 """One way of doing one benchmark's work, in a process of its own: started by `run.py`, a round for each line it reads.
 
-Arguments: the benchmark's module, the way (`tutorial` or `pipeline`), its options as JSON. Answers are lines of JSON:
-first `null` once it is ready, then what each round took, and at the end of its input the peak of its memory.
+Arguments: the benchmark's module, the way, its options as JSON, an empty folder. Answers are lines of JSON: first
+`null` once it is ready, then what each round took, and at the end of its input the peak of its memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,15 @@ MEBIBYTE = 2**20
 
 
 def main() -> None:
-    module, way, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-    with os.fdopen(os.dup(1), "w") as answers, tempfile.TemporaryDirectory() as folder:
+    module, way, options, folder = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), Path(sys.argv[4])
+    with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # what libraries print is no answer
 
         def answer(content: Any) -> None:
             print(json.dumps(content), file=answers, flush=True)
 
         with contextlib.ExitStack() as stack:
-            work = importlib.import_module(module).prepare(way, options, Path(folder), stack)
+            work = importlib.import_module(module).prepare(way, options, folder, stack)
             answer(None)
             for _ in sys.stdin:
                 answer(work())

@@ -1,0 +1,157 @@
+"""A row of the table: both ways do the same work in turn, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from cases import REPOSITORY, Case
+
+Facts = dict[str, Any]
+"""What a worker says of a round, or a row of `benchmarks.json`."""
+PIPELINE = "pipeline"
+HERE = Path(__file__).resolve().parent
+
+
+class WorkerError(Exception):
+    """A worker ended before its work was done."""
+
+
+class Worker:
+    """A process that does one way's work whenever it is asked to: the ways take turns, each has its own memory."""
+
+    def __init__(self, case: Case, way: str, options: dict[str, Any], folder: Path) -> None:
+        self.name = f"{case.name} ({way})"
+        python = case.python if way == PIPELINE else case.peer_python or case.python
+        modules = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests", HERE)))
+        self.process = subprocess.Popen(
+            [str(python or sys.executable), str(HERE / "worker.py"), case.module, way, json.dumps(options), folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": modules, "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
+            start_new_session=True,  # a Ctrl-C is for `run.py`, which ends it with all that it has started
+        )
+
+    def wait_until_ready(self) -> None:
+        self._answer()
+
+    def round(self) -> Facts:
+        """Do the work once."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("round\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> float:
+        """Peak memory, MiB."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        peak = float(self._answer())
+        self.process.wait()
+        return peak
+
+    def kill(self) -> None:
+        """End it, and the processes that it has started, if it has not ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise WorkerError(f"{self.name} ended early: its output above says why")
+        return json.loads(line)
+
+
+def measure(case: Case, options: dict[str, Any], rounds: int) -> Facts:
+    """A row of `benchmarks.json`. The first round warms up; of the others the fastest counts, as the others waited.
+
+    Rounds that share the work are added up, and a peer that does a share of them is given more time in proportion to
+    the pairs. Sampled responses differ in length between the ways: `peer_seconds` are for as many tokens as the
+    pipeline's.
+
+    Raises:
+        WorkerError: see above.
+    """
+    number = options.get("parts", 0) or 1 + rounds
+    done: dict[str, list[Facts]] = {case.peer: [], PIPELINE: []}
+    found: Facts = {}
+    with both_ways(case, options) as workers:
+        for turn in range(number):
+            peer_too = turn % options.get("peer_every", 1) == 0
+            for way, worker in workers.items():
+                if way == PIPELINE or peer_too:
+                    done[way].append(worker.round())
+            if peer_too:
+                for key, difference in differences(done[case.peer][-1], done[PIPELINE][-1]).items():
+                    found[key] = max(difference, found.get(key, 0.0))
+        peaks = {way: worker.end() for way, worker in workers.items()}
+    peer, pipeline = (whole(turns) if case.parts else fastest(turns[1:]) for turns in done.values())
+    unit = "pairs" if "pairs" in pipeline else "tokens"
+    peer_seconds = peer["seconds"] / peer[unit] * pipeline[unit]
+    return {
+        "name": case.name,
+        "peer": case.peer,
+        "peer_seconds": peer_seconds,
+        "peer_share": len(done[case.peer]) / number,
+        "seconds": pipeline["seconds"],
+        "ratio": peer_seconds / pipeline["seconds"],
+        "at_least": case.at_least,
+        "peer_peak_mb": peaks[case.peer],
+        "peak_mb": peaks[PIPELINE],
+        "memory_at_most": case.memory_at_most,
+        "tokens_per_second": pipeline["tokens"] / pipeline["seconds"],
+        "rounds": rounds,
+        **{key: value for key, value in pipeline.items() if key not in ("seconds", "scores", "gradient")},
+        **found,
+    }
+
+
+@contextlib.contextmanager
+def both_ways(case: Case, options: dict[str, Any]) -> Iterator[dict[str, Worker]]:
+    """The workers of the peer and of the pipeline, ready; at the end nothing of them is left."""
+    with contextlib.ExitStack() as stack:
+        workers = {}
+        for way in (case.peer, PIPELINE):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            workers[way] = Worker(case, way, options, Path(folder))
+            stack.callback(workers[way].kill)
+        for worker in workers.values():
+            worker.wait_until_ready()
+        yield workers
+
+
+def fastest(rounds: list[Facts]) -> Facts:
+    return min(rounds, key=lambda done: done["seconds"] / done["tokens"])
+
+
+def whole(rounds: list[Facts]) -> Facts:
+    """Rounds that share the work as one."""
+    added: Facts = {key: sum(done[key] for done in rounds) for key in ("seconds", "tokens", "pairs")}
+    if "matrix_share" in rounds[0]:
+        added["matrix_share"] = sum(done["matrix_share"] * done["seconds"] for done in rounds) / added["seconds"]
+    return added
+
+
+def differences(peer: Facts, pipeline: Facts) -> Facts:
+    """The largest ones between what the two computed in a round: of values, and of the gradients' norm (in files)."""
+    found: Facts = {}
+    if "scores" in pipeline:
+        values = list(zip(peer["scores"], pipeline["scores"], strict=True))
+        found["largest_difference"] = max(abs(a - b) for a, b in values)
+        found["relative_difference"] = max((abs(a - b) / max(abs(a), abs(b)) for a, b in values if a != b), default=0.0)
+    if "gradient" in pipeline:
+        expected, own = torch.load(peer["gradient"]), torch.load(pipeline["gradient"])
+        found["gradient_difference"] = float((expected - own).norm() / expected.norm())
+    return found
