@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
+from published_rows import PUBLISHED
 
 from planning.forecast import Forecast
-from published_rows import PUBLISHED
 from rlhf.config import Experiment, load_experiment
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from published_rows import PUBLISHED, ReadmeRow, experiment_of, hours_of, readme_rows
 
 from planning.memory_check import check_memory, gigabytes, stage_memories
-from published_rows import PUBLISHED, ReadmeRow, experiment_of, hours_of, readme_rows
 from rlhf.config import Experiment, load_experiment
 from rlhf.errors import UserError
 from rlhf.machine.memory import SPARE

@@ -106,9 +106,10 @@ def test_edit_of_a_key_reruns_what_the_table_says(
 def test_hardware_reruns_nothing(micro: Project) -> None:
     config = micro.read_config()
     named = {"strategy": "ddp", "activations": "recompute", "tracker": "tensorboard"}
-    for rule, section in Experiment.model_fields["hardware"].annotation.model_fields.items():  # type: ignore[union-attr]
-        for key in section.annotation.model_fields:  # type: ignore[union-attr]
-            config = patch(config, {f"hardware.{rule}.{key}": named.get(key, 7)})
+    for name, field in Experiment.model_fields["hardware"].annotation.model_fields.items():  # type: ignore[union-attr]
+        keys = getattr(field.annotation, "model_fields", None)
+        for path, key in [(f"hardware.{name}.{key}", key) for key in keys] if keys else [(f"hardware.{name}", name)]:
+            config = patch(config, {path: named.get(key, 7)})
     assert micro.planned(configfile=micro.write_config(config, "edited")) == {}
 
 
