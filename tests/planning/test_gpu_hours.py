@@ -8,8 +8,10 @@ from planning.forecast import Forecast
 from rlhf.config import Experiment, load_experiment
 
 
-def forecast(**hardware: object) -> Forecast:
+def forecast(base_model: str | None = None, **hardware: object) -> Forecast:
     config = yaml.safe_load(PUBLISHED.read_text())
+    if base_model:
+        config["base_model"]["name"] = base_model
     config["hardware"]["train_policy"].update(hardware)
     experiment: Experiment = load_experiment(config, "test")
     return Forecast(experiment, experiment.hardware.train_policy)
@@ -55,7 +57,6 @@ def scored(part: str) -> float:
 
 def test_what_runs_on_no_gpu_and_unknown_models_have_no_time() -> None:
     assert forecast().seconds("build_pairs", "base", "train-000") is None
-    unknown = forecast()
-    unknown.experiment.base_model.name = "owner/unknown"
+    unknown = forecast("owner/unknown")
     assert unknown.seconds("generate_responses", "base", "train-000") is None
     assert unknown.unknown_models == ["owner/unknown"]

@@ -1,5 +1,8 @@
 """The digest of a program and the modules behind it."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,24 @@ def test_templates_of_a_package_count(tmp_path: Path) -> None:
     before = source_digest(program, (), (tmp_path,))
     (package / "page.html").write_text("b")
     assert source_digest(program, (), (tmp_path,)) != before
+
+
+def test_what_a_machine_has_is_in_no_digest(tmp_path: Path) -> None:
+    """`train_policy` imports the memory model, and an edit of it reruns nothing."""
+    scripts = tmp_path / "scripts"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import sys; from pathlib import Path; from rlhf.source_digest import source_digest as d;"
+    code += "print(d(Path('train_policy.py')))"
+
+    def digest() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True
+        ).stdout
+
+    before = digest()
+    memory = scripts / "rlhf/machine/memory.py"
+    memory.write_text(memory.read_text().replace("SPARE = 0.1", "SPARE = 0.2"))
+    assert digest() == before
+    optimizers = scripts / "rlhf/optimizers.py"
+    optimizers.write_text(optimizers.read_text() + "\nADDED = 1\n")
+    assert digest() != before
