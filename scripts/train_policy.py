@@ -8,19 +8,21 @@ from accelerate.utils import set_seed
 
 from command_line import add_hardware_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.adapters import add_adapters
-from rlhf.checkpoint import save_checkpoint
+from rlhf.checkpoint import describe_policy, save_policy
 from rlhf.device import granted_device
+from rlhf.folders import whole_folder
 from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
 from rlhf.settings import canonical_json
-from rlhf.strategies import launch, leave, make_accelerator
+from rlhf.strategies import launch, leave, make_accelerator, release
 from rlhf.trackers import check_tracker, start_tracking
 from rlhf.training import TRAINING, TrainSpec, check_optimizer
 from rlhf.training_loop import train
 from rlhf.training_state import TrainingStates
+from rlhf.validation import log_kept, validate_saved
 
 
 def main() -> None:
@@ -88,10 +90,21 @@ def main() -> None:
     origin = provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     states = TrainingStates(arguments.checkpoint.with_name("training_state"), identity, arguments.save_seconds)
-    metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states)
+    metrics, weights, validation = train(
+        model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states
+    )
     accelerator.end_training()
     if accelerator.is_main_process:
-        save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, len(pairs), metrics, origin)
+        with whole_folder(arguments.checkpoint) as folder:
+            save_policy(folder, policy, weights, tokenizer, spec)
+            if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
+                del policy, model, weights
+                release(accelerator)
+                merged = validate_saved(folder, validation_pairs, spec, arguments.token_budget, accelerator.device)
+                metrics[-1].update(merged.metrics())
+                if validation:
+                    log_kept(merged, validation)
+            describe_policy(folder, spec, len(pairs), metrics, origin)
         TRAINING.write(arguments.metrics, metrics, origin)
         states.delete()
     if arguments.processes > 1:
