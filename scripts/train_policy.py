@@ -17,8 +17,9 @@ from command_line import (
     run,
 )
 from rlhf.adapters import add_adapters
-from rlhf.checkpoint import save_checkpoint
+from rlhf.checkpoint import describe_policy, save_policy
 from rlhf.device import granted_device
+from rlhf.folders import whole_folder
 from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
 from rlhf.machine.budgets import training_budget
@@ -30,12 +31,13 @@ from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
-from rlhf.strategies import launch, leave, make_accelerator
+from rlhf.strategies import launch, leave, make_accelerator, release
 from rlhf.token_budget import StartAgainError
 from rlhf.trackers import check_tracker, start_tracking
 from rlhf.training import TRAINING, TrainSpec, check_optimizer
 from rlhf.training_loop import train
 from rlhf.training_state import TrainingStates
+from rlhf.validation import log_kept, validate_saved
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -117,12 +119,21 @@ def main() -> None:
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     states = TrainingStates(states_folder, identity, arguments.save_seconds)
     try:
-        metrics, weights = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
+        metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
     except StartAgainError:
         leave(1)  # the others wait for this process, and taking it down could wait for them
     accelerator.end_training()
     if accelerator.is_main_process:
-        save_checkpoint(arguments.checkpoint, policy, weights, tokenizer, spec, len(pairs), metrics, origin)
+        with whole_folder(arguments.checkpoint) as folder:
+            save_policy(folder, policy, weights, tokenizer, spec)
+            if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
+                del policy, model, weights
+                release(accelerator)
+                merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
+                metrics[-1].update(merged.metrics())
+                if validation:
+                    log_kept(merged, validation)
+            describe_policy(folder, spec, len(pairs), metrics, origin)
         TRAINING.write(arguments.metrics, metrics, origin)
         states.delete()
     if arguments.processes > 1:

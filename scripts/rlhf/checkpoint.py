@@ -9,52 +9,60 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rlhf.adapters import add_adapters
-from rlhf.folders import whole_folder
-from rlhf.training import LoraSettings, TrainSpec
+from rlhf.adapters import add_adapters, merge_adapters, save_adapters
+from rlhf.training import TrainSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def save_checkpoint(
+def save_policy(
     folder: Path,
     policy: PreTrainedModel,
     weights: Mapping[str, torch.Tensor],
     tokenizer: PreTrainedTokenizerBase,
     spec: TrainSpec,
-    pairs: int,
-    metrics: Sequence[Mapping[str, Any]],
-    provenance: Mapping[str, Any],
 ) -> None:
-    """Weights in the spec's precision, tokenizer with chat template, generation config, provenance, model card.
+    """Weights in the spec's precision, tokenizer with chat template, generation config; `adapter/` where it has some.
 
     Args:
         policy: what was trained; its own weights may be shared out to several processes.
         weights: all of them, by the names that they have in `policy`, with its adapters' where it has some.
+    """
+    if spec.recipe.lora:
+        save_adapters(folder / "adapter", weights, spec.recipe.lora)
+    plain = plain_policy(policy, weights, spec)
+    plain.to(getattr(torch, spec.precision)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def describe_policy(
+    folder: Path,
+    spec: TrainSpec,
+    pairs: int,
+    metrics: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Provenance and model card.
+
+    Args:
         pairs: how many it was trained on.
     """
-    plain = plain_policy(policy, weights, spec.recipe.lora)
-    with whole_folder(folder) as temporary:
-        plain.to(getattr(torch, spec.precision)).save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        text = json.dumps(provenance, indent=2, sort_keys=True)
-        (temporary / "provenance.json").write_text(text + "\n")
-        (temporary / "README.md").write_text(model_card(spec, pairs, metrics))
+    text = json.dumps(provenance, indent=2, sort_keys=True)
+    (folder / "provenance.json").write_text(text + "\n")
+    (folder / "README.md").write_text(model_card(spec, pairs, metrics))
 
 
-def plain_policy(
-    policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], lora: LoraSettings | None
-) -> PreTrainedModel:
+def plain_policy(policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], spec: TrainSpec) -> PreTrainedModel:
     """The policy as transformers knows it around these weights, adapters merged; nothing is copied but for them."""
     with torch.device("meta"):
         plain = type(policy)(policy.config)
-        adapters = add_adapters(plain, lora) if lora else None
+        adapters = add_adapters(plain, spec.recipe.lora) if spec.recipe.lora else None
     plain.load_state_dict(weights, assign=True)
     plain.tie_weights()
     plain.generation_config = policy.generation_config
     if adapters is not None:
-        adapters.merge_and_unload()  # in place
+        merge_adapters(adapters, spec.precision, spec.seed)
     return plain
 
 

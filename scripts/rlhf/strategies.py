@@ -23,6 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.run import parse_args as launcher_arguments
 from torch.distributed.run import run as run_processes
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from rlhf.errors import UserError
 from rlhf.hardware import Strategy, check_strategy
@@ -185,6 +186,12 @@ def whole_weights(model: torch.nn.Module, accelerator: Accelerator) -> dict[str,
     """
     found = accelerator.get_state_dict(model) or {}
     return {name.removeprefix("policy."): tensor for name, tensor in found.items()}
+
+
+def release(accelerator: Accelerator) -> None:
+    """Let go of what was trained: what is loaded from here on has its place, and is whole in each process."""
+    accelerator.free_memory()
+    unset_hf_deepspeed_config()  # by which transformers shares out what it loads
 
 
 def _deepspeed_plugin(precision: Precision, max_grad_norm: float | None) -> DeepSpeedPlugin:

@@ -22,7 +22,7 @@ from rlhf.strategies import accumulate, whole_weights
 from rlhf.token_budget import TokenBudget, as_budget
 from rlhf.training import RecipeSettings, TrainSpec
 from rlhf.training_state import Position, TrainingStates
-from rlhf.validation import START_PAIRS, check_start, spread, validate
+from rlhf.validation import START_PAIRS, Validation, check_start, spread, validate
 
 SUMMED = 4
 """Numbers that are summed up over the pairs of a batch."""
@@ -42,6 +42,8 @@ class Trained(NamedTuple):
     """Of step 0, before training, and of every optimizer step."""
     weights: dict[str, torch.Tensor]
     """Of the policy, by name, in the main process."""
+    validation: Validation | None
+    """After the last step; None where the saved state was one after it."""
 
 
 def train(
@@ -70,7 +72,7 @@ def train(
     position = states.resume(accelerator) if states else None
     if position is None:
         position = start(model, pairs, validation_pairs, spec, accelerator, budget)
-    tokens, metrics = position.tokens, position.metrics
+    tokens, metrics, validation = position.tokens, position.metrics, None
     steps_per_epoch = max(1, len(pairs) // recipe.batch_size)
     total = number_of_steps(recipe, len(pairs))
     left = (total - position.step) * min(recipe.batch_size, len(pairs))
@@ -94,14 +96,15 @@ def train(
             row = _row(step, step / steps_per_epoch, tokens=tokens, grad_norm=grad_norm, learning_rate=learning_rate)
             row.update(summary)
             if step % recipe.validation_interval == 0 or step == total:
-                row.update(validate(model, validation_pairs, spec, budget, accelerator).metrics())
+                validation = validate(model, validation_pairs, spec, budget, accelerator)
+                row.update(validation.metrics())
             metrics.append(row)
             accelerator.log({name: value for name, value in row.items() if value is not None}, step=step)
             shown = meter.count(batch_tokens, sum(count_response_tokens(pair) for pair in batch))
             progress.advance(len(batch), tokens=batch_tokens, loss=f"{summary['loss']:.4g}", **shown)
             if states:
                 states.after_step(accelerator, Position(step, tokens, metrics))
-    return Trained(metrics, whole_weights(model, accelerator))
+    return Trained(metrics, whole_weights(model, accelerator), validation)
 
 
 def start(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from accelerate import Accelerator
 
 from rlhf.errors import UserError
 from rlhf.losses import PairBatch
+from rlhf.models import load_policy
 from rlhf.pair_logprobs import pair_logprobs
 from rlhf.pair_table import Pair
 from rlhf.preference_data import pair_batch
@@ -18,6 +21,7 @@ from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.token_budget import TokenBudget
 from rlhf.training import TrainSpec
 
+LOGGER = logging.getLogger("train_policy")
 START_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Largest `start_error` that rounding is held to make, by precision.
 
@@ -63,6 +67,28 @@ def validate(
     values = pair_logprobs(model, pairs, spec.precision, token_budget, **share)
     chosen, rejected = accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").cpu()
     return Validation(pair_batch(pairs, chosen, rejected), spec)
+
+
+def validate_saved(
+    folder: Path, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int, device: torch.device
+) -> Validation:
+    """Compute the validation pairs from a saved policy, in one process, as the stages after training load it."""
+    model = ResponseLogprobs(load_policy(str(folder), None, "float32", device), spec.temperature)
+    chosen, rejected = pair_logprobs(model, pairs, spec.precision, token_budget)
+    return Validation(pair_batch(pairs, torch.tensor(chosen), torch.tensor(rejected)), spec)
+
+
+def log_kept(saved: Validation, trained: Validation) -> None:
+    """Say how much of what adapters had learned is left where they are merged."""
+    if not saved.spec.loss.needs_reference or not len(saved.batch.chosen_logprob):
+        return
+    kept, learned = (
+        float((found.batch.chosen_logratio - found.batch.rejected_logratio).mean()) for found in (saved, trained)
+    )
+    LOGGER.info(
+        "the adapters are merged: the mean log-ratio of chosen over rejected is %.4g with %s weights, and was %.4g",
+        kept, saved.spec.precision, learned,
+    )  # fmt: skip
 
 
 def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> None:

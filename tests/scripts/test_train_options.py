@@ -3,13 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import AutoModelForCausalLM
 
+from rlhf.logprobs import LOGPROBS
+from rlhf.pair_logprobs import pair_logprobs
+from rlhf.pairs import PAIRS
+from rlhf.sequence_logprobs import ResponseLogprobs
 from rlhf.training import TRAINING
 from small_models import run_program
-from training_inputs import flags, spec
+from training_inputs import TEMPERATURE, flags, spec, write_all
 
 Rows = list[dict[str, Any]]
 
@@ -40,13 +47,37 @@ def test_adapters_are_merged_into_a_checkpoint_like_any(data: tuple[Path, Path],
     assert changed == {name for name in parent if name.endswith("_proj.weight")}
 
 
+def test_the_last_validation_is_of_the_merged_policy_as_it_is_saved(data: tuple[Path, Path], tmp_path: Path) -> None:
+    """Loaded by transformers and computed as `compute_logprobs` does, in bfloat16; the model card says the same."""
+    write_all(tmp_path, data[1], "bfloat16")
+    made = spec({"name": "dpo", "beta": 1.0, "label_smoothing": 0.0}, "bfloat16")
+    made["recipe"] |= {"lora": {"rank": 4, "alpha": 8, "targets": "all-linear"}, "epochs": 3}
+    done = run_program("train_policy", *flags(tmp_path, data[1], tmp_path, made))
+    assert done.returncode == 0, done.stderr
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
+    assert saved.dtype == torch.bfloat16
+    pairs = PAIRS.read(tmp_path / "test.parquet").to_pylist()
+    reference = LOGPROBS.read(tmp_path / "test-logprobs.parquet").to_pydict()
+    chosen, rejected = pair_logprobs(ResponseLogprobs(saved.float().eval(), TEMPERATURE), pairs, "bfloat16", 10**6)
+    differences = np.subtract(chosen, reference["chosen_logprob"]) - np.subtract(
+        rejected, reference["rejected_logprob"]
+    )
+    expected = np.log1p(np.exp(-differences)).mean()
+    last = TRAINING.read(tmp_path / "training.parquet").to_pylist()[-1]
+    assert last["validation_loss"] == pytest.approx(expected, rel=1e-5)
+    assert last["sign_agreement"] == pytest.approx((differences > 0).mean())
+    assert f"| {last['validation_loss']:.6g} |" in (tmp_path / "checkpoint/README.md").read_text()
+    assert f"log-ratio of chosen over rejected is {differences.mean():.4g} with bfloat16 weights" in done.stderr
+
+
 @pytest.mark.parametrize("strategy", ["ddp", pytest.param("zero3", marks=pytest.mark.slow)])
 def test_adapters_on_two_processes(strategy: str, data: tuple[Path, Path], tmp_path: Path) -> None:
     lora = {"rank": 4, "alpha": 8, "targets": "all-linear"}
     one = trained(data, tmp_path / "one", lora=lora)
     two = trained(data, tmp_path / "two", "--processes", 2, "--strategy", strategy, lora=lora)
     for row, expected in zip(two, one, strict=True):
-        assert row["loss"] == (expected["loss"] and pytest.approx(expected["loss"], rel=1e-4))
+        for name in ("loss", "validation_loss"):
+            assert row[name] == (expected[name] and pytest.approx(expected[name], rel=1e-4))
 
 
 @pytest.mark.slow
