@@ -90,10 +90,13 @@ class Speed:
             seconds, operations = self._time(self._work(work)), self._operations(work)
         finally:
             bench.use_layers(layers)
+        what = f"{work}, {WHOLE} layers, from those of {len(layers)} and of {half}"
+        if seconds >= self.seconds[work]:
+            yield Row(what, "half of the layers took as long as all: too short to say")
+            return
         more = (WHOLE - len(layers)) / (len(layers) - half)
         whole = self.seconds[work] + more * (self.seconds[work] - seconds)
         needed = self._operations(work) + more * (self._operations(work) - operations)
-        what = f"{work}, {WHOLE} layers, from those of {len(layers)} and of {half}"
         yield self._row(what, whole, work, operations=needed, bar=True, seconds_of_half=seconds)
 
     def _work(self, work: str) -> Callable[[], object]:
