@@ -41,8 +41,8 @@ rule train_policy:
         code=code("train_policy"),
     shell:
         """
-        python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} --revisions {resources.revisions} \
-            --pairs {input.pairs} --logprobs {input.logprobs} \
+        python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
+            --revisions {resources.revisions} --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
