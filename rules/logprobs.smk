@@ -16,6 +16,7 @@ rule compute_logprobs:
         "../envs/rebel.yaml"
     threads: HARDWARE.compute_logprobs.threads
     resources:
+        **slurm_request(nodes=1),
         gpu=HARDWARE.compute_logprobs.gpu,
         gpu_request=gpu_request("compute_logprobs"),
         compute_threads=HARDWARE.compute_logprobs.threads,

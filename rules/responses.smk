@@ -16,6 +16,7 @@ rule generate_responses:
         "../envs/vllm.yaml"
     threads: HARDWARE.generate_responses.threads
     resources:
+        **slurm_request(nodes=1),
         gpu=HARDWARE.generate_responses.gpu,
         gpu_request=gpu_request("generate_responses"),
         compute_threads=HARDWARE.generate_responses.threads,

@@ -21,6 +21,7 @@ rule score_responses:
         "../envs/rebel.yaml"
     threads: HARDWARE.score_responses.threads
     resources:
+        **slurm_request(nodes=1),
         gpu=HARDWARE.score_responses.gpu,
         gpu_request=gpu_request("score_responses"),
         compute_threads=HARDWARE.score_responses.threads,
@@ -119,6 +120,7 @@ if EXPERIMENT.evaluation.judge:
             "../envs/rebel.yaml"
         threads: HARDWARE.judge_responses.threads
         resources:
+            **slurm_request(nodes=1),
             gpu=HARDWARE.judge_responses.gpu,
             gpu_request=gpu_request("judge_responses"),
             compute_threads=HARDWARE.judge_responses.threads,

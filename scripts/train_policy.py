@@ -38,6 +38,12 @@ def main() -> None:
         default=1800,
         help="save the state this often, in `training_state` beside the checkpoint: a killed run goes on from there",
     )
+    parser.add_argument(
+        "--stop-seconds",
+        type=int,
+        default=300,
+        help="processes that are asked to end (SIGTERM) have so long to end their step and save, then they are killed",
+    )
     parser.add_argument("--token-budget", type=int, default=16384, help="tokens in one forward and backward pass")
     parser.add_argument("--activations", choices=get_args(Activations), default="keep", help="for the backward pass")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
@@ -53,7 +59,7 @@ def main() -> None:
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
     if arguments.processes > 1:
-        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads)
+        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, arguments.stop_seconds)
     name, revision = model_location(arguments.policy, spec.model)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)

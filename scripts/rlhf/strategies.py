@@ -31,7 +31,7 @@ MEETING_POINT = "RLHF_MEETING_POINT"
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config/accelerate"
 
 
-def launch(processes: int, nodes: int, gpus: int, threads: int) -> None:
+def launch(processes: int, nodes: int, gpus: int, threads: int, stop_seconds: int) -> None:
     """Start this program again as so many processes, in place of this one, unless it is one of them.
 
     Of several nodes, each first gets a copy of this program by Slurm's srun, which starts its share of the processes.
@@ -41,6 +41,7 @@ def launch(processes: int, nodes: int, gpus: int, threads: int) -> None:
         processes: of all nodes.
         gpus: of all nodes.
         threads: of a process.
+        stop_seconds: how long processes that were asked to end (SIGTERM) may take before they are killed.
 
     Raises:
         UserError: several nodes without Slurm's allocation.
@@ -53,6 +54,7 @@ def launch(processes: int, nodes: int, gpus: int, threads: int) -> None:
     lease_gpus(gpus // nodes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes // nodes}"]
+    command += [f"--shutdown-timeout={stop_seconds}"]
     if nodes == 1:
         command += ["--standalone"]
     else:

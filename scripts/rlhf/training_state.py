@@ -113,6 +113,7 @@ class TrainingStates:
             temporary.replace(whole)
             for old in self._saved()[:-KEPT]:
                 shutil.rmtree(old)
+        accelerator.wait_for_everyone()  # else a node that is done could end the job before the state is in its place
 
     def _saved(self) -> list[Path]:
         """Whole states, the oldest first."""

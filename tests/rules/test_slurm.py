@@ -13,20 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
-from slurm_cluster import PROGRAMS, SlurmCluster
+from slurm_cluster import NEEDS_SLURM, SlurmCluster
 from test_determinism import COMPARED, digest
 from test_reruns import patch
 from workflow import Project, copy_project, programs
 
 from rlhf.training import TRAINING
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        any(shutil.which(program, path="/usr/bin:/usr/sbin") is None for program in PROGRAMS),
-        reason="needs slurm-wlm and munge (Debian packages)",
-    ),
-]
+pytestmark = NEEDS_SLURM
 
 HERE = {
     "default-resources": {"slurm_partition": "main"},
