@@ -173,7 +173,7 @@ def test_a_training_at_its_time_limit_goes_on_in_its_retry(cluster: SlurmCluster
         for process in programs(long_training.project, "train_policy"):
             process.suspend()
 
-    long_training.run_on(cluster, hang, **{"hardware.train_policy.runtime": 1})
+    long_training.run_on(cluster, hang, **{"hardware.train_policy.runtime": 1, "hardware.train_policy.stop_seconds": 1})
     limits = cluster.run("squeue", "--states", "all", "--noheader", "--sort", "i", "--format", "%l").split()
     assert limits[-2:] == ["1:00", "2:00"]
 

@@ -32,7 +32,7 @@ for flag in ("--output", "--metrics", "--checkpoint"):
 arguments, _ = parser.parse_known_args()
 if arguments.checkpoint:
     arguments.checkpoint.mkdir()
-(arguments.output or arguments.metrics).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+(arguments.output or arguments.metrics).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 """
 """In the place of a program, which would need its 8B model: it writes the GPUs that it sees."""
 
