@@ -48,7 +48,7 @@ def goes_on(project: Project, running: subprocess.Popen[str]) -> None:
     assert running.returncode == 0, output
     saved = re.search(r"asked to end: the state after step (\d+) is saved", output)
     assert saved, output
-    # Of a job that ends first, clusters that track processes by cgroups would kill the training in the midst of its save.
+    # Where Slurm tracks processes by cgroups, a job that ends first takes the training along, in the midst of its save.
     assert "died with <Signals.SIGTERM" not in output
     log = (project.folder / LOG).read_text()
     assert f"going on from the saved state after step {saved[1]}\n" in log
