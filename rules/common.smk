@@ -200,12 +200,25 @@ except UserError as error:
     stop(error)
 
 
-# To Slurm's plugin a job on several nodes is one of MPI: it leaves srun to the program, and one task to each node.
-SEVERAL_NODES = (
-    {"nodes": HARDWARE.train_policy.nodes, "tasks": HARDWARE.train_policy.nodes, "tasks_per_gpu": 0, "mpi": "srun"}
-    if HARDWARE.train_policy.nodes > 1
-    else {}
-)
+def slurm_request(nodes):
+    """What a GPU rule adds to `threads`, `gpu` and `mem_mb` for Slurm: so many nodes, and one task on each of them.
+
+    Left to itself, the plugin asks for a task per GPU, each with all CPUs of the job, on any number of nodes. A job on
+    several nodes is one of MPI to it: it leaves srun to the program.
+    """
+    several = {"tasks": nodes, "mpi": "srun"} if nodes > 1 else {}
+    return {"nodes": nodes, "tasks_per_gpu": 0, **several}
+
+
+def training_request(hardware):
+    """What a training adds. Before the time limit Slurm asks its programs to end, in time for them to save its state.
+
+    Of several nodes each gives as many GPUs; left to itself, Slurm takes 7 of one node and 1 of the next.
+    """
+    flags = [f"--signal=TERM@{hardware.stop_seconds}"]
+    if hardware.nodes > 1 and hardware.gpu:
+        flags += [f"--gpus-per-node={hardware.gpu // hardware.nodes}"]
+    return {**slurm_request(hardware.nodes), "slurm_extra": " ".join(flags)}
 
 
 def all_test_parts(artifact):

@@ -17,6 +17,7 @@ rule compute_logprobs:
     threads: HARDWARE.compute_logprobs.threads
     resources:
         revisions=REVISIONS,
+        **slurm_request(nodes=1),
         gpu=HARDWARE.compute_logprobs.gpu,
         gpu_request=gpu_request("compute_logprobs"),
         compute_threads=HARDWARE.compute_logprobs.threads,

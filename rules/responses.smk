@@ -17,6 +17,7 @@ rule generate_responses:
     threads: HARDWARE.generate_responses.threads
     resources:
         revisions=REVISIONS,
+        **slurm_request(nodes=1),
         gpu=HARDWARE.generate_responses.gpu,
         gpu_request=gpu_request("generate_responses"),
         compute_threads=HARDWARE.generate_responses.threads,

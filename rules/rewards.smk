@@ -22,6 +22,7 @@ rule score_responses:
     threads: HARDWARE.score_responses.threads
     resources:
         revisions=REVISIONS,
+        **slurm_request(nodes=1),
         gpu=HARDWARE.score_responses.gpu,
         gpu_request=gpu_request("score_responses"),
         compute_threads=HARDWARE.score_responses.threads,
@@ -122,6 +123,7 @@ if EXPERIMENT.evaluation.judge:
         threads: HARDWARE.judge_responses.threads
         resources:
             revisions=REVISIONS,
+            **slurm_request(nodes=1),
             gpu=HARDWARE.judge_responses.gpu,
             gpu_request=gpu_request("judge_responses"),
             compute_threads=HARDWARE.judge_responses.threads,

@@ -22,32 +22,35 @@ rule train_policy:
         "../envs/rebel.yaml"
     threads: TRAINING_HARDWARE.threads_per_node
     resources:
-        **SEVERAL_NODES,
+        **training_request(TRAINING_HARDWARE),
         revisions=REVISIONS,
         gpu=HARDWARE.train_policy.gpu,
         gpu_request=gpu_request("train_policy"),
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
-        node_count=HARDWARE.train_policy.nodes,
+        stop_seconds=HARDWARE.train_policy.stop_seconds,
         processes=TRAINING_HARDWARE.process_count,
         strategy=TRAINING_HARDWARE.sharing,
         activations=HARDWARE.train_policy.activations,
         tracker=HARDWARE.train_policy.tracker,
-        mem_mb=growing(HARDWARE.train_policy.mem_mb),
+        # No more at a retry: it goes on from the saved state, and whole nodes have no more to give.
+        mem_mb=HARDWARE.train_policy.mem_mb,
         runtime=growing(HARDWARE.train_policy.runtime),
     params:
         spec=train_spec,
         code=code("train_policy"),
+    # exec: a shell in between would end at the signal that lets the training save its state, and its job with it.
     shell:
         """
-        python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
+        exec python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
             --revisions {resources.revisions} --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \
-            --processes {resources.processes} --nodes {resources.node_count} --strategy {resources.strategy} \
+            --stop-seconds {resources.stop_seconds} \
+            --processes {resources.processes} --nodes {resources.nodes} --strategy {resources.strategy} \
             --activations {resources.activations} --tracker {resources.tracker} \
             --checkpoint {output.checkpoint} --metrics {output.metrics} 2>{log}
         """

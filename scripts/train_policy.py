@@ -60,6 +60,12 @@ def main() -> None:
         default=1800,
         help="save the state this often, in `training_state` beside the checkpoint: a killed run goes on from there",
     )
+    parser.add_argument(
+        "--stop-seconds",
+        type=int,
+        default=300,
+        help="processes that are asked to end (SIGTERM) have so long to end their step and save, then they are killed",
+    )
     add_token_budget_flag(parser)
     parser.add_argument("--activations", choices=get_args(Activations), default="keep", help="for the backward pass")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
@@ -77,7 +83,8 @@ def main() -> None:
     check_tracker(arguments.tracker)
     states_folder = arguments.checkpoint.with_name("training_state")
     if arguments.processes > 1:
-        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, states_folder)
+        seconds = arguments.stop_seconds
+        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, seconds, states_folder)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
     tokenizer = load_tokenizer(name, revision)
     check_vocabulary(tokenizer, name, revision)

@@ -39,7 +39,7 @@ MEETING_POINT = "RLHF_MEETING_POINT"
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config/accelerate"
 
 
-def launch(processes: int, nodes: int, gpus: int, threads: int, states: Path) -> None:
+def launch(processes: int, nodes: int, gpus: int, threads: int, stop_seconds: int, states: Path) -> None:
     """Start this program again as so many processes, unless it is one of them, and end as they do.
 
     Of several nodes, each first gets a copy of this program by Slurm's srun, which starts its share of the processes.
@@ -49,6 +49,7 @@ def launch(processes: int, nodes: int, gpus: int, threads: int, states: Path) ->
         processes: of all nodes.
         gpus: of all nodes.
         threads: of a process.
+        stop_seconds: how long processes that were asked to end (SIGTERM) may take before they are killed.
         states: folder of the saved states, see `_run`.
 
     Raises:
@@ -61,7 +62,7 @@ def launch(processes: int, nodes: int, gpus: int, threads: int, states: Path) ->
         _start_on_nodes(nodes, gpus // nodes, threads * processes // nodes)
     lease_gpus(gpus // nodes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    command = [f"--nproc-per-node={processes // nodes}"]
+    command = [f"--nproc-per-node={processes // nodes}", f"--shutdown-timeout={stop_seconds}"]
     if nodes == 1:
         command += ["--standalone"]
     else:

@@ -42,6 +42,12 @@ class Stopped(SystemExit):
     """The program was asked to end (SIGTERM), and its state is saved."""
 
 
+def agreed(accelerator: Accelerator, mine: bool) -> bool:
+    """Whether any process says so: all must do the same."""
+    votes = accelerator.reduce(torch.tensor(float(mine), device=accelerator.device), "sum")
+    return bool(votes > 0)
+
+
 class TrainingStates:
     """The saved states of one training, in `folder/<identity>/step-<number>/`.
 
@@ -84,12 +90,11 @@ class TrainingStates:
         Raises:
             Stopped: it was asked to end.
         """
-        ask = torch.tensor([self._asked_to_end, self._is_time()], dtype=torch.float32, device=accelerator.device)
-        asked_to_end, is_time = (accelerator.reduce(ask, "sum") > 0).tolist()  # all processes must do the same
-        if asked_to_end or is_time:
-            self._save(accelerator, position)
-            self._last_save = time.monotonic()
-        if asked_to_end:
+        if not agreed(accelerator, self._asked_to_end or self._is_time()):
+            return
+        self._save(accelerator, position)
+        self._last_save = time.monotonic()
+        if agreed(accelerator, self._asked_to_end):  # before the save, or while it was written
             LOGGER.warning("asked to end: the state after step %d is saved, run the same command again", position.step)
             raise Stopped(128 + signal.SIGTERM)
 
@@ -115,6 +120,7 @@ class TrainingStates:
             temporary.replace(whole)
             for old in self._saved()[:-KEPT]:
                 shutil.rmtree(old)
+        accelerator.wait_for_everyone()  # else a node that is done could end the job before the state is in its place
 
     def _saved(self) -> list[Path]:
         """Whole states, the oldest first."""

@@ -5,10 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import config_from_args
 
+import rlhf.strategies
+from rlhf.strategies import launch
 from small_models import SCRIPTS
 
 PROGRAM = """
@@ -31,7 +35,7 @@ from pathlib import Path
 states, nodes = Path(sys.argv[1]), int(sys.argv[2])
 if "RANK" not in os.environ:
     from rlhf.strategies import launch
-    launch(2, nodes, 0, 1, states)
+    launch(2, nodes, 0, 1, 30, states)
 starts = [states / "starts-0", states / "starts-1"]
 rank = int(os.environ["RANK"])
 with starts[rank].open("a") as file:
@@ -95,3 +99,14 @@ def test_several_nodes_leave_it_to_the_retry_of_their_job(tmp_path: Path) -> Non
         _, written = launcher.communicate(timeout=100)
         assert launcher.returncode == 1, written
     assert starts(tmp_path) == [1, 1]
+
+
+def test_the_launcher_kills_no_process_before_its_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[Namespace] = []
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(rlhf.strategies, "run_processes", started.append)
+    with pytest.raises(SystemExit):
+        launch(2, nodes=1, gpus=0, threads=1, stop_seconds=77, states=tmp_path)
+    config = config_from_args(started[0])[0]
+    assert (config.shutdown_timeout, config.nproc_per_node) == (77, 2)

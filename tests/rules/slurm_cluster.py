@@ -9,15 +9,24 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
 from workflow import wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 ADMINISTRATORS = "/usr/sbin"
 """Where Debian puts daemons, which is not on everybody's PATH."""
-GPUS_PER_NODE = 4
+NEEDS_SLURM = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(shutil.which(program, path="/usr/bin:/usr/sbin") is None for program in PROGRAMS),
+        reason="needs slurm-wlm and munge (Debian packages)",
+    ),
+]
+"""The marks of tests that start a cluster."""
 
 SLURM_CONF = """
 ClusterName=loopback
@@ -47,7 +56,10 @@ GresTypes=gpu
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-NODE = "NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=16000 Gres=gpu:{gpus}"
+NODE = (
+    "NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+    "CPUs={machine.cpus} RealMemory={machine.memory_mb} Gres=gpu:{machine.gpus}"
+)
 GRES_CONF = """
 AutoDetect=off
 Name=gpu File=/dev/tty[0-{last}]
@@ -58,11 +70,21 @@ SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
 """
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a node pretends to be."""
+
+    cpus: int = 8
+    memory_mb: int = 16000
+    gpus: int = 4
+
+
 class SlurmCluster:
     """A context manager: a controller and nodes `n1`, `n2`, ..., which are stopped at its end."""
 
-    def __init__(self, folder: Path, nodes: int = 1) -> None:
+    def __init__(self, folder: Path, nodes: int = 1, machine: Machine = Machine()) -> None:
         self.folder = folder
+        self.machine = machine
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
@@ -131,14 +153,14 @@ class SlurmCluster:
         host = socket.gethostname().partition(".")[0]
         controller_port, *ports = _free_ports(1 + len(self.nodes))
         nodes = [
-            NODE.format(node=node, host=host, port=port, gpus=GPUS_PER_NODE)
+            NODE.format(node=node, host=host, port=port, machine=self.machine)
             for node, port in zip(self.nodes, ports, strict=True)
         ]
         configuration = SLURM_CONF.format(
             folder=self.folder, host=host, controller_port=controller_port, nodes="\n".join(nodes)
         )
         (self.folder / "slurm.conf").write_text(configuration)
-        (self.folder / "gres.conf").write_text(GRES_CONF.format(last=GPUS_PER_NODE - 1))
+        (self.folder / "gres.conf").write_text(GRES_CONF.format(last=self.machine.gpus - 1))
         srun = self.folder / "bin/srun"
         srun.parent.mkdir()
         srun.write_text(SRUN.format(folder=self.folder, srun=shutil.which("srun")))

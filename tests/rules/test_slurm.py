@@ -13,20 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
-from slurm_cluster import PROGRAMS, SlurmCluster
+from slurm_cluster import NEEDS_SLURM, SlurmCluster
 from test_determinism import COMPARED, digest
 from test_reruns import patch
 from workflow import Project, copy_project, programs
 
 from rlhf.training import TRAINING
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        any(shutil.which(program, path="/usr/bin:/usr/sbin") is None for program in PROGRAMS),
-        reason="needs slurm-wlm and munge (Debian packages)",
-    ),
-]
+pytestmark = NEEDS_SLURM
 
 HERE = {
     "default-resources": {"slurm_partition": "main"},
@@ -179,7 +173,7 @@ def test_a_training_at_its_time_limit_goes_on_in_its_retry(cluster: SlurmCluster
         for process in programs(long_training.project, "train_policy"):
             process.suspend()
 
-    long_training.run_on(cluster, hang, **{"hardware.train_policy.runtime": 1})
+    long_training.run_on(cluster, hang, **{"hardware.train_policy.runtime": 1, "hardware.train_policy.stop_seconds": 1})
     limits = cluster.run("squeue", "--states", "all", "--noheader", "--sort", "i", "--format", "%l").split()
     assert limits[-2:] == ["1:00", "2:00"]
 

@@ -1,6 +1,8 @@
 """Several processes, on the CPU for real, train as one does."""
 
 import hashlib
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -118,3 +120,31 @@ def test_killed_processes_go_on_with_equal_bytes(strategy: str, data: tuple[Path
         assert ("going on from the saved state" in done.stderr) == interrupted
         digests.append(hashlib.sha256((output / "checkpoint/model.safetensors").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+def test_processes_asked_to_end_may_save_longer_than_torchrun_waits(data: tuple[Path, Path], tmp_path: Path) -> None:
+    """Asked while they write a state for 32 seconds, they end with it; by itself torchrun kills them after 30."""
+    arguments = [*flags(*data, tmp_path, settings(epochs=400)), *DDP, "--save-seconds", 0, "--stop-seconds", 90]
+    command = [sys.executable, str(slowly_saving(tmp_path, 32)), *map(str, arguments)]
+    with (tmp_path / "log").open("w") as stderr:
+        launcher = subprocess.Popen(command, stderr=stderr)
+    states = tmp_path / "training_state"
+    while not list(states.glob("*/.step-*1.tmp")):
+        assert launcher.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    launcher.send_signal(signal.SIGTERM)
+    assert launcher.wait(timeout=150) != 0
+    assert [path.name for path in states.glob("*/step-*")] == ["step-00000001"]
+    assert "the state after step 1 is saved" in (tmp_path / "log").read_text()
+
+
+def slowly_saving(folder: Path, seconds: int) -> Path:
+    """A copy of the program in which a save takes so much longer, as that of a large model does."""
+    for name in ("scripts", "config/accelerate"):
+        shutil.copytree(SCRIPTS.parent / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    states = folder / "scripts/rlhf/training_state.py"
+    text = states.read_text()
+    assert text.count("accelerator.save_state(") == 1
+    states.write_text(text.replace("accelerator.save_state(", f"time.sleep({seconds}), accelerator.save_state("))
+    return folder / "scripts/train_policy.py"
