@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from preference_pairs import Pair, made_pairs, random_policy, real_pairs, training_spec, with_training_columns
+from preference_pairs import Pair, random_policy, the_pairs, training_spec
 from turns import Pause, Turns
 
 from rlhf.preference_data import epoch_order
@@ -39,7 +39,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     compared: log-probabilities, or loss and norm of the gradient.
     """
     torch.set_num_threads(options["threads"])
-    pairs = with_training_columns(real_pairs(options) if options.get("texts") else made_pairs(options))
+    pairs = the_pairs(options)
     spec = dpo_spec(options)
     if options["work"] == "training":
         pairs = [with_reference(pair, options["vocabulary"]) for pair in pairs]

@@ -15,7 +15,10 @@ from turns import Pause
 from small_tokenizers import small_tokenizer
 
 MICRO_BATCH = 1
+"""Pairs of a forward and backward pass. Seconds of a processor for the first batch of 8 pairs, of 32,000 tokens'
+vocabulary: 23 with 1, 27 with 2, 39 with 4, which pad more and leave the caches; 2.4, 4.0 and 5.9 GB."""
 PRECOMPUTE_BATCH = 1
+"""Of a forward pass: 10, 13 and 15 seconds with 1, 2 and 4."""
 
 
 def by_trl(

@@ -20,6 +20,7 @@ Facts = dict[str, Any]
 """What a worker says of a round, or a row of `benchmarks.json`."""
 PIPELINE = "pipeline"
 HERE = Path(__file__).resolve().parent
+MODULES = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests", HERE)))
 
 
 class WorkerError(Exception):
@@ -32,13 +33,12 @@ class Worker:
     def __init__(self, case: Case, way: str, options: dict[str, Any], folder: Path) -> None:
         self.name = f"{case.name} ({way})"
         python = case.python if way == PIPELINE else case.peer_python or case.python
-        modules = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests", HERE)))
         self.process = subprocess.Popen(
             [str(python or sys.executable), str(HERE / "worker.py"), case.module, way, json.dumps(options), folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": modules, "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
+            env={**os.environ, "PYTHONPATH": MODULES, "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
             start_new_session=True,  # a Ctrl-C is for `run.py`, which ends it with all that it has started
         )
 
@@ -122,6 +122,9 @@ def measure(case: Case, options: dict[str, Any], rounds: int) -> Facts:
 def both_ways(case: Case, options: dict[str, Any]) -> Iterator[dict[str, Worker]]:
     """The workers of the peer and of the pipeline, ready; at the end nothing of them is left."""
     with contextlib.ExitStack() as stack:
+        if options.get("real_pairs"):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            options = {**options, "pairs_file": make_real_pairs(options, Path(folder))}
         workers = {}
         for way in (case.peer, PIPELINE):
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -130,6 +133,15 @@ def both_ways(case: Case, options: dict[str, Any]) -> Iterator[dict[str, Worker]
         for worker in workers.values():
             worker.wait_until_ready()
         yield workers
+
+
+def make_real_pairs(options: dict[str, Any], folder: Path) -> str:
+    """The file of the pairs that both ways read."""
+    path = str(folder / "pairs.json")
+    source = {**options["real_pairs"], "pairs": options["pairs"], "vocabulary": options["vocabulary"]}
+    command = [sys.executable, str(HERE / "real_pairs.py"), json.dumps(source), path]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": MODULES})
+    return path
 
 
 def fastest(rounds: list[Facts]) -> Facts:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlhf.chat import encode_prompt, encode_response
 from rlhf.compute_rate import ComputeMeter
 from rlhf.device import granted_device
 from rlhf.losses import rebel_loss
@@ -41,7 +40,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     device = torch.device(options["device"])
     if way == "pipeline":
         granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as the programs begin
-    pairs = with_training_columns(real_pairs(options) if options.get("texts") else made_pairs(options))
+    pairs = the_pairs(options)
     policy = random_policy(options, device)
     spec = training_spec(options)
     packed = way == "pipeline" or options.get("against") == "apart"
@@ -181,22 +180,10 @@ def training_spec(options: dict[str, Any]) -> TrainSpec:
     )
 
 
-def real_pairs(options: dict[str, Any]) -> list[Pair]:
-    """Prompts drawn by a fixed seed with two of their responses, where they fit the padded layout."""
-    tokenizer = AutoTokenizer.from_pretrained(options["tokenizer"])
-    rows = pq.read_table(options["texts"], columns=["prompt", "response_0", "response_1"]).to_pylist()
-    random.Random(0).shuffle(rows)
-    pairs: list[Pair] = []
-    for row in rows:
-        found = [
-            encode_prompt(tokenizer, row["prompt"]),
-            *(encode_response(tokenizer, row[f"response_{draw}"]) for draw in (0, 1)),
-        ]
-        if len(found[0]) <= PROMPT_LENGTH and max(map(len, found[1:])) <= RESPONSE_LENGTH:
-            pairs.append(pair_of(*([token % options["vocabulary"] for token in ids] for ids in found)))
-        if len(pairs) == options["pairs"]:
-            break
-    return pairs
+def the_pairs(options: dict[str, Any]) -> list[Pair]:
+    """Real ones, where `measuring` has made a file of them, else made ones; with all that training reads."""
+    real = "pairs_file" in options
+    return with_training_columns(json.loads(Path(options["pairs_file"]).read_text()) if real else made_pairs(options))
 
 
 def made_pairs(options: dict[str, Any]) -> list[Pair]:

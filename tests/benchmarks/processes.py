@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from preference_pairs import made_pairs, random_policy, real_pairs, training_spec, with_training_columns
+from preference_pairs import random_policy, the_pairs, training_spec
 
 from rlhf.pairs import PAIRS
 from small_models import SCRIPTS
@@ -23,7 +23,7 @@ WAYS = {"tutorial": ("--processes", "1", "--strategy", "single"), "pipeline": ("
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
     """Write policy and pairs as the rule gives them; a loss without a reference needs no log-probabilities."""
-    pairs = with_training_columns(real_pairs(options) if options.get("texts") else made_pairs(options))
+    pairs = the_pairs(options)
     texts = {"chosen": "", "rejected": "", "chosen_draw": 0, "rejected_draw": 1}
     rows = [{**{name: pair[name] for name in pair if "logprob" not in name}, **texts} for pair in pairs]
     PAIRS.write(folder / "pairs.parquet", rows, {})
