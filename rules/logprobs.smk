@@ -16,8 +16,8 @@ rule compute_logprobs:
         "../envs/rebel.yaml"
     threads: HARDWARE.compute_logprobs.threads
     resources:
-        revisions=REVISIONS,
         **slurm_request(nodes=1),
+        revisions=REVISIONS,
         gpu=HARDWARE.compute_logprobs.gpu,
         gpu_request=gpu_request("compute_logprobs"),
         compute_threads=HARDWARE.compute_logprobs.threads,

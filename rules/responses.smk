@@ -16,8 +16,8 @@ rule generate_responses:
         "../envs/vllm.yaml"
     threads: HARDWARE.generate_responses.threads
     resources:
-        revisions=REVISIONS,
         **slurm_request(nodes=1),
+        revisions=REVISIONS,
         gpu=HARDWARE.generate_responses.gpu,
         gpu_request=gpu_request("generate_responses"),
         compute_threads=HARDWARE.generate_responses.threads,

@@ -21,8 +21,8 @@ rule score_responses:
         "../envs/rebel.yaml"
     threads: HARDWARE.score_responses.threads
     resources:
-        revisions=REVISIONS,
         **slurm_request(nodes=1),
+        revisions=REVISIONS,
         gpu=HARDWARE.score_responses.gpu,
         gpu_request=gpu_request("score_responses"),
         compute_threads=HARDWARE.score_responses.threads,
@@ -122,8 +122,8 @@ if EXPERIMENT.evaluation.judge:
             "../envs/rebel.yaml"
         threads: HARDWARE.judge_responses.threads
         resources:
-            revisions=REVISIONS,
             **slurm_request(nodes=1),
+            revisions=REVISIONS,
             gpu=HARDWARE.judge_responses.gpu,
             gpu_request=gpu_request("judge_responses"),
             compute_threads=HARDWARE.judge_responses.threads,
