@@ -201,7 +201,7 @@ except UserError as error:
 
 
 def slurm_request(nodes):
-    """What the rules of GPU stages add to `threads`, `gpu` and `mem_mb` for Slurm: so many nodes, and one task on each of them.
+    """What GPU stages add to `threads`, `gpu` and `mem_mb` for Slurm: so many nodes, and one task on each of them.
 
     Left to itself, the plugin asks for a task per GPU, each with all CPUs of the job, on any number of nodes. A job on
     several nodes is one of MPI to it: it leaves srun to the program.
