@@ -93,13 +93,12 @@ def main() -> None:
     metrics, weights, validation = train(
         model, pairs, validation_pairs, spec, accelerator, arguments.token_budget, states
     )
-    accelerator.end_training()
+    release(accelerator)
     if accelerator.is_main_process:
         with whole_folder(arguments.checkpoint) as folder:
             save_policy(folder, policy, weights, tokenizer, spec)
             if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
                 del policy, model, weights
-                release(accelerator)
                 merged = validate_saved(folder, validation_pairs, spec, arguments.token_budget, accelerator.device)
                 metrics[-1].update(merged.metrics())
                 if validation:
