@@ -129,13 +129,12 @@ def main() -> None:
         metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
     except StartAgainError:
         leave(1)  # the others wait for this process, and taking it down could wait for them
-    accelerator.end_training()
+    release(accelerator)
     if accelerator.is_main_process:
         with whole_folder(arguments.checkpoint) as folder:
             save_policy(folder, policy, weights, tokenizer, spec)
             if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
                 del policy, model, weights
-                release(accelerator)
                 merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
                 metrics[-1].update(merged.metrics())
                 if validation:

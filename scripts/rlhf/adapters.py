@@ -36,8 +36,11 @@ def merge_adapters(adapters: LoraModel, precision: Precision, seed: int) -> None
     """Add each adapter's product to its matrix, in place, and take the adapters out.
 
     In bfloat16 most entries of a small update are less than half a unit in the last place of the entry that they are
-    added to, and would vanish, all of them, in rounding to the nearest. They are rounded up or down at random, so that
-    the mean is right: over the width of a matrix the errors average out, and the update stays.
+    added to, and rounded to the nearest they vanish. So they are rounded up or down at random, with the right mean.
+    Measured on a Llama of width 512 and pairs that it was not trained on: of updates of 4e-5 (root mean square; 72 % of
+    them below half a unit) the mean log-ratio of chosen over rejected keeps 0.57 to the nearest, and 0.9 to 1.3 at
+    random; of updates of 1e-5, 0.03 and 1.7 to 1.9. The price is noise in the log-ratio of a single response, 1.5 and
+    3 times what the update makes of it: an estimated 0.02 for 20 tokens, and computing in bfloat16 gives 0.04 and more.
 
     Args:
         precision: of the merged matrices. What is merged into is rounded to it too, as it was in every product so far.

@@ -190,8 +190,9 @@ def whole_weights(model: torch.nn.Module, accelerator: Accelerator) -> dict[str,
 
 
 def release(accelerator: Accelerator) -> None:
-    """Let go of what was trained: what is loaded from here on has its place, and is whole in each process."""
-    accelerator.free_memory()
+    """End what the processes share, and let go of it: what is loaded from here on is whole, and has its place."""
+    accelerator.free_memory()  # in each process, while they still know of each other
+    accelerator.end_training()
     unset_hf_deepspeed_config()  # by which transformers shares out what it loads
 
 

@@ -14,7 +14,10 @@ from rlhf.settings import Settings
 
 
 class LoraSettings(Settings):
-    """Low-rank adapters: small matrices that are trained in place of the policy's, and merged into it at the end."""
+    """Low-rank adapters: small matrices that are trained in place of the policy's, and merged into it at the end.
+
+    The checkpoint keeps them by themselves too, in `adapter/`, for PEFT.
+    """
 
     rank: int = Field(64, ge=1)
     """Width of the adapters."""
