@@ -44,7 +44,7 @@ def slow_training(finished_micro: Project, folder: Path, nodes: int, minutes: in
 
 def goes_on(project: Project, running: subprocess.Popen[str]) -> None:
     """Its retry makes the policy from the state that the signal saved, and no job ended before its training did."""
-    output = finish(running, 400)
+    output = finish(running, 600)
     assert running.returncode == 0, output
     saved = re.search(r"asked to end: the state after step (\d+) is saved", output)
     assert saved, output
