@@ -58,8 +58,10 @@ def test_before_its_time_limit(finished_micro: Project, tmp_path: Path) -> None:
     project = slow_training(finished_micro, tmp_path / "project", nodes=1, minutes=2)
     with SlurmCluster(tmp_path / "cluster") as cluster:
         goes_on(project, start(cluster, project, CHECKPOINT, "--configfile", "config/slow.yaml"))
-        jobs = cluster.run("squeue", "--states", "all", "--noheader", "--sort", "i", "--format", "%l %T").splitlines()
-        assert jobs == ["2:00 FAILED", "4:00 COMPLETED"]  # not TIMEOUT: it was done before
+        jobs = cluster.run(
+            "squeue", "--states", "all", "--noheader", "--sort", "i", "--format", "%l %m %T"
+        ).splitlines()
+        assert jobs == ["2:00 4000M FAILED", "4:00 4000M COMPLETED"]  # not TIMEOUT: it was done before
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
