@@ -154,6 +154,8 @@ def token_budget(
     Raises:
         UserError: the training does not fit the GPU of this process.
     """
+    from accelerate.utils import gather_object
+
     setup = TrainingSetup(
         strategy=arguments.strategy,
         processes=arguments.processes,
@@ -162,8 +164,6 @@ def token_budget(
         optimizer=spec.recipe.optimizer,
         lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
     )
-    from accelerate.utils import gather_object
-
     shape = known_shape(name, revision)
     found = training_budget(arguments.token_budget, accelerator.device, shape, setup, longest)
     return min(gather_object([found]))
