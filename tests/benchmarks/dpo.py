@@ -86,10 +86,13 @@ def by_pipeline(options: dict[str, Any], pairs: list[Pair], spec: TrainSpec, pau
     from rlhf.training_state import Position, TrainingStates
 
     class Steps:
-        """In the place of `TrainingStates`, which also saves."""
+        """In the place of `TrainingStates`, which also saves. It goes on from step 0: the reference is a made one."""
 
-        def resume(self, accelerator: Accelerator) -> None:
+        budget_file = None
+
+        def resume(self, accelerator: Accelerator) -> Position:
             pause(None)
+            return Position(step=0, tokens=0, metrics=[])
 
         def after_step(self, accelerator: Accelerator, position: Position) -> None:
             pause([position.metrics[-1]["loss"], position.metrics[-1]["grad_norm"]])
