@@ -21,6 +21,7 @@ BIG = Machine(cpus=128, memory_mb=1_000_000, gpus=8)
 PUBLISHED = "llama3-8b-ultrafeedback"
 RESULTS = Path("results") / PUBLISHED
 TRAINED = RESULTS / "simpo-1/training.parquet"
+FROM_THE_HUB = ("base_model", "prompts", "rewards", "evaluation.judge")
 PROGRAMS = ("generate_responses", "score_responses", "compute_logprobs", "train_policy")
 STAND_IN = """
 import argparse, os
@@ -49,10 +50,11 @@ class Request(NamedTuple):
 
 
 def published(folder: Path, **hardware: Any) -> Project:
-    """The published experiment, without conda, with inputs that are no more than files."""
+    """The published experiment, without conda, pinned, with inputs that are no more than files."""
     project = fill_in(copy_project(folder))
     changes = {f"hardware.train_policy.{key}": value for key, value in hardware.items()}
-    config = patch(project.read_config(PUBLISHED), {"environments": "embedded", **changes})
+    pins = dict.fromkeys((f"{section}.revision" for section in FROM_THE_HUB), "a" * 40)
+    config = patch(project.read_config(PUBLISHED), {"environments": "embedded", **pins, **changes})
     project.write_config(config, PUBLISHED)
     for program in PROGRAMS:
         (folder / f"scripts/{program}.py").write_text(STAND_IN)
