@@ -133,10 +133,10 @@ def recorded_hours(stage: list[PlannedJob], forecast: Forecast, expected: list[f
 
 
 def policy_and_part(record: Path, rule: str) -> tuple[str, str]:
-    """Of a benchmark file: `<rule>/<policy>.tsv`, or `<rule>/<policy>/.../<part>.tsv`."""
+    """Of a benchmark file: `<rule>.tsv`, `<rule>/<policy>.tsv`, or `<rule>/<policy>/.../<part>.tsv`."""
     names = record.with_suffix("").parts
     below = names[len(names) - 1 - names[::-1].index(rule) + 1 :]
-    return below[0], below[-1] if len(below) > 1 else ""
+    return below[0] if below else "", below[-1] if len(below) > 1 else ""
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def main(precision: Precision, output: Path) -> None:
         "recomputed": differences(accelerator, precision, recompute=True),
     }
     if precision == "float32":
-        found["metrics"], weights = trained(accelerator)
+        found["metrics"], weights, _ = trained(accelerator)
         if accelerator.is_main_process:
             torch.save(weights, output / "weights.pt")
     if accelerator.is_main_process:

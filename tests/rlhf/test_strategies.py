@@ -105,6 +105,7 @@ def test_the_launcher_kills_no_process_before_its_time(monkeypatch: pytest.Monke
     started: list[Namespace] = []
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(sys, "argv", ["program.py"])
     monkeypatch.setattr(rlhf.strategies, "run_processes", started.append)
     with pytest.raises(SystemExit):
         launch(2, nodes=1, gpus=0, threads=1, stop_seconds=77, states=tmp_path)

@@ -195,7 +195,7 @@ def test_what_fits_is_found_in_few_attempts_and_nothing_that_fits_is_missed(
     tried: list[int] = []
     tokens: int | None = token_budget
     while tokens is not None:
-        packs = balanced_packs(groups(sizes), tokens, processes)
+        packs = balanced_packs([group.tokens for group in groups(sizes)], tokens, processes)
         tried.append(max(sum(sizes[index] for index in pack) for pack in packs))
         if tried[-1] <= room:
             break
