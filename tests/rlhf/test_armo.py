@@ -111,6 +111,13 @@ def test_the_temperature_is_read_from_the_configuration_and_ten_by_default() -> 
     )
 
 
+def aligned_score(model: ArmoRewardModel) -> torch.Tensor:
+    """With weights in memory of torch's own: where they begin, a file's anywhere, decides on the last bits of sums."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return score(model, [(PROMPT, RESPONSE)]).score
+
+
 def test_the_checkpoint_has_the_published_layout_and_comes_back(tmp_path: Path) -> None:
     model = small_model(gating_temperature=3.0, objective_names=["a", "b", "c"])
     model.save(tmp_path)
@@ -134,11 +141,7 @@ def test_the_checkpoint_has_the_published_layout_and_comes_back(tmp_path: Path) 
     assert (written["num_objectives"], written["gating_n_hidden"], written["gating_hidden_dim"]) == (3, 2, 8)
     loaded = ArmoRewardModel.from_folder_or_hub(str(tmp_path), None, torch.float32, CPU)
     assert (loaded.gating.temperature, loaded.objective_names) == (3.0, ("a", "b", "c"))
-    # Where in memory the weights lie decides on the last bit of a sum.
-    found, expected = (score(each, [(PROMPT, RESPONSE)]).score for each in (loaded, model))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-    weights = model.state_dict()
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in loaded.state_dict().items())
+    assert torch.equal(aligned_score(loaded), aligned_score(model))
 
 
 def test_shards_are_one_checkpoint_and_a_missing_one_is_named(tmp_path: Path) -> None:
@@ -153,11 +156,7 @@ def test_shards_are_one_checkpoint_and_a_missing_one_is_named(tmp_path: Path) ->
     index = {"weight_map": {key: shard for shard, keys in shards.items() for key in keys}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     loaded = ArmoRewardModel.from_folder_or_hub(str(tmp_path), None, torch.float32, CPU)
-    # Where in memory the weights lie decides on the last bit of a sum.
-    found, expected = (score(each, [(PROMPT, RESPONSE)]).score for each in (loaded, model))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-    weights = model.state_dict()
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in loaded.state_dict().items())
+    assert torch.equal(aligned_score(loaded), aligned_score(model))
     (tmp_path / "model-2.safetensors").unlink()
     with pytest.raises(UserError, match=r"model-2\.safetensors"):
         ArmoRewardModel.from_folder_or_hub(str(tmp_path), None, torch.float32, CPU)
