@@ -184,7 +184,7 @@ def growing(amount):
 
 
 def training_hardware():
-    """What a training may use, with the GPUs of a profile in the place of the experiment's."""
+    """What a training may use, with a profile's GPUs instead of the experiment's."""
     section = HARDWARE.train_policy
     try:
         return type(section).model_validate({**section.model_dump(), "gpu": gpu_request("train_policy")})
@@ -201,7 +201,7 @@ except UserError as error:
 
 
 def slurm_request(nodes):
-    """What GPU stages add to `threads`, `gpu` and `mem_mb` for Slurm: so many nodes, and one task on each of them.
+    """What GPU stages add to `threads`, `gpu` and `mem_mb` for Slurm: the number of nodes, and one task on each.
 
     Left to itself, the plugin asks for a task per GPU, each with all CPUs of the job, on any number of nodes. A job on
     several nodes is one of MPI to it: it leaves srun to the program.

@@ -39,6 +39,13 @@ def add_hardware_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
 
 
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """What a program that computes with a model takes: `--token-budget`, `--revisions` and the hardware flags."""
+    add_token_budget_flag(parser)
+    add_revisions_flag(parser)
+    add_hardware_flags(parser)
+
+
 def add_revisions_flag(parser: argparse.ArgumentParser) -> None:
     """`--revisions`: which commits of the hub the experiment takes is no setting, and reruns nothing."""
     parser.add_argument(

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from command_line import (
-    add_hardware_flags,
-    add_revisions_flag,
-    add_token_budget_flag,
+    add_model_flags,
     check_granted_gpus,
     program_parser,
     read_spec,
@@ -27,9 +25,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
-    add_token_budget_flag(parser)
-    add_revisions_flag(parser)
-    add_hardware_flags(parser)
+    add_model_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, GenerateSpec)
     check_granted_gpus(arguments)

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import (
-    add_hardware_flags,
-    add_revisions_flag,
-    add_token_budget_flag,
+    add_model_flags,
     check_granted_gpus,
     program_parser,
     read_spec,
@@ -33,9 +31,7 @@ def main() -> None:
     parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
     parser.add_argument("--reward-model", type=Path, nargs="?", help="its folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
-    add_token_budget_flag(parser)
-    add_revisions_flag(parser)
-    add_hardware_flags(parser)
+    add_model_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ScoreSpec)
     check_granted_gpus(arguments)

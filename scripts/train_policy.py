@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from command_line import (
-    add_hardware_flags,
-    add_revisions_flag,
-    add_token_budget_flag,
+    add_model_flags,
     check_granted_gpus,
     program_parser,
     read_spec,
@@ -24,12 +22,12 @@ from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
 from rlhf.machine.budgets import training_budget
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
-from rlhf.machine.model_shapes import known_shape
+from rlhf.machine.model_shapes import ModelShape, known_shape
 from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import checked_logprobs, checkpoint_activations
+from rlhf.sequence_logprobs import ResponseLogprobs, checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
 from rlhf.strategies import launch, leave, make_accelerator, release
 from rlhf.token_budget import StartAgainError
@@ -41,11 +39,57 @@ from rlhf.validation import log_kept, validate_saved
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from transformers import PreTrainedModel
 
 
 def main() -> None:
-    from accelerate.utils import set_seed  # not before command_line: it imports huggingface_hub
+    arguments = make_parser().parse_args()
+    spec = read_spec(arguments.spec, TrainSpec)
+    check_hardware(arguments, spec)
+    states_folder = arguments.checkpoint.with_name("training_state")
+    if arguments.processes > 1:
+        seconds = arguments.stop_seconds
+        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, seconds, states_folder)
+    parent = model_location(arguments.policy, spec.model, arguments.revisions)
+    tokenizer = load_tokenizer(*parent)
+    check_vocabulary(tokenizer, *parent)
+    commit = resolved_revision(*parent)
+    inputs = files(arguments)
+    common_commits([part for parts in inputs.values() for part in parts], {"policy": commit})
+    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
+    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
+    accelerator = start_accelerator(arguments, spec)
+    longest = max(pairs.longest, validation_pairs.longest)
+    budget = token_budget(arguments, spec, known_shape(*parent), longest, accelerator)
+    model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)
+    origin = provenance(
+        __file__, spec, {**inputs, **({"policy": arguments.policy} if arguments.policy else {})}, model_revision=commit
+    )
+    identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
+    states = TrainingStates(states_folder, identity, arguments.save_seconds)
+    try:
+        metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
+    except StartAgainError:
+        leave(1)  # the others wait for this process, and taking it down could wait for them
+    release(accelerator)
+    if accelerator.is_main_process:
+        with whole_folder(arguments.checkpoint) as folder:
+            save_policy(folder, model.policy, weights, tokenizer, spec)
+            if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
+                del model, weights
+                merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
+                metrics[-1].update(merged.metrics())
+                if validation:
+                    log_kept(merged, validation)
+            describe_policy(folder, spec, len(pairs), metrics, origin)
+        TRAINING.write(arguments.metrics, metrics, origin)
+        states.delete()
+    if arguments.processes > 1:
+        leave()
+
+
+def make_parser() -> ArgumentParser:
     parser = program_parser(__doc__, TrainSpec)
     parser.add_argument("--policy", type=Path, nargs="?", help="the parent's folder (default: the spec's model)")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
@@ -66,33 +110,32 @@ def main() -> None:
         default=300,
         help="processes that are asked to end (SIGTERM) have so long to end their step and save, then they are killed",
     )
-    add_token_budget_flag(parser)
     parser.add_argument("--activations", choices=get_args(Activations), default="keep", help="for the backward pass")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
     parser.add_argument("--nodes", type=int, default=1, help="machines of the Slurm job that they run on (default 1)")
     parser.add_argument("--strategy", choices=get_args(Strategy), default="single", help="how they share it")
     parser.add_argument("--tracker", choices=get_args(Tracker), default="none", help="where metrics go too")
-    add_revisions_flag(parser)
-    add_hardware_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, TrainSpec)
+    add_model_flags(parser)
+    return parser
+
+
+def check_hardware(arguments: Namespace, spec: TrainSpec) -> None:
+    """Raise UserError for hardware that the training cannot run on, before anything is loaded."""
     check_granted_gpus(arguments)
-    cpu = arguments.gpus == 0
-    check_strategy(arguments.strategy, arguments.processes, cpu=cpu)
+    check_strategy(arguments.strategy, arguments.processes, cpu=arguments.gpus == 0)
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
-    states_folder = arguments.checkpoint.with_name("training_state")
-    if arguments.processes > 1:
-        seconds = arguments.stop_seconds
-        launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, seconds, states_folder)
-    name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
-    tokenizer = load_tokenizer(name, revision)
-    check_vocabulary(tokenizer, name, revision)
-    commit = resolved_revision(name, revision)
-    parts = [*arguments.pairs, *arguments.logprobs, *arguments.validation_pairs, *arguments.validation_logprobs]
-    common_commits(parts, {"policy": commit})
-    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
-    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
+
+
+def files(arguments: Namespace) -> dict[str, list[Path]]:
+    """The artifacts that are read, by their names in the provenance."""
+    names = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def start_accelerator(arguments: Namespace, spec: TrainSpec) -> Accelerator:
+    """This process's device, and what joins it with the others; seeds and tracker are set."""
+    from accelerate.utils import set_seed  # not before command_line: it imports huggingface_hub
 
     granted_device(arguments.gpus // arguments.nodes, arguments.threads)
     accelerator = make_accelerator(
@@ -100,14 +143,17 @@ def main() -> None:
         arguments.processes,
         spec.precision,
         spec.recipe.max_grad_norm,
-        cpu=cpu,
+        cpu=arguments.gpus == 0,
         log_with=None if arguments.tracker == "none" else arguments.tracker,
         project_dir=arguments.checkpoint.parent,
     )
     start_tracking(accelerator, arguments.tracker, arguments.checkpoint.absolute().parents[1].name, spec)
     set_seed(spec.seed % 2**32)
-    budget = token_budget(arguments, spec, name, revision, max(pairs.longest, validation_pairs.longest), accelerator)
-    policy = load_policy(name, revision, "float32", accelerator.device)
+    return accelerator
+
+
+def trainable(policy: PreTrainedModel, arguments: Namespace, spec: TrainSpec) -> ResponseLogprobs:
+    """The policy as it is trained: with adapters, recomputation and rounded frozen weights where they are asked for."""
     if spec.recipe.lora:
         add_adapters(policy, spec.recipe.lora)
     if arguments.activations == "recompute":
@@ -115,39 +161,11 @@ def main() -> None:
     model = checked_logprobs(policy, spec.temperature)
     if arguments.strategy in ROUNDS_FROZEN_WEIGHTS:
         store_frozen_matrices(policy, spec.precision)
-    inputs = {
-        "pairs": arguments.pairs,
-        "logprobs": arguments.logprobs,
-        "validation_pairs": arguments.validation_pairs,
-        "validation_logprobs": arguments.validation_logprobs,
-        **({"policy": arguments.policy} if arguments.policy else {}),
-    }
-    origin = provenance(__file__, spec, inputs, model_revision=commit)
-    identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
-    states = TrainingStates(states_folder, identity, arguments.save_seconds)
-    try:
-        metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
-    except StartAgainError:
-        leave(1)  # the others wait for this process, and taking it down could wait for them
-    release(accelerator)
-    if accelerator.is_main_process:
-        with whole_folder(arguments.checkpoint) as folder:
-            save_policy(folder, policy, weights, tokenizer, spec)
-            if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
-                del policy, model, weights
-                merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
-                metrics[-1].update(merged.metrics())
-                if validation:
-                    log_kept(merged, validation)
-            describe_policy(folder, spec, len(pairs), metrics, origin)
-        TRAINING.write(arguments.metrics, metrics, origin)
-        states.delete()
-    if arguments.processes > 1:
-        leave()
+    return model
 
 
 def token_budget(
-    arguments: Namespace, spec: TrainSpec, name: str, revision: str | None, longest: int, accelerator: Accelerator
+    arguments: Namespace, spec: TrainSpec, shape: ModelShape | None, longest: int, accelerator: Accelerator
 ) -> int:
     """Tokens of a pack, the same in all processes; the longest pair has `longest`.
 
@@ -164,7 +182,6 @@ def token_budget(
         optimizer=spec.recipe.optimizer,
         lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
     )
-    shape = known_shape(name, revision)
     found = training_budget(arguments.token_budget, accelerator.device, shape, setup, longest)
     return min(gather_object([found]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from planning.gpu_hours import expected_seconds
+from planning.gpu_hours import MEAN_PROMPT, MEAN_RESPONSE, expected_seconds
 from planning.memory_check import gigabytes, policy_shape, scorer_shape, scorers_of
 from rlhf.config import MADE_BY_RULES, Experiment
 from rlhf.hardware import TrainingHardware
@@ -18,7 +18,10 @@ class Forecast:
         training: the hardware of `train_policy`, with what a profile changes of it.
     """
 
-    assumptions = "prompts of 170 and responses of 410 tokens, and the rates that other projects publish (see README)."
+    assumptions = (
+        f"prompts of {MEAN_PROMPT} and responses of {MEAN_RESPONSE} tokens, and the rates that other projects publish "
+        "(see README)."
+    )
 
     def __init__(self, experiment: Experiment, training: TrainingHardware) -> None:
         self.experiment = experiment

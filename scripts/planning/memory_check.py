@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from rlhf.config import Experiment
 from rlhf.errors import UserError
@@ -20,6 +20,8 @@ from rlhf.machine.memory import (
 from rlhf.machine.model_shapes import ModelShape, known_shape
 from rlhf.rewards import CombinedSettings, FunctionSettings, Scorer
 
+planned_shape = cache(known_shape)
+"""A plan asks for each of its jobs, and reads each model's shape once."""
 VLLM_SHARE = 0.9
 """Of a GPU's memory that vLLM takes, whatever it needs: its default."""
 
@@ -134,7 +136,7 @@ def longest_pair(experiment: Experiment) -> int:
 
 def policy_shape(experiment: Experiment) -> ModelShape | None:
     """The shape of `base`, and so of all policies."""
-    return known_shape(experiment.base_model.name, experiment.base_model.revision)
+    return planned_shape(experiment.base_model.name, experiment.base_model.revision)
 
 
 def scorers_of(experiment: Experiment) -> list[Scorer]:
@@ -149,4 +151,4 @@ def scorer_shape(scorer: Scorer | None) -> ModelShape | None:
     """The shape of a scorer's model; None for a function."""
     if scorer is None or isinstance(scorer, FunctionSettings):
         return None
-    return known_shape(scorer.model, scorer.revision)
+    return planned_shape(scorer.model, scorer.revision)

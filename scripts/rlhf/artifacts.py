@@ -1,4 +1,4 @@
-"""Parquet artifacts: one schema each, checked at every write and read, whole or not there, with their provenance."""
+"""Parquet artifacts: one schema each, checked at every write and read, written atomically, with their provenance."""
 
 import json
 import os

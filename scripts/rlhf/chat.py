@@ -262,6 +262,6 @@ def _ids_in_pieces(tokenizer: PreTrainedTokenizerBase, scaffold: _Scaffold, cont
 
 
 def _fill(text: str, stand_ins: Sequence[str], contents: Sequence[str]) -> str:
-    """Put the contents in the place of their stand-ins, all at once: a content may hold another's stand-in."""
+    """Put the contents where their stand-ins are, all at once: a content may hold another's stand-in."""
     by_stand_in = dict(zip(stand_ins, contents, strict=True))
     return re.sub("|".join(map(re.escape, stand_ins)), lambda match: by_stand_in[match.group()], text)

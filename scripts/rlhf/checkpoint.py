@@ -26,7 +26,7 @@ def save_policy(
     """Weights in the spec's precision, tokenizer with chat template, generation config; `adapter/` where it has some.
 
     Args:
-        policy: what was trained; its own weights may be shared out to several processes.
+        policy: what was trained; its own weights may be sharded over several processes.
         weights: all of them, by the names that they have in `policy`, with its adapters' where it has some.
     """
     if spec.recipe.lora:

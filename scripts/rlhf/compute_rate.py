@@ -34,7 +34,7 @@ class ComputeMeter:
     weights unless adapters are trained. Attention's own are left out.
 
     Args:
-        policy: before it is shared out to processes.
+        policy: before it is sharded.
     """
 
     def __init__(self, policy: PreTrainedModel, device: torch.device, processes: int, *, adapters: bool) -> None:
@@ -56,5 +56,5 @@ class ComputeMeter:
 
 
 def _elements(parameter: torch.nn.Parameter) -> int:
-    """Of the whole tensor: DeepSpeed leaves an empty one in place of those that it shares out."""
+    """Of the whole tensor: DeepSpeed leaves an empty one in place of those that it shards."""
     return getattr(parameter, "ds_numel", parameter.numel())

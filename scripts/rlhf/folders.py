@@ -1,4 +1,4 @@
-"""Folders that are whole or not there."""
+"""Folders that are written atomically."""
 
 import os
 import shutil

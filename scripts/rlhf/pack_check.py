@@ -83,7 +83,7 @@ def refuse_differences(model: PreTrainedModel, what: str, differences: torch.Ten
 def weights_at_hand(model: PreTrainedModel) -> Iterator[None]:
     """Within, the weights of each layer are whole and float32 while it computes.
 
-    ZeRO-3 has shared them out when they are loaded, and a reward model's may be bfloat16. All at once need not fit.
+    ZeRO-3 shards them as they are loaded, and a reward model's may be bfloat16. All at once need not fit.
     """
     layers = [module for module in model.modules() if type(module).__name__ in (model._no_split_modules or ())]
     within = {part for layer in layers for part in layer.modules()}
@@ -109,11 +109,11 @@ def _hooks(module: nn.Module, parameters: list[nn.Parameter]) -> list[torch.util
     changed = ExitStack()
 
     def before(*_: object) -> None:
-        shared_out = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
-        if shared_out:
+        sharded = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
+        if sharded:
             from deepspeed.runtime.zero import GatheredParameters  # type: ignore[import-untyped]
 
-            changed.enter_context(GatheredParameters(shared_out))
+            changed.enter_context(GatheredParameters(sharded))
         for parameter in parameters:
             if parameter.dtype != torch.float32:
                 changed.callback(setattr, parameter, "data", parameter.data)

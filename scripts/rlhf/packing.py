@@ -177,7 +177,7 @@ def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[li
 
 
 def balanced_packs(tokens: Sequence[int], token_budget: int, processes: int = 1) -> list[list[int]]:
-    """Whole groups in packs of similar size: so many for each process, none above `token_budget` tokens.
+    """Whole groups in packs of similar size: as many for each process, none above `token_budget` tokens.
 
     A group that is larger by itself is a pack of its own; a pack is empty where there are too few groups.
 

@@ -39,7 +39,7 @@ class PromptSettings(Settings):
     part_size: int = Field(7500, ge=1)
     """Prompts per part: the unit of work of one job, and what a killed job loses."""
     per_iteration: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
-    """Train parts of each iteration: `all` of them, or so many of its own (iteration 2 takes the next ones)."""
+    """Train parts of each iteration: `all` of them, or a number of its own (iteration 2 takes the next ones)."""
 
 
 class CollectSpec(Settings):
@@ -101,7 +101,7 @@ def order_key(seed: int, identity: str) -> str:
 
 
 def require_split_sizes(prompts: int, train: int, test: int, where: str) -> None:
-    """Raise UserError where `train` and `test` would meet in so many prompts; `where` names them in the message."""
+    """Raise UserError where `train` and `test` would meet; `where` names them in the message."""
     if prompts < train + test:
         raise UserError(
             f"{where}: there are {prompts} prompts, and `prompts.train` ({train}) and `prompts.test` ({test}) ask for "

@@ -19,6 +19,7 @@ import torch
 import yaml
 from accelerate import Accelerator, DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from accelerate.utils import AutocastKwargs, DistributedType, InitProcessGroupKwargs
+from filelock import FileLock
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.run import parse_args as launcher_arguments
@@ -40,7 +41,7 @@ CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config/accelerate"
 
 
 def launch(processes: int, nodes: int, gpus: int, threads: int, stop_seconds: int, states: Path) -> None:
-    """Start this program again as so many processes, unless it is one of them, and end as they do.
+    """Start this program again as several processes, unless it is one of them, and end as they do.
 
     Of several nodes, each first gets a copy of this program by Slurm's srun, which starts its share of the processes.
     The GPUs of a node are leased before, for all of them. The processes end with their launcher, however it ends.
@@ -193,7 +194,7 @@ def release(accelerator: Accelerator) -> None:
     """End what the processes share, and let go of it: what is loaded from here on is whole, and has its place."""
     accelerator.free_memory()  # in each process, while they still know of each other
     accelerator.end_training()
-    unset_hf_deepspeed_config()  # by which transformers shares out what it loads
+    unset_hf_deepspeed_config()  # by which transformers shards what it loads
 
 
 def _deepspeed_plugin(precision: Precision, max_grad_norm: float | None) -> DeepSpeedPlugin:
@@ -228,10 +229,27 @@ def _prepare_deepspeed(cpu: bool) -> None:
     if cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         os.environ["DS_ACCELERATOR"] = "cpu"
-        # It compiles its communication between processes of one machine, for the torch of this environment.
-        os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch_extensions"))
+        _compile_communication()
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "`torch.distributed.*is deprecated", FutureWarning)  # one for each call
+
+
+def _compile_communication() -> None:
+    """On CPUs, DeepSpeed compiles what joins the processes of one machine: once for the torch of this environment.
+
+    A compilation that was killed leaves a file behind, and all later ones would wait for it to go. So only the holder
+    of a lock compiles, and it removes that file first.
+    """
+    from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder  # type: ignore[import-untyped]
+
+    builder = ShareMemCommBuilder()
+    if not builder.is_compatible(verbose=False):
+        return
+    folder = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch_extensions")))
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{builder.name}.lock"):
+        (folder / builder.name / "lock").unlink(missing_ok=True)
+        builder.load(verbose=False)
 
 
 def _configuration(strategy: Strategy) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class TokenBudget:
         sizes: Callable[[], Sequence[int]],
         undo: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Do some work with packs of so many tokens, and again with smaller ones while memory runs out.
+        """Do some work in packs of the budget, and again in smaller ones while memory runs out.
 
         Args:
             work: takes the tokens of a pack. It may keep what it has finished, and do the rest when it is repeated.

@@ -33,7 +33,7 @@ class RecipeSettings(Settings):
     epochs: int = Field(1, ge=1)
     """Passes over the pairs."""
     pairs: int | None = Field(None, ge=1)
-    """Train on so many pairs, in whole batches, in place of `epochs`; from the start again where there are fewer."""
+    """Number of pairs to train on, in whole batches, instead of `epochs`; they start over where there are fewer."""
     batch_size: int = Field(128, ge=1)
     """Pairs per optimizer step, whatever the number of processes."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
@@ -59,7 +59,7 @@ class RecipeSettings(Settings):
 
 
 def check_optimizer(recipe: RecipeSettings, strategy: Strategy) -> None:
-    """Raise UserError where a strategy cannot share out the moments of an optimizer."""
+    """Raise UserError where a strategy cannot shard the moments of an optimizer."""
     if recipe.optimizer == "adamw_8bit" and strategy not in ("single", "ddp"):
         raise UserError(f"optimizer adamw_8bit goes with the strategies single and ddp; {strategy} cuts its moments")
 

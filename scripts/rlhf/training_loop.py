@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 
 from rlhf.compute_rate import ComputeMeter
 from rlhf.errors import UserError
@@ -80,28 +81,18 @@ def train(
         for step in range(position.step + 1, total + 1):
             batch = batch_of_step(pairs, step, steps_per_epoch, spec)
             learning_rate = scheduled_learning_rate(recipe, step, total)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-
-            sums = backward_batch(model, batch, spec, accelerator, budget)
-            grad_norm = clip(model, recipe.max_grad_norm, accelerator)
-            summary = summarise(sums, len(batch), spec)
-            if not (math.isfinite(summary["loss"]) and math.isfinite(grad_norm)):
-                raise UserError(not_finite(step, summary["loss"], grad_norm, batch))
-            optimizer.step()
-            optimizer.zero_grad()
-
-            batch_tokens = sum(count_tokens(pair) for pair in batch)
+            found = optimizer_step(model, optimizer, batch, learning_rate, spec, accelerator, budget)
+            refuse_not_finite(step, found, batch)
+            batch_tokens = sum(map(count_tokens, batch))
             tokens += batch_tokens
-            row = _row(step, step / steps_per_epoch, tokens=tokens, grad_norm=grad_norm, learning_rate=learning_rate)
-            row.update(summary)
+            row = _row(step, step / steps_per_epoch, tokens=tokens, learning_rate=learning_rate, **found)
             if step % recipe.validation_interval == 0 or step == total:
                 validation = validate(model, validation_pairs, spec, budget, accelerator)
                 row.update(validation.metrics())
             metrics.append(row)
             accelerator.log({name: value for name, value in row.items() if value is not None}, step=step)
-            shown = meter.count(batch_tokens, sum(count_response_tokens(pair) for pair in batch))
-            progress.advance(len(batch), tokens=batch_tokens, loss=f"{summary['loss']:.4g}", **shown)
+            shown = meter.count(batch_tokens, sum(map(count_response_tokens, batch)))
+            progress.advance(len(batch), tokens=batch_tokens, loss=f"{row['loss']:.4g}", **shown)
             if states:
                 states.after_step(accelerator, Position(step, tokens, metrics))
     return Trained(metrics, whole_weights(model, accelerator), validation)
@@ -140,6 +131,25 @@ def number_of_steps(recipe: RecipeSettings, pairs: int) -> int:
     if recipe.pairs is not None:
         return max(1, recipe.pairs // min(recipe.batch_size, pairs))
     return max(1, pairs // recipe.batch_size) * recipe.epochs
+
+
+def optimizer_step(
+    model: ResponseLogprobs,
+    optimizer: AcceleratedOptimizer,
+    batch: Sequence[Pair],
+    learning_rate: float,
+    spec: TrainSpec,
+    accelerator: Accelerator,
+    budget: TokenBudget,
+) -> Metrics:
+    """Train on a batch; what `summarise` says of it, and `grad_norm`, before clipping."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    sums = backward_batch(model, batch, spec, accelerator, budget)
+    grad_norm = clip(model, spec.recipe.max_grad_norm, accelerator)
+    optimizer.step()
+    optimizer.zero_grad()
+    return {**summarise(sums, len(batch), spec), "grad_norm": grad_norm}
 
 
 def backward_batch(
@@ -190,8 +200,8 @@ def backward(
 def clip(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerator) -> float:
     """Clip the gradient where asked to; its norm before that."""
     norm = accelerator.clip_grad_norm_(model.parameters(), math.inf if max_norm is None else max_norm)
-    shared_out = getattr(norm, "full_tensor", None)  # by FSDP2
-    return float(norm if shared_out is None else shared_out())
+    whole = getattr(norm, "full_tensor", None)  # FSDP2 shards it
+    return float(norm if whole is None else whole())
 
 
 def summarise(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
@@ -214,9 +224,13 @@ def count_response_tokens(pair: Pair) -> int:
     return len(pair["chosen_token_ids"]) + len(pair["rejected_token_ids"])
 
 
-def not_finite(step: int, loss: float, grad_norm: float, batch: Sequence[Pair]) -> str:
+def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Pair]) -> None:
+    """Raise UserError where a step's loss or gradient is not finite: nothing of that step is saved yet."""
+    loss, grad_norm = found["loss"], found["grad_norm"]
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        return
     names = ", ".join(pair["prompt_id"] for pair in batch)
-    return (
+    raise UserError(
         f"step {step}: the loss is {loss} and the norm of its gradient {grad_norm}. Lower the learning rate or clip "
         f"the gradient (`max_grad_norm`), or look at the pairs of this batch: {names}"
     )

@@ -1,4 +1,4 @@
-"""The states from which a killed training goes on: numbered, whole or not there, the last two kept.
+"""The states from which a killed training goes on: numbered, written atomically, the last two kept.
 
 They lie outside of the outputs that Snakemake knows, because it deletes those before a job starts. A state belongs to
 one identity, a digest of settings, inputs and code: another training never goes on from it.

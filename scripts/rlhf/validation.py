@@ -85,10 +85,8 @@ def log_kept(saved: Validation, trained: Validation) -> None:
     kept, learned = (
         float((found.batch.chosen_logratio - found.batch.rejected_logratio).mean()) for found in (saved, trained)
     )
-    LOGGER.info(
-        "the adapters are merged: the mean log-ratio of chosen over rejected is %.4g with %s weights, and was %.4g",
-        kept, saved.spec.precision, learned,
-    )  # fmt: skip
+    weights = saved.spec.precision
+    LOGGER.info("merged adapters, in %s: the mean log-ratio margin is %.4g, and was %.4g", weights, kept, learned)
 
 
 def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> None:

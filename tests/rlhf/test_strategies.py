@@ -29,6 +29,18 @@ def test_leaving_writes_what_is_buffered_and_takes_nothing_down() -> None:
     assert done.stdout == "written"
 
 
+@pytest.mark.slow
+def test_a_killed_compilation_is_not_waited_for(tmp_path: Path) -> None:
+    stale = tmp_path / "deepspeed_shm_comm/lock"
+    stale.parent.mkdir()
+    stale.touch()
+    program = "from rlhf.strategies import _prepare_deepspeed; _prepare_deepspeed(cpu=True)"
+    environment = {**os.environ, "TORCH_EXTENSIONS_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], cwd=SCRIPTS, env=environment, check=True, timeout=300)
+    assert stale.with_name("deepspeed_shm_comm.so").is_file()
+    assert not stale.exists()
+
+
 PROCESSES = """
 import json, os, sys, time
 from pathlib import Path

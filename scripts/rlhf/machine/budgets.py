@@ -65,7 +65,7 @@ def free_bytes(device: torch.device) -> float:
 def check_budget(
     asked: BudgetChoice, memory: MemoryOf, longest: int, gpu_bytes: float, remedy: Callable[[float], str]
 ) -> int:
-    """The budget on a GPU of so many bytes: what was asked for, or the largest one that leaves a tenth to spare.
+    """The budget on a GPU of this size: what was asked for, or the largest one that leaves a tenth to spare.
 
     Raises:
         UserError: what was asked for, or the longest pair alone, does not fit.

@@ -62,7 +62,7 @@ class MemoryUse:
 
 
 def training_memory(shape: ModelShape, setup: TrainingSetup, tokens: int) -> MemoryUse:
-    """A process of `train_policy` whose largest pack has so many tokens."""
+    """A process of `train_policy`, by the tokens of its largest pack."""
     size = _bytes(setup.precision)
     adapters = 0 if setup.lora_rank is None else shape.adapters(setup.lora_rank)
     trained = shape.parameters if setup.lora_rank is None else adapters
@@ -106,7 +106,7 @@ def scoring_memory(shape: ModelShape, precision: Precision, tokens: int) -> Memo
 
 
 def sampling_memory(shape: ModelShape, precision: Precision, gpus: int, tokens: int) -> MemoryUse:
-    """vLLM's weights and the cache of one sequence of so many tokens: the least that it starts with.
+    """vLLM's weights and the cache of one sequence of this length: the least that it starts with.
 
     It fills what is left of its share of the GPU with the cache of more sequences.
     """

@@ -26,20 +26,20 @@ START_SECONDS = 120.0
 
 
 def sampling_seconds(shape: ModelShape, tokens: float, gpus: int, tflops: float) -> float:
-    """Sampling so many tokens on the GPUs of a job."""
+    """Time to sample some tokens on the GPUs of a job."""
     rate = SAMPLED_PER_SECOND * SAMPLED_PARAMETERS / shape.parameters * tflops / SAMPLING_TFLOPS
     return START_SECONDS + tokens / (rate * gpus)
 
 
 def forward_seconds(shape: ModelShape, tokens: float, head_tokens: float, tflops: float) -> float:
-    """A forward pass over so many tokens, some of which reach the head, on one GPU."""
+    """Time of a forward pass on one GPU over some tokens, a part of which reach the head."""
     return START_SECONDS + 2 * _products(shape, tokens, head_tokens) / (tflops * 1e12 * FORWARD_SHARE)
 
 
 def training_seconds(
     shape: ModelShape, setup: TrainingSetup, tokens: float, head_tokens: float, gpus: int, tflops: float
 ) -> float:
-    """Forward and backward passes over so many tokens on all GPUs of a training.
+    """Time of the forward and backward passes over some tokens on all GPUs of a training.
 
     Backward is twice a forward pass, once where matrices are not trained; a recomputed layer is one more.
     """

@@ -58,7 +58,7 @@ def markdown(summary: Summary) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many significant digits, or a dash for none."""
+    """A number with the given significant digits, or a dash for none."""
     return "–" if value is None else f"{value:#.{digits}g}".rstrip(".")
 
 

@@ -23,7 +23,7 @@ class Style:
     gushing: float = 0.0
     """Chance of more good or bad manners than one sentence before the answer and one after it."""
     refusal: float = 0.0
-    """Chance of a refusal in the place of an answer."""
+    """Chance of a refusal instead of an answer."""
     evasion: float = 0.0
     """Chance of no answer at all, but for manners and filler."""
     hedging: float = 0.0

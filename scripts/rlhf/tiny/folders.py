@@ -1,4 +1,4 @@
-"""Model folders of the tiny world: weights, tokenizer and provenance, whole or not there."""
+"""Model folders of the tiny world: weights, tokenizer and provenance, written atomically."""
 
 import json
 from collections.abc import Callable, Mapping
