@@ -13,6 +13,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from planning.memory_check import check_memory
+from planning.own_records import use_own_records
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
@@ -41,6 +42,9 @@ except UserError as error:
 RESULTS = f"results/{EXPERIMENT.experiment}"
 # The commits of what the configuration leaves open. A resource of rules: Snakemake neither tracks nor wants the file.
 REVISIONS = f"{RESULTS}/revisions.yaml"
+# Changes of code that `make accept` has let pass.
+ACCEPTED = f"{RESULTS}/accepted.json"
+use_own_records(Path(ACCEPTED))
 LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"benchmarks/{EXPERIMENT.experiment}"
 HARDWARE = EXPERIMENT.hardware

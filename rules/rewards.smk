@@ -46,6 +46,7 @@ if COMBINED:
     rule combine_rewards:
         """Combine the scores of a part: the weighted mean, standardized by the scores of `base` in `train-000`."""
         input:
+            responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
             scores=lambda wildcards: scores_of(wildcards.policy, wildcards.part),
             reference_scores=scores_of("base", "train-000"),
         output:
@@ -65,8 +66,8 @@ if COMBINED:
             code=code("combine_rewards"),
         shell:
             """
-            python scripts/combine_rewards.py --spec {params.spec:q} --scores {input.scores} \
-                --reference-scores {input.reference_scores} --output {output} 2>{log}
+            python scripts/combine_rewards.py --spec {params.spec:q} --responses {input.responses} \
+                --scores {input.scores} --reference-scores {input.reference_scores} --output {output} 2>{log}
             """
 
 

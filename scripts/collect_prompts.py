@@ -6,6 +6,7 @@ from pathlib import Path
 from command_line import add_revisions_flag, program_parser, read_spec, run
 from rlhf.dataset_files import is_local, open_dataset, require_columns
 from rlhf.errors import UserError
+from rlhf.lineage import checked_inputs
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
 from rlhf.progress import track
 from rlhf.prompt_collection import Collection, collect
@@ -39,10 +40,7 @@ def main() -> None:
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     logging.info("%s: %s", where, canonical_json(collection.counts))
     require_prompts(collection, arguments.train, arguments.test, where)
-    inputs = {
-        **({"dataset": Path(name)} if is_local(where) else {}),
-        **({"policy": arguments.policy} if arguments.policy else {}),
-    }
+    inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, policy=arguments.policy)
     origin = provenance(
         __file__,
         spec,

@@ -27,6 +27,8 @@ class PlannedJob:
     """The rule's place in the Snakefile, where the data flows downwards."""
     policy: str
     part: str
+    inputs: Mapping[str, tuple[Path, ...]] = dataclasses.field(compare=False)
+    """By the names that the rule gives them."""
     outputs: tuple[Path, ...]
     program: str
     """Path of the script."""
@@ -99,6 +101,7 @@ def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> Plan
         position=position,
         policy=job.wildcards_dict.get("policy", ""),
         part=job.wildcards_dict.get("part", ""),
+        inputs=inputs_of(job),
         outputs=tuple(map(Path, job.output)),
         program=next(word for word in job.rule.shellcmd.split() if word.startswith("scripts/")),
         spec=job.params.spec,
@@ -108,6 +111,13 @@ def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> Plan
         minutes=resources.get("runtime", 0),
         record=Path(job.benchmark),
     )
+
+
+def inputs_of(job: Any) -> dict[str, tuple[Path, ...]]:
+    """Files that Snakemake's job reads, by the names that its rule gives them."""
+    return {
+        name: (Path(files),) if isinstance(files, str) else tuple(map(Path, files)) for name, files in job.input.items()
+    }
 
 
 def is_warning(record: logging.LogRecord) -> bool:

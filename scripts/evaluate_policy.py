@@ -12,6 +12,7 @@ from typing import Any
 from command_line import program_parser, read_spec, run
 from rlhf.errors import UserError
 from rlhf.evaluation import EVALUATION, EvaluateSpec, read_scored_responses
+from rlhf.lineage import checked_inputs
 from rlhf.model_commits import common_commits
 from rlhf.provenance import provenance
 from rlhf.win_rates import Side, bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
@@ -22,6 +23,7 @@ LOGGER = logging.getLogger("evaluate_policy")
 def main() -> None:
     arguments = parser().parse_args()
     spec = read_spec(arguments.spec, EvaluateSpec)
+    inputs = checked_inputs(**{flag: getattr(arguments, flag) for flag in FILES})
     for files in (arguments.rewards + arguments.base_rewards, arguments.judgements + arguments.base_judgements):
         common_commits(files)
     rows, counts = [], {}
@@ -29,7 +31,6 @@ def main() -> None:
         row, counts[judge] = evaluate(spec, judge, policy, base)
         rows.append(row)
         LOGGER.info("%s", describe(row, counts[judge]))
-    inputs = {flag: getattr(arguments, flag) for flag in FILES if getattr(arguments, flag)}
     EVALUATION.write(arguments.output, rows, provenance(__file__, spec, inputs, counts=counts))
 
 

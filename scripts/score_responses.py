@@ -16,6 +16,7 @@ from command_line import (
 )
 from rlhf.artifacts import ArtifactError
 from rlhf.function_scoring import Score, load_function, score_by_function
+from rlhf.lineage import checked_inputs
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress
@@ -35,6 +36,9 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ScoreSpec)
     check_granted_gpus(arguments)
+    inputs = checked_inputs(
+        prompts=arguments.prompts, responses=arguments.responses, reward_model=arguments.reward_model
+    )
 
     prompts = {row["prompt_id"]: row["prompt"] for row in read_part(arguments.prompts, spec.rows).to_pylist()}
     responses = RESPONSES.read(arguments.responses).to_pylist()
@@ -59,8 +63,6 @@ def main() -> None:
     logging.log(
         logging.WARNING if counts["invalid"] else logging.INFO, "%s: %s", arguments.output, canonical_json(counts)
     )
-    model = {"reward_model": arguments.reward_model} if arguments.reward_model else {}
-    inputs = {"prompts": arguments.prompts, "responses": arguments.responses, **model}
     origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer), counts=counts, **facts)
     REWARDS.write(arguments.output, rows, origin)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from argparse import ArgumentParser, Namespace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -20,6 +21,7 @@ from rlhf.device import granted_device
 from rlhf.folders import whole_folder
 from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
+from rlhf.lineage import checked_inputs
 from rlhf.machine.budgets import training_budget
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
 from rlhf.machine.model_shapes import ModelShape, known_shape
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedModel
 
+FILES = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
+
 
 def main() -> None:
     arguments = make_parser().parse_args()
@@ -54,8 +58,9 @@ def main() -> None:
     tokenizer = load_tokenizer(*parent)
     check_vocabulary(tokenizer, *parent)
     commit = resolved_revision(*parent)
-    inputs = files(arguments)
-    common_commits([part for parts in inputs.values() for part in parts], {"policy": commit})
+    files = {name: getattr(arguments, name) for name in FILES}
+    inputs = checked_inputs(policy=arguments.policy, **files)
+    common_commits(chain(*files.values()), {"policy": commit})
     pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
 
@@ -63,9 +68,7 @@ def main() -> None:
     longest = max(pairs.longest, validation_pairs.longest)
     budget = token_budget(arguments, spec, known_shape(*parent), longest, accelerator)
     model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)
-    origin = provenance(
-        __file__, spec, {**inputs, **({"policy": arguments.policy} if arguments.policy else {})}, model_revision=commit
-    )
+    origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     states = TrainingStates(states_folder, identity, arguments.save_seconds)
     try:
@@ -125,12 +128,6 @@ def check_hardware(arguments: Namespace, spec: TrainSpec) -> None:
     check_strategy(arguments.strategy, arguments.processes, cpu=arguments.gpus == 0)
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
-
-
-def files(arguments: Namespace) -> dict[str, list[Path]]:
-    """The artifacts that are read, by their names in the provenance."""
-    names = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
-    return {name: getattr(arguments, name) for name in names}
 
 
 def start_accelerator(arguments: Namespace, spec: TrainSpec) -> Accelerator:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
+from rlhf.lineage import checked_inputs
 from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder, converse, evenly
@@ -25,6 +26,7 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, PolicySpec)
+    inputs = checked_inputs(tokenizer=arguments.tokenizer, pretrained=arguments.pretrained)
     granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"policy {spec.seed}")
@@ -33,7 +35,6 @@ def main() -> None:
     chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
     style = Style(spec.learning.correct, polite=0.3, rude=0.3, filler=0.45, gushing=0.1, refusal=0.08)
     learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")
-    inputs = {"tokenizer": arguments.tokenizer, "pretrained": arguments.pretrained}
     save_model(arguments.output, model.save_pretrained, tokenizer, provenance(__file__, spec, inputs))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
+from rlhf.lineage import checked_inputs
 from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder
@@ -24,6 +25,7 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, RewardModelSpec)
+    inputs = checked_inputs(tokenizer=arguments.tokenizer, pretrained=arguments.pretrained)
     granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"reward model {spec.seed}")
@@ -33,7 +35,6 @@ def main() -> None:
     encoder = Encoder(tokenizer)
     learn_objectives(model, encoder, tasks, spec.learning, rng)
     learn_gate(model, encoder, tasks, spec.learning.gate_steps, rng)
-    inputs = {"tokenizer": arguments.tokenizer, "pretrained": arguments.pretrained}
     save_model(arguments.output, model.save, tokenizer, provenance(__file__, spec, inputs))
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rlhf.checksums import KEY, ZEROS, seal_file, verify
 from rlhf.errors import UserError
 from rlhf.settings import canonical_json
 
@@ -49,11 +50,12 @@ class Artifact:
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ArtifactError(f"{path}: these are no rows of {self.name}: {error}") from error
         self.check(table, path)
-        metadata = {METADATA_KEY: canonical_json({"artifact": self.name, **provenance}).encode()}
+        metadata = {METADATA_KEY: canonical_json({"artifact": self.name, **provenance}).encode(), KEY: ZEROS}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+            seal_file(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -64,8 +66,9 @@ class Artifact:
 
         Raises:
             ArtifactError: the file is missing, cut short, or not of this artifact.
+            DamagedError: it is not as it was written.
         """
-        table = _open(path, self.name).read()
+        table = _open_sealed(path, self.name).read()
         self.check(table, path)
         return table.select(columns) if columns else table
 
@@ -115,13 +118,31 @@ def read_provenance(path: Path) -> dict[str, Any]:
 
 def find_provenance(path: Path) -> dict[str, Any] | None:
     """The same, or None where a Parquet file says nothing of its origin: a dataset, for example."""
-    metadata = _open(path, "artifact").schema_arrow.metadata or {}
+    if _stated_provenance(_open(path, "artifact")) is None:
+        return None
+    return _stated_provenance(_open_sealed(path, "artifact"))
+
+
+def stated_provenance(path: Path) -> dict[str, Any] | None:
+    """The same without a look at the rest of the file, as a plan of thousands reads it."""
+    return _stated_provenance(_open(path, "artifact"))
+
+
+def _stated_provenance(file: pq.ParquetFile) -> dict[str, Any] | None:
+    metadata = file.schema_arrow.metadata or {}
     return json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
 
 
 def count_rows(path: Path) -> int:
     """Number of rows of a Parquet file, from its footer."""
     return _open(path, "Parquet").metadata.num_rows
+
+
+def _open_sealed(path: Path, kind: str) -> pq.ParquetFile:
+    """The file, after a check of all its bytes."""
+    if path.is_file():
+        verify(path)
+    return _open(path, kind)
 
 
 def _open(path: Path, kind: str) -> pq.ParquetFile:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from rlhf.checksums import verify_if_sealed
 from rlhf.errors import UserError
 from rlhf.revisions import recorded_commit
 from rlhf.settings import Settings
@@ -45,7 +46,7 @@ def model_location(
         revisions: the experiment's file of commits, for a model of the hub whose revision is null.
 
     Raises:
-        UserError: there is neither, the folder holds no model, or `revisions` does not name it.
+        UserError: there is neither, the folder holds no model, it is damaged, or `revisions` does not name it.
     """
     if folder is not None:
         if not (folder / "config.json").is_file():
@@ -53,6 +54,7 @@ def model_location(
         return str(folder), None
     if source is None:
         raise UserError("no model: give its folder by the flag, or `model` in --spec")
+    verify_if_sealed(Path(source.name))
     if source.revision is None and not Path(source.name).is_dir():
         return source.name, recorded_commit(revisions, "model", source.name)
     return source.name, source.revision
