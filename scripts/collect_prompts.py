@@ -18,14 +18,14 @@ from rlhf.settings import canonical_json
 def main() -> None:
     parser = program_parser(__doc__, CollectSpec)
     parser.add_argument("--dataset", type=Path, nargs="?", help="Parquet or JSON lines (default: the spec's dataset)")
-    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
+    parser.add_argument("--base-model", type=Path, nargs="?", help="the folder of the base model (default: the spec's model)")
     parser.add_argument("--train", type=int, default=0, help="prompts that the train split takes from the start")
     parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
     parser.add_argument("--output", type=Path, required=True, help="the prompts, Parquet")
     add_revisions_flag(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, CollectSpec)
-    model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
+    model, model_revision = model_location(arguments.base_model, spec.model, arguments.revisions)
     name = arguments.dataset or spec.dataset
     if name is None:
         raise UserError("no dataset: give a file by --dataset, or `dataset` in --spec")
@@ -40,7 +40,7 @@ def main() -> None:
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     logging.info("%s: %s", where, canonical_json(collection.counts))
     require_prompts(collection, arguments.train, arguments.test, where)
-    inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, policy=arguments.policy)
+    inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, base_model=arguments.base_model)
     origin = provenance(
         __file__,
         spec,

@@ -45,7 +45,7 @@ MAX_TOKENS = 200_000
 
 
 def run(monkeypatch: pytest.MonkeyPatch, program: Any, spec: Any, **files: Path) -> Path:
-    flags = [word for flag, path in files.items() for word in (f"--{flag}", str(path))]
+    flags = [word for flag, path in files.items() for word in (f"--{flag.replace('_', '-')}", str(path))]
     monkeypatch.setattr(sys, "argv", ["x", "--spec", spec.model_dump_json(), *flags])
     program.main()
     return files["output"]
@@ -77,7 +77,7 @@ def prompts(tmp_path: Path, dataset: Path, policy_folder: Path, monkeypatch: pyt
     values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
     values.update(seed=1, split="train", column="prompt", max_tokens=MAX_TOKENS, dataset=str(dataset))
     spec = CollectSpec.model_validate(values)
-    return run(monkeypatch, collect_prompts, spec, policy=policy_folder, output=tmp_path / "prompts.parquet")
+    return run(monkeypatch, collect_prompts, spec, base_model=policy_folder, output=tmp_path / "prompts.parquet")
 
 
 def test_no_good_prompt_is_lost(prompts: Path) -> None:
