@@ -18,7 +18,9 @@ from rlhf.settings import canonical_json
 def main() -> None:
     parser = program_parser(__doc__, CollectSpec)
     parser.add_argument("--dataset", type=Path, nargs="?", help="Parquet or JSON lines (default: the spec's dataset)")
-    parser.add_argument("--base-model", type=Path, nargs="?", help="the folder of the base model (default: the spec's model)")
+    parser.add_argument(
+        "--base-model", type=Path, nargs="?", help="the folder of the base model (default: the spec's model)"
+    )
     parser.add_argument("--train", type=int, default=0, help="prompts that the train split takes from the start")
     parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
     parser.add_argument("--output", type=Path, required=True, help="the prompts, Parquet")
