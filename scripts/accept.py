@@ -57,7 +57,8 @@ def main() -> None:
         print("Nothing to accept: no stage is to run again because its code changed.")
         return
     codes = AcceptedCode.read(accepted)
-    changed = [job for job in direct if not is_of_this_code(job, origins[job], codes)]
+    # Of a job that follows another one, Snakemake does not look for further reasons.
+    changed = [job for job in done if not is_of_this_code(job, origins[job], codes)]
     check_again(one_of_each_kind(changed), arguments)
     for job in changed:
         codes.add(accepted, origins[job]["code"], code_digest(job))

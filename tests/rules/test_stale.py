@@ -1,14 +1,14 @@
 """Results that are not what the configuration asks for are made again, whatever Snakemake's records say of them."""
 
 import os
-import random
-import re
 import shutil
 
 import pytest
-from test_determinism import COMPARED, digest
 from test_reruns import patch
 from workflow import Project
+
+from rlhf.artifacts import read_provenance
+from rlhf.rewards import REWARDS
 
 pytestmark = pytest.mark.slow
 RESULTS = "results/micro"
@@ -90,9 +90,6 @@ def test_what_was_made_from_an_exchanged_result_is_made_again(project: Project) 
     """The result itself is as asked for; what comes of it was made from the one before."""
     path = project.folder / RESULTS / "base/rewards/train-000.parquet"
     status = path.stat()
-    from rlhf.artifacts import read_provenance
-    from rlhf.rewards import REWARDS
-
     rows = REWARDS.read(path).to_pylist()
     rows[0]["reward"] += 1.0
     origin = read_provenance(path)
@@ -119,25 +116,16 @@ def test_the_plan_says_what_changed(project: Project) -> None:
     assert "temperature 0.8 -> 0.9" in printed.stdout + printed.stderr
 
 
-def test_flipped_bits_of_what_a_job_reads_stop_it(scratch_micro: Project) -> None:
-    """In each artifact that is read to make the last evaluation, and in the weights: the job names the file."""
-    project = scratch_micro
-    results = project.folder / RESULTS
-    chance = random.Random(7)
-    target = f"{RESULTS}/rebel-1/evaluation.parquet"
-    for name in ("rebel-1/responses/test-000.parquet", "base/rewards/test-000.parquet"):
-        path = results / name
-        content, status = path.read_bytes(), path.stat()
-        changed = bytearray(content)
-        changed[chance.randrange(4, len(content) // 2)] ^= 1 << chance.randrange(8)
-        path.write_bytes(bytes(changed))
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        done = project.snakemake(target, "--force")
-        assert done.returncode == 1
-        log = (project.folder / "logs/micro/evaluate_policy/rebel-1.log").read_text()
-        assert re.search(f"error: {RESULTS}/{name}: this file is not as the pipeline wrote it", log)
-        assert "Traceback" not in log
-        path.write_bytes(content)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    project.run()
-    assert digest(results / COMPARED[0]) == digest(results / COMPARED[0])
+@pytest.mark.parametrize("name", ["rebel-1/responses/test-000.parquet", "base/rewards/test-000.parquet"])
+def test_a_damaged_file_stops_the_job_that_reads_it(name: str, scratch_micro: Project) -> None:
+    """A flipped bit in its rows, which the plan does not read."""
+    path = scratch_micro.folder / RESULTS / name
+    content, status = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 4] ^= 1
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    done = scratch_micro.snakemake(f"{RESULTS}/rebel-1/evaluation.parquet", "--force")
+    assert done.returncode == 1, done.stderr
+    log = (scratch_micro.folder / "logs/micro/evaluate_policy/rebel-1.log").read_text()
+    assert f"error: {RESULTS}/{name}: this file is not as the pipeline wrote it" in log
+    assert "Traceback" not in log
