@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf.artifacts import Artifact, ArtifactError, count_rows, read_provenance
+from rlhf.checksums import DamagedError
+from sealed_files import write_sealed
 
 THINGS = Artifact(
     "things",
@@ -103,15 +105,15 @@ def test_reading_checks_too(tmp_path: Path) -> None:
         THINGS.read(path)
     THINGS.write(path, [thing()], {})
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ArtifactError, match="not a whole things file"):
+    with pytest.raises(DamagedError, match=r"things\.parquet: this file is not as the pipeline wrote it"):
         THINGS.read(path)
     table = pa.Table.from_pylist([thing(score=float("inf"))], schema=THINGS.schema)
-    pq.write_table(table, path)
+    write_sealed(table, path)
     with pytest.raises(ArtifactError, match=r"row 0: things\.score is inf"):
         THINGS.read(path)
     with pytest.raises(ArtifactError, match="no provenance"):
         read_provenance(path)
-    pq.write_table(table.rename_columns(["name", "number", "points", "ids"]), path)
+    write_sealed(table.rename_columns(["name", "number", "points", "ids"]), path)
     with pytest.raises(ArtifactError, match="not a things artifact"):
         THINGS.read(path)
 
