@@ -3,6 +3,8 @@
 import os
 import random
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from test_reruns import patch
@@ -17,7 +19,7 @@ RESULTS = "results/micro"
 
 
 @pytest.fixture
-def project(micro: Project) -> Project:
+def project(micro: Project) -> Iterator[Project]:
     """Results that a test may exchange, beside sources that it may not; all is put back after it."""
     kept = micro.folder.with_name("kept-results")
     shutil.copytree(micro.folder / "results", kept, copy_function=shutil.copy2)
