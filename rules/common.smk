@@ -12,6 +12,10 @@ from pydantic import ValidationError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from rlhf.machine.telemetry import switch_off_reports
+
+switch_off_reports()  # in the jobs too, and before any import that reads it
+
 from planning.memory_check import check_memory
 from planning.own_records import use_own_records
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
@@ -64,7 +68,6 @@ gc.set_threshold(100_000)
 
 # Programs write to logs: bars of the libraries would fill them with control characters.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 wildcard_constraints:

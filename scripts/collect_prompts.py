@@ -12,6 +12,7 @@ from rlhf.progress import track
 from rlhf.prompt_collection import Collection, collect
 from rlhf.prompts import PROMPTS, CollectSpec, require_split_sizes
 from rlhf.provenance import provenance
+from rlhf.round_trip import check_round_trip
 from rlhf.settings import canonical_json
 
 
@@ -35,6 +36,7 @@ def main() -> None:
 
     tokenizer = load_tokenizer(model, model_revision)
     check_vocabulary(tokenizer, model, model_revision)
+    check_round_trip(tokenizer)
     opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
         require_columns(dataset, [spec.column], where, "Set `prompts.column`.")

@@ -12,10 +12,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from rlhf.errors import UserError
+from rlhf.machine.telemetry import switch_off_reports
 from rlhf.settings import Settings
 
-# huggingface_hub reads it when it is imported: a program imports this module before any library that imports that one.
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Libraries read it when they are imported: a program imports this module before any of them.
+switch_off_reports()
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 

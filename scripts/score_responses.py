@@ -46,6 +46,8 @@ def main() -> None:
         if response["prompt_id"] not in prompts:
             raise ArtifactError(f"{arguments.responses}: row {row}: prompt {response['prompt_id']} is not of this part")
     conversations = [(prompts[row["prompt_id"]], row["response"]) for row in responses]
+    # Before a function is imported: what runs is recorded, whatever its file becomes while it runs.
+    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer))
     with Progress(len(conversations), "responses", "scoring") as progress:
         scores, facts = compute_scores(spec, conversations, arguments, progress)
 
@@ -63,8 +65,7 @@ def main() -> None:
     logging.log(
         logging.WARNING if counts["invalid"] else logging.INFO, "%s: %s", arguments.output, canonical_json(counts)
     )
-    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer), counts=counts, **facts)
-    REWARDS.write(arguments.output, rows, origin)
+    REWARDS.write(arguments.output, rows, {**origin, "counts": counts, **facts})
 
 
 def compute_scores(

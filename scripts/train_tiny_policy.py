@@ -11,14 +11,12 @@ from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder, converse, evenly
 from rlhf.tiny.corpus import Style
 from rlhf.tiny.folders import save_model
-from rlhf.tiny.language_model import learn
+from rlhf.tiny.language_model import learn, load_pretrained_policy
 from rlhf.tiny.settings import PolicySpec
 from rlhf.tiny.tasks import sample_tasks
 
 
 def main() -> None:
-    from transformers import LlamaForCausalLM  # not before command_line: it imports huggingface_hub
-
     parser = program_parser(__doc__, PolicySpec)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
     parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")
@@ -31,7 +29,7 @@ def main() -> None:
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"policy {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
-    model = LlamaForCausalLM.from_pretrained(arguments.pretrained)
+    model = load_pretrained_policy(arguments.pretrained)
     chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
     style = Style(spec.learning.correct, polite=0.3, rude=0.3, filler=0.45, gushing=0.1, refusal=0.08)
     learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")

@@ -10,14 +10,13 @@ from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder
 from rlhf.tiny.folders import save_model
+from rlhf.tiny.language_model import load_pretrained_policy
 from rlhf.tiny.reward_model import learn_gate, learn_objectives, new_reward_model
 from rlhf.tiny.settings import RewardModelSpec
 from rlhf.tiny.tasks import sample_tasks
 
 
 def main() -> None:
-    from transformers import LlamaForCausalLM  # not before command_line: it imports huggingface_hub
-
     parser = program_parser(__doc__, RewardModelSpec)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
     parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")
@@ -30,7 +29,7 @@ def main() -> None:
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"reward model {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
-    policy = LlamaForCausalLM.from_pretrained(arguments.pretrained)
+    policy = load_pretrained_policy(arguments.pretrained)
     model = new_reward_model(policy, spec.seed)
     encoder = Encoder(tokenizer)
     learn_objectives(model, encoder, tasks, spec.learning, rng)

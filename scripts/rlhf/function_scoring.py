@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from rlhf.digested_modules import import_digested
 from rlhf.errors import UserError
 
 ScoringFunction = Callable[[list[str], list[str]], Sequence[float]]
@@ -26,14 +26,14 @@ def load_function(name: str) -> ScoringFunction:
     """The function `module:function`.
 
     Raises:
-        UserError: there is no such module or function.
+        UserError: there is no such module or function, or Python has loaded another module of its name.
     """
     module_name, function_name = name.split(":")
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
+        module = import_digested(module_name)
+    except (ModuleNotFoundError, UserError) as error:
         raise UserError(
-            f"function {name!r}: {error}. The module must be importable from the working directory or from scripts/."
+            f"function {name!r}: {error}. The module is a file in the working directory or in scripts/."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):

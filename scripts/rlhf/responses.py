@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rlhf.artifacts import TOKEN_IDS, Artifact
 from rlhf.models import ModelSource, Precision
@@ -43,6 +43,24 @@ class ImportedSettings(Settings):
     Null is no reward. The test responses are scored by `rewards` in any case."""
 
 
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 100.0
+
+
+def _with_reason(value: object) -> object:
+    """Raise ValueError, with the reason, for a temperature out of bounds."""
+    if isinstance(value, int | float) and value < LOWEST_TEMPERATURE:
+        raise ValueError(
+            f"must be at least {LOWEST_TEMPERATURE}: below it nearly every draw is the most likely token, equal draws "
+            "make no pairs, and vLLM would sample at that temperature and say nothing"
+        )
+    if isinstance(value, int | float) and not value <= HIGHEST_TEMPERATURE:
+        raise ValueError(f"must be at most {HIGHEST_TEMPERATURE}: above it all tokens are about equally likely")
+    return value
+
+
+Temperature = Annotated[float, Field(ge=LOWEST_TEMPERATURE, le=HIGHEST_TEMPERATURE), BeforeValidator(_with_reason)]
+
+
 class SamplingSettings(Settings):
     """How tokens are sampled. First the temperature, then `min_p`, `top_k` and `top_p`, each on what is left."""
 
@@ -50,7 +68,7 @@ class SamplingSettings(Settings):
     """What samples: `vllm`, or `transformers`, which needs no other environment and runs well on a CPU."""
     draws: int = Field(5, ge=2)
     """Responses per prompt."""
-    temperature: float = Field(0.8, gt=0)
+    temperature: Temperature = 0.8
     """Logits are divided by it, here and in the log-probabilities."""
     top_p: float = Field(0.9, gt=0, le=1)
     """Nucleus: the smallest set of most likely tokens whose probability reaches it; 1 for all."""

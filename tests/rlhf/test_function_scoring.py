@@ -19,7 +19,8 @@ def my_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "NUMBER = 3\ndef words(prompts, responses):\n    return [len(text.split()) for text in responses]\n"
     )
     (tmp_path / "my_broken_rewards.py").write_text("import there_is_no_such_package\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     yield "my_rewards"
     for name in ("my_rewards", "my_broken_rewards"):
         sys.modules.pop(name, None)
@@ -33,7 +34,7 @@ def test_a_function_by_name(my_module: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such_module:words", "No module named 'no_such_module'.*importable from the working directory"),
+        ("no_such_module:words", "no module 'no_such_module' in .*The module is a file in the working directory"),
         ("my_rewards:sentences", "my_rewards.py has no function 'sentences'"),
         ("my_rewards:NUMBER", "has no function 'NUMBER'"),
         ("my_broken_rewards:words", "No module named 'there_is_no_such_package'"),

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rlhf.machine.telemetry import REPORTS_OFF
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "program_parser(__doc__" in path.read_text())
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "from command_line import" in path.read_text())
 PROGRAM = '''"""Print the spec."""
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.errors import UserError
@@ -117,13 +120,17 @@ def test_without_a_spec(program: Path) -> None:
 
 
 SITE_CUSTOMIZE = """
-import atexit, importlib, os, sys
+import atexit, importlib, json, os, sys
 
 NAME = "huggingface_hub.constants"
+LIBRARIES = ("vllm", "ray", "wandb")
 
 
 def tell():
-    print("telemetry is off:", importlib.import_module(NAME).HF_HUB_DISABLE_TELEMETRY, flush=True)
+    imported = [library for library in LIBRARIES if library in sys.modules]
+    variables = dict(os.environ)
+    read = importlib.import_module(NAME).HF_HUB_DISABLE_TELEMETRY
+    print(json.dumps({"off": read, "variables": variables, "imported": imported}), flush=True)
 
 
 class AtItsFirstImport:
@@ -140,23 +147,30 @@ atexit.register(tell)
 """Python runs it before a program: it tells what huggingface_hub reads where the program imports it, now or later."""
 
 
-def what_the_hub_library_reads(program: Path, folder: Path, **variables: str) -> str:
+def what_the_hub_library_reads(program: Path, folder: Path, **variables: str) -> dict[str, Any]:
     (folder / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
-    unset = ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    unset = ("DISABLE_TELEMETRY", *REPORTS_OFF)
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     environment = {**kept, "PYTHONPATH": str(folder), **variables}
     done = subprocess.run([sys.executable, program, "--help"], capture_output=True, text=True, env=environment)
-    return done.stdout.splitlines()[-1]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
 def test_no_program_reports_to_the_hub(program: Path, tmp_path: Path) -> None:
-    assert what_the_hub_library_reads(program, tmp_path) == "telemetry is off: True"
+    """Nor to anybody else: the variables are set before any library that reads them is imported."""
+    told = what_the_hub_library_reads(program, tmp_path)
+    assert told["off"] is True
+    assert {name: told["variables"].get(name) for name in REPORTS_OFF} == REPORTS_OFF
+    assert told["imported"] == []
 
 
 def test_the_users_own_choice_of_telemetry_counts(tmp_path: Path) -> None:
-    read = what_the_hub_library_reads(SCRIPTS / "prefetch.py", tmp_path, HF_HUB_DISABLE_TELEMETRY="0")
-    assert read == "telemetry is off: False"
+    wanted = {"HF_HUB_DISABLE_TELEMETRY": "0", "DO_NOT_TRACK": "0"}
+    told = what_the_hub_library_reads(SCRIPTS / "prefetch.py", tmp_path, **wanted)
+    assert told["off"] is False
+    assert {name: told["variables"][name] for name in wanted} == wanted
 
 
 def test_all_programs_are_looked_at() -> None:

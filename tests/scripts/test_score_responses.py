@@ -132,7 +132,7 @@ def test_a_sequence_classifier(form: str, tmp_path: Path, part: tuple[Path, Path
     assert read_provenance(output)["objectives"] == []
 
 
-@pytest.mark.parametrize(("labels", "said"), [(2, "with 2 outputs"), (1, "without weights for ['score.weight']")])
+@pytest.mark.parametrize(("labels", "said"), [(2, "with 2 outputs"), (1, "without weights for `score`")])
 def test_what_is_no_reward_model(
     labels: int, said: str, tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
 ) -> None:

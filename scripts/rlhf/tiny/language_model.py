@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from rlhf.models import load_policy
 from rlhf.progress import Progress
 from rlhf.tiny.conversations import Conversation, batches, padded
 from rlhf.tiny.optimizer import Optimizer
@@ -41,6 +44,15 @@ def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, see
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, do_sample=True
     )
     return model
+
+
+def load_pretrained_policy(folder: Path) -> LlamaForCausalLM:
+    """The policy that `pretrain_tiny_policy` made, on the CPU.
+
+    Raises:
+        UserError: see `load_policy`.
+    """
+    return cast(LlamaForCausalLM, load_policy(str(folder), None, "float32", torch.device("cpu")))
 
 
 def learn(
