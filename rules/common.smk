@@ -14,6 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from planning.memory_check import check_memory
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
+from rlhf.duplicate_keys import refuse_duplicate_keys
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
 from rlhf.leases import GRANTED_BY
@@ -33,6 +34,8 @@ def stop(error):
 
 
 try:
+    for configfile in workflow.configfiles:
+        refuse_duplicate_keys(Path(configfile))
     EXPERIMENT = load_experiment(config, ", ".join(map(str, workflow.configfiles)) or "--config")
     refuse_conda_for_embedded(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
 except UserError as error:

@@ -12,7 +12,10 @@ from pydantic import Field
 from rlhf.artifacts import TOKEN_IDS, Artifact, count_rows, read_provenance
 from rlhf.errors import UserError
 from rlhf.models import ModelSource
-from rlhf.settings import Settings
+from rlhf.settings import LONGEST_CONTEXT, GivenText, Settings
+
+MOST_PROMPTS = 1_000_000_000
+"""Of a split."""
 
 
 class PromptSettings(Settings):
@@ -20,23 +23,23 @@ class PromptSettings(Settings):
 
     dataset: str = Field(min_length=1)
     """Hub name of a dataset, a local Parquet or JSON lines file, or `{results}/...` for one that a rule makes."""
-    revision: str | None = None
+    revision: GivenText | None = None
     """Commit of the hub's dataset repository; null takes the newest and records which one it was."""
-    subset: str | None = None
+    subset: GivenText | None = None
     """Subset of the hub dataset, where it has several (its configuration, in the hub's words)."""
-    split: str = "train"
+    split: str = Field("train", min_length=1)
     """Split of the hub dataset (local files have one split)."""
-    column: str = "prompt"
+    column: str = Field("prompt", min_length=1)
     """Column with the prompt's text."""
     system: str | None = None
     """System prompt that goes before every prompt; null for none."""
-    max_tokens: int = Field(1024, ge=1)
+    max_tokens: int = Field(1024, ge=1, le=LONGEST_CONTEXT)
     """Longest prompt in tokens, chat template included; longer ones are dropped and counted."""
-    train: int = Field(59000, ge=1)
+    train: int = Field(59000, ge=1, le=MOST_PROMPTS)
     """Prompts to train on, from the start of the order by hash. May grow: full parts do not change."""
-    test: int = Field(1000, ge=1)
+    test: int = Field(1000, ge=1, le=MOST_PROMPTS)
     """Prompts to evaluate on, from the end of the order by hash. May grow like `train`."""
-    part_size: int = Field(7500, ge=1)
+    part_size: int = Field(7500, ge=1, le=MOST_PROMPTS)
     """Prompts per part: the unit of work of one job, and what a killed job loses."""
     per_iteration: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """Train parts of each iteration: `all` of them, or a number of its own (iteration 2 takes the next ones)."""

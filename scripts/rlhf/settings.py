@@ -1,8 +1,13 @@
 """The base of all settings classes: strict, immutable, documented where they are defined."""
 
 import json
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+LONGEST_CONTEXT = 10_000_000
+"""Tokens: no model's context is longer."""
+GivenText = Annotated[str, Field(min_length=1)]
 
 
 class Settings(BaseModel):
