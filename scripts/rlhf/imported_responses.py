@@ -15,6 +15,7 @@ from rlhf.dataset_files import require_columns
 from rlhf.errors import UserError
 from rlhf.prompts import normalise_prompt, prompt_id
 from rlhf.responses import ImportSpec
+from rlhf.rewards import LARGEST_REWARD, NO_REWARD
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,8 +26,6 @@ IMPORTED_SEED = 0
 LONG_RESPONSE, LONG_REWARD = "response", "reward"
 SHOWN_CHARACTERS = 80
 SHOWN_ROWS = 5
-LARGEST_REWARD = (2 - 2**-23) * 2.0**127
-"""The largest float32: a larger reward would be infinite in `REWARDS`."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def imported_rewards(prompts: Sequence[Mapping[str, Any]], imported: Imported) -
             "prompt_id": prompt["prompt_id"],
             "draw": draw.draw,
             "reward": draw.reward,
-            "invalid": "no_reward" if draw.reward is None else None,
+            "invalid": NO_REWARD if draw.reward is None else None,
             "objectives": None,
         }
         for prompt, draws in zip(prompts, imported.draws, strict=True)

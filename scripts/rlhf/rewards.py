@@ -13,6 +13,12 @@ from rlhf.parts import Rows
 from rlhf.settings import LONGEST_CONTEXT, Settings
 
 
+LARGEST_REWARD = (2 - 2**-23) * 2.0**127
+"""The largest float32: a larger reward would be infinite in `REWARDS`."""
+NO_REWARD = "no_reward"
+"""Why a response is invalid that the user's function or dataset gives no reward."""
+
+
 class ArmoSettings(Settings):
     """A reward model of ArmoRM's form: objectives mixed by a gate on the prompt."""
 
