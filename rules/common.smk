@@ -12,7 +12,9 @@ from pydantic import ValidationError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from planning.input_checks import check_functions, check_sources
 from planning.memory_check import check_memory
+from planning.model_checks import check_models
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.duplicate_keys import refuse_duplicate_keys
 from rlhf.errors import UserError
@@ -38,6 +40,10 @@ try:
         refuse_duplicate_keys(Path(configfile))
     EXPERIMENT = load_experiment(config, ", ".join(map(str, workflow.configfiles)) or "--config")
     refuse_conda_for_embedded(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+    if workflow.is_main_process:  # a job on a cluster was planned, and looks up nothing
+        check_sources(EXPERIMENT)
+        check_models(EXPERIMENT)
+        check_functions(EXPERIMENT)
 except UserError as error:
     stop(error)
 

@@ -34,7 +34,7 @@ def main() -> None:
     check_vocabulary(tokenizer, model, model_revision)
     opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
-        require_columns(dataset, [spec.column], where, "Set `prompts.column`.")
+        require_columns(dataset.column_names, [spec.column], where, "Set `prompts.column`.")
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     logging.info("%s: %s", where, canonical_json(collection.counts))

@@ -14,7 +14,8 @@ from command_line import (
     run,
 )
 from rlhf.artifacts import ArtifactError
-from rlhf.function_scoring import Score, load_function, score_by_function
+from rlhf.function_loading import load_function
+from rlhf.function_scoring import Score, score_by_function
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import Progress

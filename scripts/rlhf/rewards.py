@@ -12,7 +12,6 @@ from rlhf.models import ModelSource, Precision
 from rlhf.parts import Rows
 from rlhf.settings import LONGEST_CONTEXT, Settings
 
-
 LARGEST_REWARD = (2 - 2**-23) * 2.0**127
 """The largest float32: a larger reward would be infinite in `REWARDS`."""
 NO_REWARD = "no_reward"
