@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_BATCH = 10_000
 LAST_BYTES = 1_000_000
+LONGEST_INTEGER = 300
+"""Digits; Python reads no more than 4,300, and a float holds 308."""
 SHOWN_CHARACTERS = 40
 TEXT, INTEGER, NUMBER, TRUTH, OTHER = "text", "integer", "number", "truth", "other"
 
@@ -50,7 +52,7 @@ def _object(path: Path, row: int, line: bytes) -> dict[str, Any]:
     """The object of a line."""
     where = f"{path}: row {row} (line {row + 1}) is no JSON object"
     try:
-        value = json.loads(line.decode("utf-8-sig" if row == 0 else "utf-8"))
+        value = json.loads(line.decode("utf-8-sig" if row == 0 else "utf-8"), parse_int=_number)
         if rb"\ud" in line.lower():
             json.dumps(value, ensure_ascii=False).encode()  # half of a pair is no character
     except UnicodeError as error:
@@ -66,7 +68,7 @@ def _object(path: Path, row: int, line: bytes) -> dict[str, Any]:
 def _array(path: Path, text: bytes) -> Iterator[dict[str, Any]]:
     """The objects of a file that is one array."""
     try:
-        values = json.loads(text.decode("utf-8-sig"))
+        values = json.loads(text.decode("utf-8-sig"), parse_int=_number)
     except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path}: the file begins as a JSON array, and is none: {error}") from error
     for row, value in enumerate(values):
@@ -98,13 +100,19 @@ def column_kinds(rows: Iterable[Mapping[str, object]]) -> dict[str, set[str]]:
     return found
 
 
+def _number(digits: str) -> int | float:
+    """A whole number, as a fraction where 64 bits do not hold it."""
+    value = int(digits) if len(digits) < LONGEST_INTEGER else float(digits)
+    return value if -(2**63) <= value < 2**63 else float(value)
+
+
 def _kind(value: object) -> str:
     if isinstance(value, str):
         return TEXT
     if isinstance(value, bool):
         return TRUTH
     if isinstance(value, int):
-        return INTEGER if -(2**63) <= value < 2**63 else OTHER
+        return INTEGER
     return NUMBER if isinstance(value, float) else OTHER
 
 
