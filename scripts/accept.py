@@ -1,6 +1,6 @@
 """Accept results as they are: after a harmless change of code or libraries, or where Snakemake's records are lost.
 
-Takes the arguments of snakemake. One job of each changed stage and variant is done again, aside, and compared; where
+One job of each changed stage and variant is done again, aside, and compared; where
 all are equal, Snakemake is told that the results belong to the code as it is now. Nothing of the results is written.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from command_line import run
+from command_line import run, takes_arguments_of_snakemake
 from dry_run import FOLLOWS, PlannedJob, planned_jobs, recorded_seconds
 from rlhf.artifacts import find_provenance
 from rlhf.errors import UserError
@@ -33,7 +33,7 @@ NOT_OF_THE_RUN = {"results", "logs", "benchmarks", ".snakemake"}
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
+    arguments = takes_arguments_of_snakemake(__doc__)
     lost = not any(Path(".snakemake/metadata").glob("*"))
     jobs = planned_jobs([*arguments, *(["--forceall"] if lost else [])])
     done = [job for job in jobs if all(path.exists() for path in job.outputs)]
