@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -103,13 +104,32 @@ def order_key(seed: int, identity: str) -> str:
     return hashlib.sha256(f"{seed}\0{identity}".encode()).hexdigest()
 
 
-def require_split_sizes(prompts: int, train: int, test: int, where: str) -> None:
-    """Raise UserError where `train` and `test` would meet; `where` names them in the message."""
-    if prompts < train + test:
-        raise UserError(
-            f"{where}: there are {prompts} prompts, and `prompts.train` ({train}) and `prompts.test` ({test}) ask for "
-            f"{train + test}. Lower them, raise `prompts.max_tokens`, or give a larger dataset."
-        )
+REMEDIES = {
+    "not_text": "what most rows hold in the column is no text: set `prompts.column` to one that holds text",
+    "empty": "most texts are empty: set `prompts.column` to another one",
+    "duplicate": "most texts stand there before: give a larger dataset (`prompts.dataset`)",
+    "too_long": "most texts are too long: raise `prompts.max_tokens`",
+}
+"""By why most rows of a dataset are dropped."""
+
+
+def require_split_sizes(prompts: int, train: int, test: int, where: str, dropped: Mapping[str, int]) -> None:
+    """Raise UserError where `train` and `test` would meet, or there is no prompt at all.
+
+    Args:
+        where: names the prompts in the message.
+        dropped: rows of the dataset that are no prompts, by reason; the main one decides what to do.
+    """
+    if prompts and prompts >= train + test:
+        return
+    reason = max(dropped, key=dropped.__getitem__, default="")
+    counts = ", ".join(f"{count} {name}" for name, count in dropped.items())
+    main = f"; {REMEDIES[reason]}" if dropped.get(reason, 0) > prompts else ""
+    asked = f"`prompts.train` ({train}) and `prompts.test` ({test}) ask for {train + test}"
+    there = f"there are {prompts} prompts" if prompts else "no prompt is left"
+    raise UserError(
+        f"{where} (dropped: {counts}): {there}, and {asked}{main or '. Lower them, or give a larger dataset'}."
+    )
 
 
 def check_split_sizes(path: Path, train: int, test: int, spec: CollectSpec) -> None:
@@ -118,5 +138,9 @@ def check_split_sizes(path: Path, train: int, test: int, spec: CollectSpec) -> N
     Raises:
         UserError: as `collect_prompts` would.
     """
-    if path.exists() and read_provenance(path)["spec"] == spec.model_dump(mode="json"):
-        require_split_sizes(count_rows(path), train, test, str(path))
+    if not path.exists():
+        return
+    origin = read_provenance(path)
+    if origin["spec"] == spec.model_dump(mode="json"):
+        dropped = origin.get("counts", {}).get("dropped", {})
+        require_split_sizes(count_rows(path), train, test, str(path), dropped)
