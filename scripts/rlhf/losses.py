@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rlhf.settings import Settings
+from rlhf.settings import Settings, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-Strength = Annotated[float, Field(ge=1e-6, le=1e6)]
-"""Of a term of a loss: beyond these bounds the others are lost in rounding, and no gradient is left."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +178,7 @@ class RebelSettings(PairLoss):
     name: Literal["rebel"] = "rebel"
     """REBEL."""
     eta: float = Field(1.0e6, ge=1e-6, le=1e12)
-    """Weight of the reward difference: large values trust the rewards more and the reference less. Beyond its bounds
-    one of the two is lost in rounding."""
+    """Weight of the reward difference: large values trust the rewards more and the reference less."""
 
     @property
     def reported_scale(self) -> float:
