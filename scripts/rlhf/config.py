@@ -93,9 +93,9 @@ class Experiment(Settings):
         imported = self.responses.imported
         for key, value, revision, made in (
             ("base_model.name", self.base_model.name, self.base_model.revision, WORLD_POLICY),
-            ("prompts.dataset", self.prompts.dataset, self.prompts.revision, WORLD_PROMPTS),
+            ("prompts.dataset", self.prompts.dataset, None, WORLD_PROMPTS),
             *((key, model, revision, WORLD_REWARD_MODEL) for key, model, revision in self.reward_models()),
-            *([("responses.imported.dataset", imported.dataset, imported.revision, None)] if imported else []),
+            *([("responses.imported.dataset", imported.dataset, None, None)] if imported else []),
         ):
             if "{" in value and (value != made or self.tiny is None):
                 allowed = f"`tiny` makes {made!r} where it is configured" if made else "give a file or a hub dataset"

@@ -85,6 +85,6 @@ def test_a_key_that_stands_twice_stops_the_run_with_both_lines(project: Project)
 
 
 def test_splits_that_meet_stop_at_the_start_where_the_prompts_are_known(micro: Project) -> None:
-    output = stopped(micro, {"prompts.train": 15})
+    output = stopped(micro, {"prompts.train": 15, "tiny.prompts": 100})
     assert "there are 16 prompts" in output
     assert "`prompts.train` (15)" in output
