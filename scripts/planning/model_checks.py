@@ -9,8 +9,9 @@ from pathlib import Path
 from planning.memory_check import policy_shape, scorer_shape
 from rlhf.config import MADE_BY_RULES, Experiment
 from rlhf.errors import UserError
-from rlhf.machine.model_shapes import SHIPPED, model_folder
+from rlhf.machine.model_shapes import SHIPPED, ModelShape, model_folder
 from rlhf.rewards import FunctionSettings
+from rlhf.tiny.settings import CONTEXT
 
 LLAMA_MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Of the tiny world's models, and of those whose shapes the repository ships."""
@@ -29,31 +30,37 @@ def check_models(experiment: Experiment) -> None:
 
 
 def _check_contexts(experiment: Experiment) -> None:
-    shape = policy_shape(experiment)
+    name, longest = experiment.base_model.name, experiment.responses.max_model_len
     prompt, response = experiment.prompts.max_tokens, experiment.responses.max_tokens
-    name = experiment.base_model.name
-    if shape is not None and shape.context:
-        if prompt + response > shape.context:
-            raise UserError(
-                f"responses.max_tokens: it is {response}, and with prompts.max_tokens ({prompt}) that makes "
-                f"{prompt + response} tokens, where {name} has a context of {shape.context}; allowed: "
-                + (f"at most {shape.context - prompt}" if prompt < shape.context else "a lower prompts.max_tokens")
-            )
-        longest = experiment.responses.max_model_len
-        if longest is not None and longest > shape.context:
-            raise UserError(
-                f"responses.max_model_len: it is {longest}, and {name} has a context of {shape.context} tokens; "
-                "allowed: at most that, or null"
-            )
+    context = _context(name, policy_shape(experiment))
+    if context and prompt + response > context:
+        allowed = f"at most {context - prompt}" if prompt + 2 <= context else "a lower prompts.max_tokens"
+        raise UserError(
+            f"responses.max_tokens: it is {response}, and with prompts.max_tokens ({prompt}) that makes "
+            f"{prompt + response} tokens, where {name} has a context of {context}; allowed: {allowed}"
+        )
+    if context and longest is not None and longest > context:
+        raise UserError(
+            f"responses.max_model_len: it is {longest}, and {name} has a context of {context} tokens; allowed: at most "
+            "that, or null"
+        )
     for key, scorer in experiment.scorers().items():
-        shape = scorer_shape(scorer)
-        if shape is None or isinstance(scorer, FunctionSettings):
+        # The default is no claim: of a shorter model, conversations beyond its context have no reward.
+        if isinstance(scorer, FunctionSettings) or "max_tokens" not in scorer.model_fields_set:
             continue
-        if shape.context and scorer.max_tokens > shape.context:
+        context = _context(scorer.model, scorer_shape(scorer))
+        if context and scorer.max_tokens > context:
             raise UserError(
-                f"{key}.max_tokens: it is {scorer.max_tokens}, and {scorer.model} has a context of {shape.context} "
-                "tokens; allowed: at most that"
+                f"{key}.max_tokens: it is {scorer.max_tokens}, and {scorer.model} has a context of {context} tokens; "
+                "allowed: at most that"
             )
+
+
+def _context(name: str, shape: ModelShape | None) -> int:
+    """Longest sequence of a model in tokens; 0 where it is not known here."""
+    if name.startswith(MADE_BY_RULES):
+        return CONTEXT
+    return 0 if shape is None else shape.context
 
 
 def _check_heads(experiment: Experiment) -> None:

@@ -103,7 +103,7 @@ def _line(details: ErrorDetails, place: _Place) -> tuple[str, str]:
         return str(context.get("error", details["msg"])), ""
     what = "this name " if place.names_a_key else ""
     words = f"{what}{_words(details)} {{value}}"
-    return f"{words}{_number_hint(kind, value)}{_near(value, context)}", "" if place.names_a_key else meaning
+    return f"{words}{_hint(kind, value)}{_near(value, context)}", "" if place.names_a_key else meaning
 
 
 def _words(details: ErrorDetails) -> str:
@@ -146,13 +146,19 @@ def _shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
 
 
-def _number_hint(kind: str, value: object) -> str:
+def _hint(kind: str, value: object) -> str:
     if kind in ("float_type", "int_type") and isinstance(value, str):
         try:
             number = float(value)
         except ValueError:
             return ""
-        return f". YAML reads this as text; write {number!r} as a number, with point and sign (1.0e-6, 1.0e+6)"
+        whole = kind == "int_type" and number.is_integer()
+        how = f"{int(number)}" if whole else f"{number!r} as a number, with point and sign (1.0e-6, 1.0e+6)"
+        return f". YAML reads this as text; write {how}"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f". Write {int(value)}"
+    if kind == "string_type" and value is not None and not isinstance(value, list | dict):
+        return ". Write it in quotes, if it is meant: YAML reads dates, numbers, yes and no as something else than text"
     return ""
 
 

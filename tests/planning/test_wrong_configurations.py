@@ -130,6 +130,7 @@ def test_the_configurations_of_the_repository_pass(base: str) -> None:
         function("mine:good"),
         {"training.lora": {"targets": ["q_proj", "down_proj"]}},
         {"responses.max_model_len": 88},
+        {"rewards": {"kind": "armo", "model": "{results}/world/reward_model"}},
     ],
     ids=str,
 )

@@ -1,5 +1,7 @@
 """Wrong keys, types, choices and numbers: what is changed of config/micro.yaml, and what is said."""
 
+import datetime
+
 from wrong_changes import HUGE, INFINITE, LONG, NAN, SCORERS, Case, imported, loss, scorer, two_scorers
 
 LOSSES = "'rebel', 'dpo', 'ipo', 'simpo', 'hinge', 'sppo', 'apo_zero', 'orpo'"
@@ -12,7 +14,12 @@ SETTINGS: list[Case] = [
     ({"experiment": ".hidden"}, ["experiment: ", "'.hidden'", "pattern"]),
     ({"experiment": "my run"}, ["experiment: ", "'my run'", "pattern"]),
     ({"experiment": "größe"}, ["experiment: ", "'größe'", "pattern"]),
-    ({"experiment": 7}, ["experiment: must be text", "7"]),
+    ({"experiment": 7}, ["experiment: must be text", "7", "in quotes"]),
+    ({"experiment": True}, ["experiment: must be text", "True", "in quotes"]),
+    ({"experiment": datetime.date(2024, 1, 1)}, ["experiment: must be text", "2024, 1, 1", "in quotes"]),
+    ({"base_model.revision": 1234567}, ["base_model.revision: must be text", "1234567", "in quotes"]),
+    ({"prompts.train": "1e3"}, ["prompts.train: must be a whole number", "'1e3'", "write 1000"]),
+    ({"prompts.train": 1000.0}, ["prompts.train: must be a whole number", "1000.0", "Write 1000"]),
     ({"experiment": LONG}, ["experiment: ", "at most 100 characters", "xxx..."]),
     ({"variants": {LONG: {"loss": {"name": "dpo"}}}}, ["variants.xxx", "this name", "at most 60 characters"]),
     ({"variants": {"DPO": {"loss": {"name": "dpo"}}}}, ["variants.DPO: this name", "pattern ^[a-z][a-z0-9_]*$"]),

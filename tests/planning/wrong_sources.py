@@ -3,6 +3,13 @@
 from wrong_changes import LONG, Case, function, imported, scorer, two_scorers
 
 SOURCES: list[Case] = [
+    # beyond the context of the tiny models
+    (
+        {"responses.max_tokens": 500},
+        ["responses.max_tokens: it is 500", "prompts.max_tokens (64)", "564", "context of 512", "at most 448"],
+    ),
+    ({"prompts.max_tokens": 600}, ["prompts.max_tokens (600)", "context of 512", "a lower prompts.max_tokens"]),
+    ({"rewards.max_tokens": 4096}, ["rewards.max_tokens: it is 4096", "512", "at most that"]),
     # models and datasets that are not there, or cannot be used
     ({"base_model.name": ""}, ["base_model.name: ", "''", "at least 1 character"]),
     ({"base_model.name": "./models/none"}, ["base_model.name: './models/none'", "no such folder", "owner/name"]),

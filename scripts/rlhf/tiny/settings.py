@@ -4,6 +4,9 @@ from pydantic import Field, model_validator
 
 from rlhf.settings import Settings
 
+CONTEXT = 512
+"""Longest sequence of the tiny models, in tokens."""
+
 
 class NetworkSettings(Settings):
     """Shape of the tiny Llama, for the policy and the backbone of the reward model."""
