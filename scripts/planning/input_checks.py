@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from planning.model_folders import check_model_folder
 from rlhf.config import MADE_BY_RULES, Experiment
 from rlhf.dataset_columns import ColumnKinds, local_columns, require_text
 from rlhf.errors import UserError
@@ -44,7 +45,8 @@ def check_sources(experiment: Experiment) -> None:
     for key, name, revision in [("base_model.name", base.name, base.revision), *experiment.reward_models()]:
         if not name.startswith(MADE_BY_RULES):
             try:
-                model_source(name, revision)
+                if model_source(name, revision).fingerprint is not None:
+                    check_model_folder(Path(name))
             except UserError as error:
                 raise UserError(f"{key}: {error}") from error
     _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))

@@ -73,6 +73,13 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "needs.py": b"import there_is_none\ndef score(prompts, responses): return []\n",
         "broken_model/config.json": b'{"hidden_size": ',
         "short_model/config.json": b'{"max_position_embeddings": 64}',
+        "no_weights/config.json": b"{}",
+        "no_tokenizer/config.json": b"{}",
+        "no_tokenizer/model.safetensors": b"",
+        "no_template/config.json": b"{}",
+        "no_template/model.safetensors": b"",
+        "no_template/tokenizer.json": b"{}",
+        "no_template/tokenizer_config.json": b'{"bos_token": "x"}',
     }
     for name, content in files.items():
         path = folder / name

@@ -21,6 +21,10 @@ SOURCES: list[Case] = [
         {"base_model": {"name": "short_model", "revision": "main"}},
         ["base_model.name: 'short_model'", "a local folder has no revision", "`revision: main`"],
     ),
+    ({"base_model.name": "no_weights"}, ["base_model.name: 'no_weights'", "no weights", "*.safetensors"]),
+    ({"rewards.model": "no_weights"}, ["rewards.model: 'no_weights'", "no weights", "*.safetensors"]),
+    ({"base_model.name": "no_tokenizer"}, ["base_model.name: 'no_tokenizer'", "no tokenizer", "tokenizer.json"]),
+    ({"base_model.name": "no_template"}, ["base_model.name: 'no_template'", "no chat template", "instruction-tuned"]),
     ({"base_model": {"name": "a/b", "revision": ""}}, ["base_model.revision: it is ''", "null"]),
     ({"rewards.model": "no such"}, ["rewards.model: 'no such'", "owner/name"]),
     (
