@@ -114,9 +114,10 @@ class HardwareSettings(Settings):
     def _fill_from_rule_defaults(cls, sections: Any) -> Any:
         if not isinstance(sections, dict):
             return sections
+        defaults = {rule: field.default for rule, field in cls.model_fields.items()}
         return {
-            rule: {**cls.model_fields[rule].default.model_dump(), **given}
-            if rule in cls.model_fields and isinstance(given, dict)
+            rule: {**defaults[rule].model_dump(), **given}
+            if isinstance(defaults.get(rule), JobHardware) and isinstance(given, dict)
             else given
             for rule, given in sections.items()
         }

@@ -8,20 +8,21 @@ import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from wrong_changes import function, imported
+from pydantic import BaseModel
+from wrong_changes import HUGE, INFINITE, LONG, NAN, function, imported
 from wrong_settings import SETTINGS
 from wrong_sources import PUBLISHED, SOURCES
 
 from planning.input_checks import check_functions, check_sources
 from planning.memory_check import check_memory
 from planning.model_checks import check_models
-from rlhf.config import load_experiment
+from rlhf.config import Experiment, load_experiment
 from rlhf.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -39,7 +40,9 @@ def patched(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         *parents, last = path.split(".")
         section = config
         for key in parents:
-            section = section.setdefault(key, {})
+            if not isinstance(section.get(key), dict):
+                section[key] = {}
+            section = section[key]
         if value is ...:
             del section[last]
         else:
@@ -102,12 +105,13 @@ def in_the_working_folder(
     yield
 
 
-def plan(config: dict[str, Any]) -> None:
+def plan(config: dict[str, Any], *, functions: bool = True) -> None:
     """What the Snakefile asks of a configuration before any job."""
     experiment = load_experiment(config, "config/wrong.yaml")
     check_sources(experiment)
     check_models(experiment)
-    check_functions(experiment)
+    if functions:  # each in a process of its own
+        check_functions(experiment)
     check_memory(experiment, experiment.hardware.train_policy)
 
 
@@ -151,3 +155,52 @@ def test_a_package_that_only_the_jobs_environment_has_is_no_error() -> None:
 
 def test_there_are_150_of_them() -> None:
     assert len(CASES) >= 150
+
+
+JUNK: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    3,
+    HUGE,
+    -HUGE,
+    1e-320,
+    1e308,
+    INFINITE,
+    NAN,
+    "",
+    "x",
+    LONG,
+    "\x00",
+    "{results}/x",
+]
+JUNK += [[], [None], {}, {"a": 1}, {1: 2}, {None: None}, {"name": "dpo"}, {"kind": "function"}, b"x", "1e5"]
+
+
+def every_key(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The keys of a settings class and of those inside it; of variants, those of `rebel`."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        inner = f"{prefix}{name}.rebel." if name == "variants" else f"{prefix}{name}."
+        for nested in models_in(field.annotation):
+            yield from every_key(nested, inner)
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+@pytest.mark.parametrize("base", ["micro", "llama3-8b-ultrafeedback"])
+def test_junk_at_every_key_is_no_traceback(base: str) -> None:
+    """It may be what is allowed; if not, it is a sentence, and a short one."""
+    keys = sorted(set(every_key(Experiment)))
+    assert len(keys) > 150
+    for key in keys:
+        for junk in JUNK:
+            try:
+                plan(patched(CONFIGS[base], {key: junk}), functions=False)
+            except UserError as error:
+                assert len(str(error)) < 3000

@@ -170,6 +170,7 @@ SETTINGS: list[Case] = [
     ({"hardware.report.mem_mb": 10**18}, ["hardware.report.mem_mb: ", "equal to 100000000", "100 TB"]),
     ({"hardware.report.runtime": 10**9}, ["hardware.report.runtime: ", "equal to 525600", "a year"]),
     ({"hardware.gpu_memory_gb": 0}, ["hardware.gpu_memory_gb: ", "0", "equal to 1"]),
+    ({"hardware.gpu_memory_gb": {"gpu": 80}}, ["hardware.gpu_memory_gb: must be a number", "{'gpu': 80}"]),
     ({"hardware.gpu_tflops": INFINITE}, ["hardware.gpu_tflops: must be a finite number", "inf"]),
     ({"hardware.train_policy.stop_seconds": 10**6}, ["hardware.train_policy.stop_seconds: ", "equal to 65535"]),
     ({"hardware.train_policy.strategy": "zero3"}, ["hardware.train_policy: strategy zero3 with 1 process", "`single`"]),
