@@ -16,9 +16,12 @@ from rlhf.machine.telemetry import switch_off_reports
 
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
+from planning.input_checks import check_functions, check_sources
 from planning.memory_check import check_memory
+from planning.model_checks import check_models
 from planning.own_records import use_own_records
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
+from rlhf.duplicate_keys import refuse_duplicate_keys
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
 from rlhf.leases import GRANTED_BY
@@ -38,8 +41,14 @@ def stop(error):
 
 
 try:
+    for configfile in workflow.configfiles:
+        refuse_duplicate_keys(Path(configfile))
     EXPERIMENT = load_experiment(config, ", ".join(map(str, workflow.configfiles)) or "--config")
     refuse_conda_for_embedded(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+    if workflow.is_main_process:  # a job on a cluster was planned, and looks up nothing
+        check_sources(EXPERIMENT)
+        check_models(EXPERIMENT)
+        check_functions(EXPERIMENT)
 except UserError as error:
     stop(error)
 

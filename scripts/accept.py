@@ -1,7 +1,7 @@
 """Accept results as they are after a change of code or libraries that changes none of them.
 
-Takes the arguments of snakemake. One job of each changed stage and variant is done again, aside, and compared; where
-all are equal, results of the earlier code count as results of the code as it is now. Nothing of the results is written.
+One job of each changed stage and variant is done again, aside, and compared; where all are equal, results of the
+earlier code count as results of the code as it is now. Nothing of the results is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from command_line import run
+from command_line import run, takes_arguments_of_snakemake
 from dry_run import FOLLOWS, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
 from planning.accepted_code import AcceptedCode
 from planning.own_records import stated_origin
@@ -44,7 +44,7 @@ NOT_OF_THE_RUN = {"results", "logs", "benchmarks", ".snakemake"}
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
+    arguments = takes_arguments_of_snakemake(__doc__)
     jobs = planned_jobs(arguments)
     accepted = Path(planned_workflow()["ACCEPTED"])
     done = [job for job in jobs if all(path.exists() for path in job.outputs)]

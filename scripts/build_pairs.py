@@ -6,6 +6,7 @@ from pathlib import Path
 from command_line import program_parser, read_spec, run
 from rlhf.lineage import checked_inputs
 from rlhf.model_commits import common_commits
+from rlhf.no_pairs import require_pairs
 from rlhf.pair_building import build
 from rlhf.pairs import PAIRS, PairSpec
 from rlhf.parts import read_part
@@ -36,6 +37,7 @@ def main() -> None:
     )
     level = logging.INFO if len(pairs.table) else logging.WARNING
     logging.log(level, "%s: %s", arguments.output, canonical_json(pairs.counts))
+    require_pairs(pairs.counts, spec, str(arguments.output))
     origin = provenance(__file__, spec, inputs, counts=pairs.counts, revisions=revisions)
     PAIRS.write(arguments.output, pairs.table, origin)
 

@@ -9,7 +9,7 @@ from rlhf.errors import UserError
 from rlhf.lineage import checked_inputs
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
 from rlhf.progress import track
-from rlhf.prompt_collection import Collection, collect
+from rlhf.prompt_collection import collect
 from rlhf.prompts import PROMPTS, CollectSpec, require_split_sizes
 from rlhf.provenance import provenance
 from rlhf.round_trip import check_round_trip
@@ -39,11 +39,11 @@ def main() -> None:
     check_round_trip(tokenizer)
     opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
-        require_columns(dataset, [spec.column], where, "Set `prompts.column`.")
+        require_columns(dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the prompts'.")
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     logging.info("%s: %s", where, canonical_json(collection.counts))
-    require_prompts(collection, arguments.train, arguments.test, where)
+    require_split_sizes(len(collection.table), arguments.train, arguments.test, where, collection.dropped)
     inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, base_model=arguments.base_model)
     origin = provenance(
         __file__,
@@ -54,15 +54,6 @@ def main() -> None:
         model_revision=resolved_revision(model, model_revision),
     )
     PROMPTS.write(arguments.output, collection.table, origin)
-
-
-def require_prompts(collection: Collection, train: int, test: int, where: str) -> None:
-    """Raise UserError, with what was dropped, where fewer prompts are left than the splits take, or none."""
-    dropped = ", ".join(f"{count} {reason}" for reason, count in collection.dropped.items())
-    prompts = len(collection.table)
-    require_split_sizes(prompts, train, test, f"{where} (dropped: {dropped})")
-    if not prompts:
-        raise UserError(f"{where}: no prompt is left (dropped: {dropped})")
 
 
 if __name__ == "__main__":

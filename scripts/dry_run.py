@@ -14,6 +14,8 @@ from snakemake.executors import dryrun
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+SETTINGS_OR_CODE = "Params have changed since last execution"
+"""The reason of a job whose settings or code are no longer those of its results."""
 FOLLOWS = "Input files updated by another job"
 """The reason of a job that runs because one before it does."""
 
@@ -34,6 +36,8 @@ class PlannedJob:
     """Path of the script."""
     spec: str
     """Its settings as JSON."""
+    code: str
+    """Digest of the program and the modules behind it."""
     reasons: tuple[str, ...]
     gpus: int
     memory_mb: int
@@ -105,6 +109,7 @@ def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> Plan
         outputs=tuple(map(Path, job.output)),
         program=next(word for word in job.rule.shellcmd.split() if word.startswith("scripts/")),
         spec=job.params.spec,
+        code=job.params.code,
         reasons=tuple(reason.split(":")[0].strip() for reason in str(job.dag.reason(job)).split(";")),
         gpus=resources.get("gpu", 0),
         memory_mb=resources.get("mem_mb", 0),

@@ -1,7 +1,6 @@
 """Score the responses of a part with a reward model or a function; also the program of `judge_responses`."""
 
 import logging
-import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,8 @@ from command_line import (
     run,
 )
 from rlhf.artifacts import ArtifactError
-from rlhf.function_scoring import Score, load_function, score_by_function
+from rlhf.function_loading import load_function
+from rlhf.function_scoring import Score, score_by_function
 from rlhf.lineage import checked_inputs
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
@@ -73,7 +73,6 @@ def compute_scores(
 ) -> tuple[list[Score], dict[str, Any]]:
     """The scores in order, and facts for the provenance."""
     if isinstance(spec.scorer, FunctionSettings):
-        sys.path.append(str(Path.cwd()))
         function = load_function(spec.scorer.function)
         scores = score_by_function(function, [p for p, _ in conversations], [r for _, r in conversations])
         progress.advance(len(scores))

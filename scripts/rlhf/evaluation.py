@@ -19,10 +19,10 @@ class EvaluationSettings(Settings):
 
     judge: ScorerSettings | None = None
     """An independent judge of the test responses: policies should not be judged by their training reward alone."""
-    bootstrap_samples: int = Field(2000, ge=100)
-    """Resamples of the prompts behind each interval."""
-    confidence: float = Field(0.95, gt=0, lt=1)
-    """Level of the intervals."""
+    bootstrap_samples: int = Field(2000, ge=100, le=1_000_000)
+    """Resamples of the prompts behind each interval; more than a million change no digit that is shown."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """Level of the intervals, 0.95 for 95 %."""
 
 
 class EvaluateSpec(Settings):

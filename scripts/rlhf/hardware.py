@@ -10,7 +10,7 @@ from rlhf.settings import Settings
 Strategy = Literal["single", "ddp", "zero3", "fsdp2"]
 Activations = Literal["keep", "recompute"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
-BudgetChoice = Literal["auto"] | Annotated[int, Field(ge=1)]
+BudgetChoice = Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
@@ -24,14 +24,14 @@ def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
 class JobHardware(Settings):
     """What one job gets."""
 
-    gpu: int = Field(0, ge=0)
+    gpu: int = Field(0, ge=0, le=100_000)
     """GPUs of the job; 0 runs on the CPU."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=4096)
     """CPU threads, for computing too: sums depend on their number in the last digits."""
-    mem_mb: int = Field(4000, ge=1)
-    """Memory in megabytes."""
-    runtime: int = Field(60, ge=1)
-    """Minutes until a scheduler may stop the job."""
+    mem_mb: int = Field(4000, ge=1, le=100_000_000)
+    """Memory in megabytes; 100 million are 100 TB, more than a machine has."""
+    runtime: int = Field(60, ge=1, le=525_600)
+    """Minutes until a scheduler may stop the job, at most a year."""
 
 
 class BatchedHardware(JobHardware):
@@ -45,9 +45,9 @@ class BatchedHardware(JobHardware):
 class TrainingHardware(BatchedHardware):
     """What a training job gets."""
 
-    processes: int | None = Field(None, ge=1)
+    processes: int | None = Field(None, ge=1, le=100_000)
     """Processes that share the work, each with `threads` threads. Null: one per GPU, or one on the CPU."""
-    nodes: int = Field(1, ge=1)
+    nodes: int = Field(1, ge=1, le=100_000)
     """Machines of one Slurm job, over which GPUs and processes are spread evenly. `gpu` counts those of all of them,
     `mem_mb` is the memory of each."""
     strategy: Strategy | None = None
@@ -56,7 +56,7 @@ class TrainingHardware(BatchedHardware):
     moments; `config/accelerate/` holds their options."""
     activations: Activations = "keep"
     """`recompute`: compute each layer again in the backward pass: less memory, a third more time."""
-    save_seconds: int = Field(1800, ge=0)
+    save_seconds: int = Field(1800, ge=0, le=31_536_000)
     """Seconds between two saves of the state from which a killed training goes on; 0 saves after every step."""
     stop_seconds: int = Field(300, ge=1, le=65535)
     """Seconds from the signal to end (SIGTERM), after which a training ends its step and saves its state, until it is
@@ -103,9 +103,9 @@ class TrainingHardware(BatchedHardware):
 class HardwareSettings(Settings):
     """A section per rule; a key that a section leaves out keeps the rule's own default."""
 
-    gpu_memory_gb: float = Field(80, gt=0)
+    gpu_memory_gb: float = Field(80, ge=1, le=100_000)
     """Memory of a GPU in 10^9 bytes, for the plan: what cannot fit stops it. A job reads its own GPU's."""
-    gpu_tflops: float = Field(989, gt=0)
+    gpu_tflops: float = Field(989, ge=0.01, le=1_000_000)
     """Dense products of bfloat16 that a GPU makes at most, in 10^12 operations per second, for the hours of the plan;
     the default is an H100's."""
 
@@ -114,9 +114,10 @@ class HardwareSettings(Settings):
     def _fill_from_rule_defaults(cls, sections: Any) -> Any:
         if not isinstance(sections, dict):
             return sections
+        defaults = {rule: field.default for rule, field in cls.model_fields.items()}
         return {
-            rule: {**cls.model_fields[rule].default.model_dump(), **given}
-            if rule in cls.model_fields and isinstance(given, dict)
+            rule: {**defaults[rule].model_dump(), **given}
+            if isinstance(defaults.get(rule), JobHardware) and isinstance(given, dict)
             else given
             for rule, given in sections.items()
         }

@@ -129,9 +129,28 @@ def test_prompt_that_cannot_be_encoded_is_named_by_its_row() -> None:
 
 
 def test_split_sizes() -> None:
-    require_split_sizes(3, 2, 1, "here")
-    with pytest.raises(UserError, match=r"here: there are 3 prompts.*\(2\).*\(2\) ask for 4"):
-        require_split_sizes(3, 2, 2, "here")
+    require_split_sizes(3, 2, 1, "here", {})
+    with pytest.raises(UserError, match=r"here .*: there are 3 prompts.*\(2\).*\(2\) ask for 4"):
+        require_split_sizes(3, 2, 2, "here", {})
+
+
+@pytest.mark.parametrize(
+    ("dropped", "remedy"),
+    [
+        ({"not_text": 9, "too_long": 1}, "set `prompts.column` to one that holds text"),
+        ({"not_text": 1, "too_long": 9}, "raise `prompts.max_tokens`"),
+        ({"duplicate": 9}, "give a larger dataset"),
+        ({"too_long": 1}, "Lower them, or give a larger dataset"),
+    ],
+)
+def test_the_remedy_follows_from_what_was_dropped_most(dropped: dict[str, int], remedy: str) -> None:
+    """A column of messages is not mended by longer prompts."""
+    with pytest.raises(UserError, match=f"there are 3 prompts.*{remedy}"):
+        require_split_sizes(3, 2, 2, "here", dropped)
+    others = {"prompts.column", "prompts.max_tokens", "larger dataset"} - {word for word in [remedy] if word}
+    with pytest.raises(UserError) as caught:
+        require_split_sizes(3, 2, 2, "here", dropped)
+    assert sum(word in str(caught.value) for word in others) == 1
 
 
 def test_split_sizes_are_checked_against_prompts_of_the_same_spec(tmp_path: Path) -> None:
@@ -141,5 +160,5 @@ def test_split_sizes_are_checked_against_prompts_of_the_same_spec(tmp_path: Path
     PROMPTS.write(path, collected(["a", "b", "c"]).table, {"spec": json.loads(spec.model_dump_json())})
     check_split_sizes(path, 2, 1, spec)
     check_split_sizes(path, 100, 100, collect_spec(max_tokens=10))  # will be collected again
-    with pytest.raises(UserError, match=re.escape(f"{path}: there are 3 prompts")):
+    with pytest.raises(UserError, match=re.escape(f"{path} (dropped: ): there are 3 prompts")):
         check_split_sizes(path, 2, 2, spec)

@@ -97,7 +97,7 @@ def test_too_few_prompts_are_an_error_that_says_how_many(collect: Collect, tmp_p
 
 def test_missing_column_is_an_error_that_names_the_columns(collect: Collect, tmp_path: Path) -> None:
     dataset = write_lines(tmp_path / "data.jsonl", [{"question": "a", "answer": "b"}])
-    with pytest.raises(UserError, match=r"no column 'prompt'; there are 'question', 'answer'"):
+    with pytest.raises(UserError, match=r"prompts\.column: .*no column 'prompt'; there are 'question', 'answer'"):
         collect(dataset)
 
 
@@ -109,7 +109,7 @@ def test_missing_column_is_an_error_that_names_the_columns(collect: Collect, tmp
         ("data.jsonl", b'{"prompt": "a\\ud800"}\n', r"row 0 \(line 1\) is no JSON object: .*surrogates"),
         ("data.jsonl", b'"a"\n"b"\n', r"row 0 \(line 1\) is no JSON object: it is 'a'"),
         ("data.jsonl", b"", "the file is empty"),
-        ("data.parquet", b"PAR1 no Parquet", "cannot be read as parquet"),
+        ("data.parquet", b"PAR1 no Parquet", "cannot be read as Parquet"),
         ("data.csv", b"prompt\na\n", r"suffixes \.parquet, \.jsonl, \.json"),
     ],
 )

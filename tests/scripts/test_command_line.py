@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,41 @@ def test_the_users_own_choice_of_telemetry_counts(tmp_path: Path) -> None:
 
 def test_all_programs_are_looked_at() -> None:
     assert {"train_policy", "generate_responses", "prefetch", "train_tiny_policy"} <= {p.stem for p in PROGRAMS}
+
+
+@pytest.mark.parametrize(
+    ("name", "does"),
+    [
+        ("plan", "What a run would do, why"),
+        ("accept", "Accept results as they are"),
+        ("resume", "Go on after an interruption"),
+    ],
+)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_programs_that_hand_on_arguments_say_what_they_do(name: str, does: str, flag: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / f"{name}.py"), flag, "--cores", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert does in done.stdout
+    assert "arguments of snakemake" in done.stdout
+    assert "--configfile" in done.stdout
+
+
+def test_an_interruption_is_no_traceback(program: Path) -> None:
+    """As Ctrl-C does."""
+    waiting = program.with_name("waiting.py")
+    waiting.write_text(
+        "import time\nfrom command_line import run\nrun(lambda: print('here', flush=True) or time.sleep(60))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    command = [sys.executable, str(waiting)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as started:
+        assert started.stdout is not None and started.stderr is not None
+        assert started.stdout.readline() == "here\n"
+        started.send_signal(signal.SIGINT)
+        said = started.stderr.read()
+        assert started.wait() == 130
+    assert said.startswith("interrupted: ")
+    assert "Traceback" not in said

@@ -14,9 +14,8 @@ from rlhf.models import load_policy
 from rlhf.progress import Progress
 from rlhf.tiny.conversations import Conversation, batches, padded
 from rlhf.tiny.optimizer import Optimizer
-from rlhf.tiny.settings import LearningSettings, NetworkSettings
+from rlhf.tiny.settings import CONTEXT, LearningSettings, NetworkSettings
 
-LONGEST = 512
 INITIALIZER_RANGE = 0.08
 
 
@@ -30,7 +29,7 @@ def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, see
         num_hidden_layers=network.layers,
         num_attention_heads=network.heads,
         num_key_value_heads=network.heads,
-        max_position_embeddings=LONGEST,
+        max_position_embeddings=CONTEXT,
         # The default of 0.02 is made for wide networks: a narrow one starts too slowly with it.
         initializer_range=INITIALIZER_RANGE,
         tie_word_embeddings=True,
