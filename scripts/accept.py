@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from command_line import run, takes_arguments_of_snakemake
-from dry_run import FOLLOWS, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
+from dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
 from planning.accepted_code import AcceptedCode
 from planning.own_records import stated_origin
 from rlhf.checksums import SUMS
@@ -35,7 +35,7 @@ COMPARED = {
     FOLLOWS,
     CODE,
     ENVIRONMENT,
-    "Params have changed since last execution",
+    SETTINGS_OR_CODE,
     "Set of input files has changed since last execution",
     "Updated input files",
 }

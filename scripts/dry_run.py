@@ -36,9 +36,9 @@ class PlannedJob:
     """Path of the script."""
     spec: str
     """Its settings as JSON."""
-    code: str
-    """Digest of the program and the modules behind it."""
     reasons: tuple[str, ...]
+    changes: tuple[str, ...]
+    """Behind `SETTINGS_OR_CODE`: `learning_rate 0.0001 -> 0.0002`, `code`."""
     gpus: int
     memory_mb: int
     minutes: int
@@ -100,6 +100,7 @@ def described(graph: Any) -> list[PlannedJob]:
 
 
 def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> PlannedJob:
+    reason = job.dag.reason(job)
     return PlannedJob(
         rule=job.rule.name,
         position=position,
@@ -109,8 +110,8 @@ def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> Plan
         outputs=tuple(map(Path, job.output)),
         program=next(word for word in job.rule.shellcmd.split() if word.startswith("scripts/")),
         spec=job.params.spec,
-        code=job.params.code,
-        reasons=tuple(reason.split(":")[0].strip() for reason in str(job.dag.reason(job)).split(";")),
+        reasons=tuple(text.split(":")[0].strip() for text in str(reason).split(";")),
+        changes=tuple(sorted(reason.params_changed.only_new)) if reason.params_changed else (),
         gpus=resources.get("gpu", 0),
         memory_mb=resources.get("mem_mb", 0),
         minutes=resources.get("runtime", 0),

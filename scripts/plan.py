@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from changed_settings import named_changes
 from command_line import run, takes_arguments_of_snakemake
 from dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
 from planning.forecast import Forecast
@@ -109,13 +108,12 @@ def parts(stage: list[PlannedJob]) -> str:
 def why(stage: list[PlannedJob]) -> str:
     """The reasons of a stage's jobs, with their numbers; that a stage before it runs is one where there is no other.
 
-    Instead of "parameters have changed" each setting that did, with its values, as far as the results record them.
+    Instead of "parameters have changed" each setting that did, with its values.
     """
     found: Counter[str] = Counter()
     for job in stage:
-        named = named_changes(job) if SETTINGS_OR_CODE in job.reasons else []
-        reasons = [reason for reason in job.reasons if reason != FOLLOWS and not (named and reason == SETTINGS_OR_CODE)]
-        found.update([*reasons, *named] or [FOLLOWS])
+        reasons = [reason for reason in job.reasons if reason not in (FOLLOWS, SETTINGS_OR_CODE)]
+        found.update([*reasons, *job.changes] or [FOLLOWS])
     return "\n".join(f"{reason} ({count})" if count < len(stage) else reason for reason, count in found.items())
 
 

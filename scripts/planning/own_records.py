@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-import snakemake.workflow
 from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
 from snakemake.persistence.file import FilePersistence
 
 from dry_run import inputs_of
 from planning.accepted_code import AcceptedCode
+from planning.changed_settings import changed_settings
 from rlhf.artifacts import stated_provenance
 from rlhf.errors import UserError
 from rlhf.folders import folder_provenance
@@ -55,19 +55,19 @@ def use_own_records(accepted: Path) -> None:
     Args:
         accepted: the experiment's file of `make accept`.
     """
+    from snakemake import workflow  # it cannot be the first of Snakemake's modules
+
     OwnRecords.accepted = AcceptedCode.read(accepted)
-    snakemake.workflow.FilePersistence = OwnRecords
+    workflow.FilePersistence = OwnRecords
 
 
 def differences(origin: Mapping[str, Any] | None, params: Any, accepted: AcceptedCode) -> list[str]:
     """Settings and code by which a result differs from what is asked for; of one without an origin that it has none."""
     if origin is None:
         return ["it does not say what it was made of: it is damaged, or something else wrote it"]
-    asked = json.loads(params.spec)
-    changed = sorted(key for key in origin["spec"].keys() | asked.keys() if origin["spec"].get(key) != asked.get(key))
-    found = [f"{key} {_shown(origin['spec'].get(key))} -> {_shown(asked.get(key))}" for key in changed]
+    found = list(changed_settings(origin["spec"], json.loads(params.spec)))
     if not accepted.is_same(origin["code"], params.code):
-        found.append(f"code {origin['code']} -> {params.code}")
+        found.append("code")
     return found
 
 
@@ -83,8 +83,3 @@ def _stated_origin(path: Path, *stamp: int) -> dict[str, Any] | None:
         return folder_provenance(path) if path.is_dir() else stated_provenance(path)
     except (UserError, ValueError):  # not Parquet, not JSON, not text
         return None
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
