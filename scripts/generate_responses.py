@@ -31,7 +31,7 @@ def main() -> None:
     check_granted_gpus(arguments)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
-    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt_token_ids"]).to_pylist()
     requests = [
         Request(
             prompt_id=row["prompt_id"],
