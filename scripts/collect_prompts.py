@@ -51,13 +51,13 @@ def main() -> None:
         dataset_revision=dataset_revision,
         model_revision=resolved_revision(model, model_revision),
     )
-    PROMPTS.write(arguments.output, collection.table, origin)
+    PROMPTS.write_tables(arguments.output, collection.kept.tables(), origin)
 
 
 def require_prompts(collection: Collection, train: int, test: int, where: str) -> None:
     """Raise UserError, with what was dropped, where fewer prompts are left than the splits take, or none."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in collection.dropped.items())
-    prompts = len(collection.table)
+    prompts = collection.kept.count
     require_split_sizes(prompts, train, test, f"{where} (dropped: {dropped})")
     if not prompts:
         raise UserError(f"{where}: no prompt is left (dropped: {dropped})")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -53,16 +53,38 @@ class Artifact:
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ArtifactError(f"{path}: these are no rows of {self.name}: {error}") from error
         self.check(table, path)
+        self._write(path, [table], provenance)
+        return table
+
+    def write_tables(self, path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
+        """The same of rows that come table by table and need not fit into memory together.
+
+        Raises:
+            ArtifactError: as `write`; a key that occurs twice is found at the end.
+        """
+        keys: list[pa.Table] = []
+
+        def checked() -> Iterator[pa.Table]:
+            for table in tables:
+                self._check_schema(table.schema, path)
+                self._check_values(table, path, sum(map(len, keys)))
+                keys.append(table.select(self.key))
+                yield table
+            _check_unique(pa.concat_tables(keys), self.key, path, 0)
+
+        self._write(path, in_groups(checked()), provenance)
+
+    def _write(self, path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
         metadata = {METADATA_KEY: canonical_json({"artifact": self.name, **provenance}).encode()}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            options: dict[str, Any] = {"compression": "zstd", "row_group_size": ROWS_PER_GROUP}
-            pq.write_table(table.replace_schema_metadata(metadata), temporary, **options)
+            with pq.ParquetWriter(temporary, self.schema.with_metadata(metadata), compression="zstd") as writer:
+                for table in tables:
+                    writer.write_table(table, row_group_size=ROWS_PER_GROUP)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        return table
 
     def read(self, path: Path, columns: Sequence[str] | None = None, rows: range | None = None) -> pa.Table:
         """The rows of a file, or some columns or rows of them. No others are kept, or read where that can be helped.
@@ -154,6 +176,19 @@ def _open(path: Path, kind: str) -> pq.ParquetFile:
         raise ArtifactError(
             f"{path}: not a whole {kind} file ({error}). Delete it and run the pipeline again."
         ) from error
+
+
+def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of some tables in tables of `ROWS_PER_GROUP`, whatever their own sizes; at least one."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) > ROWS_PER_GROUP:
+            rows = pa.concat_tables(waiting).combine_chunks()
+            whole = (len(rows) - 1) // ROWS_PER_GROUP * ROWS_PER_GROUP
+            yield rows.slice(0, whole)
+            waiting = [rows.slice(whole)]
+    yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _groups_of(file: pq.FileMetaData, rows: range) -> tuple[int, list[int]]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
-import torch
 
 from rlhf.preference_data import read_pairs
+from rlhf.shared_table import once_per_machine
+from rlhf.strategies import make_accelerator
 from rlhf.training import RecipeSettings, TrainSpec
 
 RECIPE = RecipeSettings().model_dump()
@@ -27,7 +29,7 @@ SPEC = {
 def held() -> dict[str, float]:
     """Megabytes of this process: its own, and its share of what it has in common with others (PSS)."""
     found = psutil.Process().memory_full_info()
-    return {"pss_mb": round(found.pss / 1e6), "rss_mb": round(found.rss / 1e6)}
+    return {"pss_mb": round(found.pss / 1e6), "rss_mb": round(found.rss / 1e6), "own_mb": round(found.uss / 1e6)}
 
 
 def main() -> None:
@@ -41,18 +43,15 @@ def main() -> None:
     pair_files, logprob_files = files[: len(files) // 2], files[len(files) // 2 :]
     loss = {"name": "dpo", "beta": 0.1, "label_smoothing": 0.0}
     spec = TrainSpec.model_validate({**SPEC, "loss": loss})
-    if processes > 1:
-        torch.distributed.init_process_group("gloo")
+    accelerator = make_accelerator("ddp" if processes > 1 else "single", processes, "float32", None, cpu=True)
     before = held()
-    pairs = read_pairs(pair_files, logprob_files, spec)
-    tokens = sum(len(pairs[row]["chosen_token_ids"]) for row in range(len(pairs)))
-    if processes > 1:
-        torch.distributed.barrier()
+    pairs = read_pairs(pair_files, logprob_files, spec, partial(once_per_machine, accelerator=accelerator))
+    total = sum(int(value.sum()) for row in range(len(pairs)) for value in pairs[row].values() if hasattr(value, "sum"))
+    accelerator.wait_for_everyone()
     after = held()
-    if processes > 1:
-        torch.distributed.barrier()
-    per_pair = (after["pss_mb"] - before["pss_mb"]) * 1000 / len(pairs)
-    print(json.dumps({"pairs": len(pairs), "tokens": tokens, "kb_per_pair": round(per_pair, 2), **after}), flush=True)
+    accelerator.wait_for_everyone()
+    per_pair = round((after["pss_mb"] - before["pss_mb"]) * 1000 / len(pairs), 2)
+    print(json.dumps({"pairs": len(pairs), "sum": total, "kb_per_pair": per_pair, **after}), flush=True)
 
 
 if __name__ == "__main__":

@@ -86,11 +86,11 @@ def test_failed_write_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch:
     path = tmp_path / "things.parquet"
     THINGS.write(path, [thing()], {})
 
-    def fail(table: pa.Table, where: Path, **options: object) -> None:
-        Path(where).write_bytes(b"half a file")
+    def fail(writer: pq.ParquetWriter, *_: object, **__: object) -> None:
+        Path(writer.where).write_bytes(b"half a file")
         raise OSError("disk full")
 
-    monkeypatch.setattr(pq, "write_table", fail)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="disk full"):
         THINGS.write(path, [thing("b")], {})
     assert list(tmp_path.iterdir()) == [path]
