@@ -12,6 +12,7 @@ from pydantic import ValidationError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from planning.cpu_memory import job_mb
 from planning.memory_check import check_memory
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.errors import UserError
