@@ -16,6 +16,7 @@ from rlhf.machine.telemetry import switch_off_reports
 
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
+from planning.cpu_memory import job_mb
 from planning.input_checks import check_functions, check_sources
 from planning.memory_check import check_memory
 from planning.model_checks import check_models

@@ -17,7 +17,7 @@ rule collect_prompts:
     threads: HARDWARE.collect_prompts.threads
     resources:
         revisions=REVISIONS,
-        mem_mb=growing(HARDWARE.collect_prompts.mem_mb),
+        mem_mb=growing(job_mb(EXPERIMENT, "collect_prompts")),
         runtime=growing(HARDWARE.collect_prompts.runtime),
         # The sizes are no parameters: a larger split changes no prompt. The program only checks that they fit.
         train_prompts=EXPERIMENT.prompts.train,

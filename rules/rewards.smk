@@ -59,7 +59,7 @@ if COMBINED:
             "../envs/rebel.yaml"
         threads: HARDWARE.combine_rewards.threads
         resources:
-            mem_mb=growing(HARDWARE.combine_rewards.mem_mb),
+            mem_mb=growing(job_mb(EXPERIMENT, "combine_rewards")),
             runtime=growing(HARDWARE.combine_rewards.runtime),
         params:
             spec=combine_spec,
@@ -93,7 +93,7 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
         threads: HARDWARE.import_rewards.threads
         resources:
             revisions=REVISIONS,
-            mem_mb=growing(HARDWARE.import_rewards.mem_mb),
+            mem_mb=growing(job_mb(EXPERIMENT, "import_rewards")),
             runtime=growing(HARDWARE.import_rewards.runtime),
         params:
             spec=import_rewards_spec,

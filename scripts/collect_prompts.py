@@ -43,7 +43,7 @@ def main() -> None:
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     logging.info("%s: %s", where, canonical_json(collection.counts))
-    require_split_sizes(len(collection.table), arguments.train, arguments.test, where, collection.dropped)
+    require_split_sizes(collection.kept.count, arguments.train, arguments.test, where, collection.dropped)
     inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, base_model=arguments.base_model)
     origin = provenance(
         __file__,
@@ -53,7 +53,7 @@ def main() -> None:
         dataset_revision=dataset_revision,
         model_revision=resolved_revision(model, model_revision),
     )
-    PROMPTS.write(arguments.output, collection.table, origin)
+    PROMPTS.write_tables(arguments.output, collection.kept.tables(), origin)
 
 
 if __name__ == "__main__":

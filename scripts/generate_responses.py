@@ -33,7 +33,7 @@ def main() -> None:
     inputs = checked_inputs(prompts=arguments.prompts, policy=arguments.policy)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
-    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt_token_ids"]).to_pylist()
     requests = [
         Request(
             prompt_id=row["prompt_id"],

@@ -26,7 +26,7 @@ def main() -> None:
     model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     tokenizer = load_tokenizer(model, model_revision)
-    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt"]).to_pylist()
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
         imported = read_imported(dataset, prompts, spec, spec.dataset, rewards=False)

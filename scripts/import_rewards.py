@@ -22,7 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ImportSpec)
 
-    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt"]).to_pylist()
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
         rows = imported_rewards(prompts, read_imported(dataset, prompts, spec, spec.dataset, rewards=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -31,6 +32,7 @@ from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs, checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
+from rlhf.shared_table import once_per_machine
 from rlhf.strategies import launch, leave, make_accelerator, release
 from rlhf.token_budget import StartAgainError
 from rlhf.trackers import check_tracker, start_tracking
@@ -61,10 +63,10 @@ def main() -> None:
     files = {name: getattr(arguments, name) for name in FILES}
     inputs = checked_inputs(policy=arguments.policy, **files)
     common_commits(chain(*files.values()), {"policy": commit})
-    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
-    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
-
     accelerator = start_accelerator(arguments, spec)
+    share = partial(once_per_machine, accelerator=accelerator)
+    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec, share)
+    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec, share)
     longest = max(pairs.longest, validation_pairs.longest)
     budget = token_budget(arguments, spec, known_shape(*parent), longest, accelerator)
     model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)

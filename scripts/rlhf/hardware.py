@@ -21,22 +21,30 @@ def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
         raise UserError("strategy fsdp2 needs GPUs: on CPUs its processes would train apart; take ddp or zero3")
 
 
-class JobHardware(Settings):
-    """What one job gets."""
+class AnyHardware(Settings):
+    """What one job gets, but for its memory."""
 
     gpu: int = Field(0, ge=0, le=100_000)
     """GPUs of the job; 0 runs on the CPU."""
     threads: int = Field(1, ge=1, le=4096)
     """CPU threads, for computing too: sums depend on their number in the last digits."""
-    mem_mb: int = Field(4000, ge=1, le=100_000_000)
-    """Memory in megabytes; 100 million are 100 TB, more than a machine has."""
     runtime: int = Field(60, ge=1, le=525_600)
     """Minutes until a scheduler may stop the job, at most a year."""
 
 
-class BatchedHardware(JobHardware):
+class JobHardware(AnyHardware):
+    """What one job gets."""
+
+    mem_mb: int | None = Field(None, ge=1, le=100_000_000)
+    """Memory in megabytes; null for what follows from the number of prompts and draws, the part size and the longest
+    prompts and responses (all of that length)."""
+
+
+class BatchedHardware(AnyHardware):
     """What one job gets, and how much it computes at once."""
 
+    mem_mb: int = Field(4000, ge=1, le=100_000_000)
+    """Memory in megabytes; 100 million are 100 TB, more than a machine has."""
     token_budget: BudgetChoice = "auto"
     """Tokens in one forward pass: bounds the memory. `auto`: as many as fit the GPU with a tenth of it to spare; 16384
     on a CPU. vLLM has a budget of its own."""
@@ -146,5 +154,5 @@ class HardwareSettings(Settings):
     """Win rates and their intervals."""
     report: JobHardware = JobHardware()
     """The page."""
-    tiny: JobHardware = JobHardware()
+    tiny: JobHardware = JobHardware(mem_mb=4000)
     """The rules that make the tiny world."""
