@@ -59,8 +59,8 @@ def _without_code(accelerator: Accelerator) -> Iterator[None]:
     """States are read as weights: a pickle that would run code is an error, also where DeepSpeed reads it."""
     known: list[Any] = []
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        from deepspeed.runtime.fp16.loss_scaler import LossScaler
-        from deepspeed.runtime.zero.config import ZeroStageEnum
+        from deepspeed.runtime.fp16.loss_scaler import LossScaler  # type: ignore[import-untyped]
+        from deepspeed.runtime.zero.config import ZeroStageEnum  # type: ignore[import-untyped]
 
         known = [LossScaler, ZeroStageEnum]  # what its states hold beside tensors
     before = os.environ.get(FORCE_WEIGHTS_ONLY)
