@@ -66,6 +66,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     loaded = set(sys.modules)
     path_before = list(sys.path)
     yield tmp_path
@@ -103,7 +104,7 @@ def test_a_function_of_a_package_that_imports_its_neighbour(modules: Path) -> No
         ("my_zero:words", ["ZeroDivisionError: division by zero", "my_zero.py, line 2: HALF = FACTOR / 0"]),
         ("my_name:words", ["NameError", "my_name.py, line 2: words.x = undefined_name"]),
         ("my_exit:words", ["SystemExit: no licence", "my_exit.py, line 2"]),
-        ("json:words", ["another module has the name 'json'", "rename "]),
+        ("json:words", ["Python has a module of the name 'json' of its own", "give your file another name"]),
     ],
 )
 def test_what_is_no_function(modules: Path, name: str, said: list[str]) -> None:
