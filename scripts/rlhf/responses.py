@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from rlhf.artifacts import TOKEN_IDS, Artifact
 from rlhf.models import ModelSource, Precision
@@ -43,24 +43,6 @@ class ImportedSettings(Settings):
     Null is no reward. The test responses are scored by `rewards` in any case."""
 
 
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 100.0
-
-
-def _with_reason(value: object) -> object:
-    """Raise ValueError, with the reason, for a temperature out of bounds."""
-    if isinstance(value, int | float) and value < LOWEST_TEMPERATURE:
-        raise ValueError(
-            f"must be at least {LOWEST_TEMPERATURE}: below it nearly every draw is the most likely token, equal draws "
-            "make no pairs, and vLLM would sample at that temperature and say nothing"
-        )
-    if isinstance(value, int | float) and not value <= HIGHEST_TEMPERATURE:
-        raise ValueError(f"must be at most {HIGHEST_TEMPERATURE}: above it all tokens are about equally likely")
-    return value
-
-
-Temperature = Annotated[float, Field(ge=LOWEST_TEMPERATURE, le=HIGHEST_TEMPERATURE), BeforeValidator(_with_reason)]
-
-
 class SamplingSettings(Settings):
     """How tokens are sampled. First the temperature, then `min_p`, `top_k` and `top_p`, each on what is left."""
 
@@ -68,8 +50,9 @@ class SamplingSettings(Settings):
     """What samples: `vllm`, or `transformers`, which needs no other environment and runs well on a CPU."""
     draws: int = Field(5, ge=2, le=10_000)
     """Responses per prompt, at least two: a pair is made of two."""
-    temperature: Temperature = 0.8
-    """Logits are divided by it, here and in the log-probabilities."""
+    temperature: float = Field(0.8, ge=0.01, le=100)
+    """Logits are divided by it, here and in the log-probabilities. Below 0.01 all draws are the most likely tokens, and
+    there is no pair (vLLM takes 0.01 there without a word); at 100 every token is about as likely."""
     top_p: float = Field(0.9, ge=0.01, le=1)
     """Nucleus: the smallest set of most likely tokens whose probability reaches it; 1 for all. Below 0.01 it is the
     most likely token alone: all draws would be one."""
