@@ -36,8 +36,8 @@ class JobHardware(AnyHardware):
     """What one job gets."""
 
     mem_mb: int | None = Field(None, ge=1, le=100_000_000)
-    """Memory in megabytes; null for what follows from the number of prompts and draws, the part size and the longest
-    prompts and responses (all of that length)."""
+    """Memory in megabytes (100 million are 100 TB, more than a machine has); null for what follows from the number of
+    prompts and draws, the part size and the longest prompts and responses (all of that length)."""
 
 
 class BatchedHardware(AnyHardware):
