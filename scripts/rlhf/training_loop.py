@@ -81,8 +81,7 @@ def train(
         for step in range(position.step + 1, total + 1):
             batch = batch_of_step(pairs, step, steps_per_epoch, spec)
             learning_rate = scheduled_learning_rate(recipe, step, total)
-            found = optimizer_step(model, optimizer, batch, learning_rate, spec, accelerator, budget)
-            refuse_not_finite(step, found, batch)
+            found = optimizer_step(model, optimizer, batch, step, learning_rate, spec, accelerator, budget)
             batch_tokens = sum(map(count_tokens, batch))
             tokens += batch_tokens
             row = _row(step, step / steps_per_epoch, tokens=tokens, learning_rate=learning_rate, **found)
@@ -137,19 +136,26 @@ def optimizer_step(
     model: ResponseLogprobs,
     optimizer: AcceleratedOptimizer,
     batch: Sequence[Pair],
+    step: int,
     learning_rate: float,
     spec: TrainSpec,
     accelerator: Accelerator,
     budget: TokenBudget,
 ) -> Metrics:
-    """Train on a batch; what `summarise` says of it, and `grad_norm`, before clipping."""
+    """Train on a batch; what `summarise` says of it, and `grad_norm`, before clipping.
+
+    Raises:
+        UserError: loss or gradient are not finite. The weights are as before (but for DeepSpeed, which has stepped).
+    """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     sums = backward_batch(model, batch, spec, accelerator, budget)
     grad_norm = clip(model, spec.recipe.max_grad_norm, accelerator)
+    found = {**summarise(sums, len(batch), spec), "grad_norm": grad_norm}
+    refuse_not_finite(step, found, batch)
     optimizer.step()
     optimizer.zero_grad()
-    return {**summarise(sums, len(batch), spec), "grad_norm": grad_norm}
+    return found
 
 
 def backward_batch(
@@ -225,7 +231,7 @@ def count_response_tokens(pair: Pair) -> int:
 
 
 def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Pair]) -> None:
-    """Raise UserError where a step's loss or gradient is not finite: nothing of that step is saved yet."""
+    """Raise UserError where a step's loss or gradient is not finite."""
     loss, grad_norm = found["loss"], found["grad_norm"]
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return

@@ -128,11 +128,22 @@ def both_ways(case: Case, options: dict[str, Any]) -> Iterator[dict[str, Worker]
         workers = {}
         for way in (case.peer, PIPELINE):
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            workers[way] = Worker(case, way, options, Path(folder))
-            stack.callback(workers[way].kill)
+            with signals_later():
+                workers[way] = Worker(case, way, options, Path(folder))
+                stack.callback(workers[way].kill)
         for worker in workers.values():
             worker.wait_until_ready()
         yield workers
+
+
+@contextlib.contextmanager
+def signals_later() -> Iterator[None]:
+    """Within, SIGINT and SIGTERM wait: a process that has just started is not known yet, and would be left."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make_real_pairs(options: dict[str, Any], folder: Path) -> str:
