@@ -125,7 +125,7 @@ class HardwareSettings(Settings):
         defaults = {rule: field.default for rule, field in cls.model_fields.items()}
         return {
             rule: {**defaults[rule].model_dump(), **given}
-            if isinstance(defaults.get(rule), JobHardware) and isinstance(given, dict)
+            if isinstance(defaults.get(rule), AnyHardware) and isinstance(given, dict)
             else given
             for rule, given in sections.items()
         }

@@ -94,7 +94,7 @@ def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[P
     """Digest of one file and the project files that it imports; `mtime` keeps the cache true."""
     code = _Code()
     lines: list[str] = []
-    _write_canonical(code.visit(ast.parse(path.read_bytes())), lines)
+    _write_canonical(code.visit(ast.parse(path.read_bytes(), str(path))), lines)
     imported = {find_module(name, roots) for name in _imported_names(code.imports)}
     imported |= {find_module(name, (folder,)) for folder, name in _relative_imports(code.imports, path)}
     return hashlib.sha256("\n".join(lines).encode()).hexdigest(), tuple(sorted(p for p in imported if p))

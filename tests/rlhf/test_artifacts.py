@@ -177,7 +177,7 @@ def test_a_bad_row_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "things.parquet"
     rows = many_things(5000)
     rows[4500]["score"] = float("inf")
-    pq.write_table(pa.Table.from_pylist(rows, schema=THINGS.schema), path, row_group_size=1000)
+    write_sealed(pa.Table.from_pylist(rows, schema=THINGS.schema), path, row_group_size=1000)
     with pytest.raises(ArtifactError, match=r"row 4500: things\.score is inf"):
         THINGS.read(path, rows=range(4400, 4600))
     assert len(THINGS.read(path, rows=range(4000, 4500))) == 500

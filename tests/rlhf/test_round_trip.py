@@ -114,7 +114,7 @@ def test_collect_prompts_refuses_it(tmp_path: Path) -> None:
         "seed": 1, "dataset": None, "dataset_fingerprint": None, "revision": None, "split": "train",
         "column": "prompt", "system": None, "max_tokens": 100, "model": None,
     }  # fmt: skip
-    flags = ("--dataset", tmp_path / "prompts.jsonl", "--policy", tmp_path / "policy")
+    flags = ("--dataset", tmp_path / "prompts.jsonl", "--base-model", tmp_path / "policy")
     done = run_program("collect_prompts", "--spec", json.dumps(spec), *flags, "--output", tmp_path / "out.parquet")
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
