@@ -3,13 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from command_line import (
-    add_model_flags,
-    check_granted_gpus,
-    program_parser,
-    read_spec,
-    run,
-)
+from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.logprobs import LOGPROBS, LogprobSpec

@@ -2,13 +2,7 @@
 
 from pathlib import Path
 
-from command_line import (
-    add_model_flags,
-    check_granted_gpus,
-    program_parser,
-    read_spec,
-    run,
-)
+from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.engines import Engine, Request, check_context
 from rlhf.hardware import BudgetChoice

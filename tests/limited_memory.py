@@ -20,7 +20,7 @@ class LimitedMemory:
     """
 
     def __init__(self, tokens: int, where: Literal["forward", "backward"] = "forward", full_from: int = 0) -> None:
-        """Args: full_from: so many packs at the start fit, whatever they hold."""
+        """Args: full_from: number of packs at the start that fit, whatever they hold."""
         self.tokens, self.where, self.full_from = tokens, where, full_from
         self.packs: list[int] = []
 

@@ -55,7 +55,7 @@ class SamplingSettings(Settings):
     top_p: float = Field(0.9, gt=0, le=1)
     """Nucleus: the smallest set of most likely tokens whose probability reaches it; 1 for all."""
     top_k: int | None = Field(None, ge=1)
-    """So many of the most likely tokens; null for all."""
+    """Number of most likely tokens to sample from; null for all."""
     min_p: float = Field(0.0, ge=0, lt=1)
     """Tokens at least so likely, relative to the most likely one; 0 for all."""
     max_tokens: int = Field(2048, ge=1)

@@ -129,7 +129,7 @@ def start_error(logratios: torch.Tensor, tokens: torch.Tensor) -> float:
 
 
 def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """So many of the pairs, or all, at equal distances: every part gives its share."""
+    """`count` of the pairs, or all, at equal distances: every part gives its share."""
     count = min(count, len(pairs))
     return [pairs[number * len(pairs) // count] for number in range(count)]
 
