@@ -1,4 +1,4 @@
-"""Go on after an interruption: see that nothing of the killed run still works, unlock, run (snakemake's arguments)."""
+"""Go on after an interruption: see that nothing of the killed run still works, unlock the folder, and run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 
 import psutil
 
-from command_line import run
+from command_line import run, takes_arguments_of_snakemake
 from rlhf.errors import UserError
 
 
 def main() -> None:
+    arguments = takes_arguments_of_snakemake(__doc__)
     survivors = [*local_survivors(Path.cwd()), *slurm_survivors(Path.cwd())]
     if survivors:
         raise UserError(
             "of the run before, these still work here; wait for them, or end them, and resume then:\n"
             + "\n".join(f"  {survivor}" for survivor in survivors)
         )
-    snakemake = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
+    snakemake = [sys.executable, "-m", "snakemake", *arguments]
     if subprocess.run([*snakemake, "--unlock", "--quiet", "all"]).returncode:
         raise UserError("Snakemake could not unlock the folder: its message stands above")
     os.execv(sys.executable, [*snakemake, "--rerun-incomplete"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from argparse import ArgumentParser, Namespace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -20,6 +22,7 @@ from rlhf.device import granted_device
 from rlhf.folders import whole_folder
 from rlhf.frozen_weights import store_frozen_matrices
 from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
+from rlhf.lineage import checked_inputs
 from rlhf.machine.budgets import training_budget
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
 from rlhf.machine.model_shapes import ModelShape, known_shape
@@ -29,6 +32,7 @@ from rlhf.preference_data import read_pairs
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs, checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
+from rlhf.shared_table import once_per_machine
 from rlhf.strategies import launch, leave, make_accelerator, release
 from rlhf.token_budget import StartAgainError
 from rlhf.trackers import check_tracker, start_tracking
@@ -40,6 +44,8 @@ from rlhf.validation import log_kept, validate_saved
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedModel
+
+FILES = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
 
 
 def main() -> None:
@@ -54,18 +60,17 @@ def main() -> None:
     tokenizer = load_tokenizer(*parent)
     check_vocabulary(tokenizer, *parent)
     commit = resolved_revision(*parent)
-    inputs = files(arguments)
-    common_commits([part for parts in inputs.values() for part in parts], {"policy": commit})
-    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
-    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
-
+    files = {name: getattr(arguments, name) for name in FILES}
+    inputs = checked_inputs(policy=arguments.policy, **files)
+    common_commits(chain(*files.values()), {"policy": commit})
     accelerator = start_accelerator(arguments, spec)
+    share = partial(once_per_machine, accelerator=accelerator)
+    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec, share)
+    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec, share)
     longest = max(pairs.longest, validation_pairs.longest)
     budget = token_budget(arguments, spec, known_shape(*parent), longest, accelerator)
     model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)
-    origin = provenance(
-        __file__, spec, {**inputs, **({"policy": arguments.policy} if arguments.policy else {})}, model_revision=commit
-    )
+    origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     states = TrainingStates(states_folder, identity, arguments.save_seconds)
     try:
@@ -125,12 +130,6 @@ def check_hardware(arguments: Namespace, spec: TrainSpec) -> None:
     check_strategy(arguments.strategy, arguments.processes, cpu=arguments.gpus == 0)
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)
-
-
-def files(arguments: Namespace) -> dict[str, list[Path]]:
-    """The artifacts that are read, by their names in the provenance."""
-    names = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
-    return {name: getattr(arguments, name) for name in names}
 
 
 def start_accelerator(arguments: Namespace, spec: TrainSpec) -> Accelerator:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,18 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
+from rlhf.json_lines import write_arrow
 from rlhf.revisions import COMMIT, recorded_commit
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
-"""Suffix of a local file and what `datasets` calls its format."""
+SUFFIXES = (".parquet", ".jsonl", ".json")
+"""Of a local file: Parquet, or JSON lines."""
 
 
 def is_local(dataset: str) -> bool:
     """Whether the name is a file's: by its suffix, whether the file exists or not, or because there is one."""
-    return Path(dataset).suffix in LOADERS or Path(dataset).is_file()
+    return Path(dataset).suffix in SUFFIXES or Path(dataset).is_file()
 
 
 @contextmanager
@@ -45,27 +45,33 @@ def open_dataset(
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Dataset]:
-    """The rows of a local file. What `datasets` makes of it lies in a temporary folder: no cache has a say.
+    """The rows of a local file. What is made of it lies in a temporary folder: no cache has a say.
 
     Raises:
         UserError: no such file, or it cannot be read; of JSON lines with the row.
     """
-    from datasets import disable_progress_bars, load_dataset
+    from datasets import Dataset, disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetGenerationError
 
-    if path.suffix not in LOADERS:
-        raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(LOADERS)}")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     disable_progress_bars()  # they flood logs; reading a local file takes seconds
     with tempfile.TemporaryDirectory() as cache:
+        if path.suffix != ".parquet":
+            rows = Path(cache) / "rows.arrow"
+            write_arrow(path, rows)
+            yield Dataset.from_file(str(rows))
+            return
         try:
-            dataset = load_dataset(LOADERS[path.suffix], data_files=str(path), split="train", cache_dir=cache)
+            dataset = load_dataset("parquet", data_files=str(path), split="train", cache_dir=cache)
             dataset.data.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
         except (DatasetGenerationError, ValueError, StopIteration) as error:
-            raise _unreadable(path, error) from error
+            cause = error.__cause__ or error
+            raise UserError(f"{path}: the file cannot be read as Parquet: {cause or 'it holds no rows'}") from error
         yield dataset
 
 
@@ -95,34 +101,11 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
         raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {cause}") from error
 
 
-def require_columns(dataset: Dataset, columns: Sequence[str], where: str, remedy: str) -> None:
+def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:
     """Raise UserError, with the columns that there are and what to do, unless all of `columns` are there."""
-    missing = [column for column in columns if column not in dataset.column_names]
+    missing = [column for column in columns if column not in there]
     if missing:
         raise UserError(
             f"{where}: there is no column {', '.join(map(repr, missing))}; there are "
-            f"{', '.join(map(repr, dataset.column_names))}. {remedy}"
+            f"{', '.join(map(repr, there))}. {remedy}"
         )
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    """What is wrong with a file that `datasets` could not read."""
-    cause = error.__cause__ or error
-    row = _broken_line(path) if LOADERS[path.suffix] == "json" else None
-    if row is not None:
-        return UserError(f"{path}: row {row[0]} (line {row[0] + 1}) is no JSON object: {row[1]}")
-    return UserError(f"{path}: the file cannot be read as {LOADERS[path.suffix]}: {cause or 'it holds no rows'}")
-
-
-def _broken_line(path: Path) -> tuple[int, str] | None:
-    """The first row that is no JSON object in UTF-8, and why."""
-    with path.open("rb") as file:
-        for row, line in enumerate(file):
-            try:
-                value = json.loads(line.decode()) if line.strip() else {}
-                json.dumps(value, ensure_ascii=False).encode()
-            except (json.JSONDecodeError, UnicodeError) as error:
-                return row, str(error)
-            if not isinstance(value, dict):
-                return row, f"it is {str(value)[:40]!r}"
-    return None

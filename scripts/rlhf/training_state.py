@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,6 +22,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 
 from rlhf.errors import UserError
 from rlhf.token_budget import SAVED
@@ -27,6 +31,8 @@ LOGGER = logging.getLogger("train_policy")
 logging.getLogger("accelerate").setLevel(logging.WARNING)  # it tells of every file that it saves
 KEPT = 2
 PROGRESS = "progress.json"
+FORCE_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+"""Environment variable of torch: `torch.load` reads weights and plain values alone, whatever its caller asks for."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,27 @@ def agreed(accelerator: Accelerator, mine: bool) -> bool:
     """Whether any process says so: all must do the same."""
     votes = accelerator.reduce(torch.tensor(float(mine), device=accelerator.device), "sum")
     return bool(votes > 0)
+
+
+@contextmanager
+def _without_code(accelerator: Accelerator) -> Iterator[None]:
+    """States are read as weights: a pickle that would run code is an error, also where DeepSpeed reads it."""
+    known: list[Any] = []
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        from deepspeed.runtime.fp16.loss_scaler import LossScaler  # type: ignore[import-untyped]
+        from deepspeed.runtime.zero.config import ZeroStageEnum  # type: ignore[import-untyped]
+
+        known = [LossScaler, ZeroStageEnum]  # what its states hold beside tensors
+    before = os.environ.get(FORCE_WEIGHTS_ONLY)
+    os.environ[FORCE_WEIGHTS_ONLY] = "1"
+    try:
+        with torch.serialization.safe_globals(known):
+            yield
+    finally:
+        if before is None:
+            del os.environ[FORCE_WEIGHTS_ONLY]
+        else:
+            os.environ[FORCE_WEIGHTS_ONLY] = before
 
 
 class TrainingStates:
@@ -74,7 +101,8 @@ class TrainingStates:
         if not found:
             return None
         try:
-            accelerator.load_state(str(found[-1]))
+            with _without_code(accelerator):
+                accelerator.load_state(str(found[-1]))
             position = Position(**json.loads((found[-1] / PROGRESS).read_text()))
         except Exception as error:  # whatever the readers of five kinds of files make of bytes that are not theirs
             raise UserError(

@@ -43,7 +43,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     spec = dpo_spec(options)
     if options["work"] == "training":
         pairs = [with_reference(pair, options["vocabulary"]) for pair in pairs]
-    order = epoch_order(len(pairs), spec.seed, 0) if options["work"] == "training" else range(len(pairs))
+    order = epoch_order(len(pairs), spec.seed, 0).tolist() if options["work"] == "training" else range(len(pairs))
     if way == "pipeline":
         turns = Turns(lambda pause: by_pipeline(options, pairs, spec, pause))
     else:

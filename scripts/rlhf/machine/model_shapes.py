@@ -100,19 +100,23 @@ def known_shape(name: str, revision: str | None = None) -> ModelShape | None:
         None where nothing here knows the model (before `prefetch`, or before the rule that makes it has run), or it is
         no decoder of Llama's form.
     """
-    folder = Path(name)
-    local = folder / "config.json" if folder.is_dir() else _cached_config(name, revision)
-    if local is not None and local.is_file():
-        return shape_of_config(json.loads(local.read_text()))
+    folder = model_folder(name, revision)
+    if folder is not None and (folder / "config.json").is_file():
+        return shape_of_config(json.loads((folder / "config.json").read_text()))
     shipped = json.loads(SHIPPED.read_text())
     return shape_of_config(shipped[name]) if name in shipped else None
 
 
-def _cached_config(name: str, revision: str | None) -> Path | None:
-    """`config.json` in the hub's cache, read without the hub's library: a plan takes no second for an import."""
+def model_folder(name: str, revision: str | None = None) -> Path | None:
+    """The folder of a local model, or of one in the hub's cache; None where it is not here.
+
+    The cache is read without the hub's library: a plan takes no second for an import.
+    """
+    if Path(name).is_dir():
+        return Path(name)
     home = Path(os.environ.get("HF_HOME", Path("~/.cache/huggingface").expanduser()))
     repository = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{name.replace('/', '--')}"
     reference = repository / "refs" / (revision or "main")
     commit = reference.read_text().strip() if reference.is_file() else revision
-    config = repository / "snapshots" / (commit or "none") / "config.json"
-    return config if config.is_file() else None
+    folder = repository / "snapshots" / (commit or "none")
+    return folder if (folder / "config.json").is_file() else None
