@@ -36,9 +36,10 @@ from rlhf.shared_table import once_per_machine
 from rlhf.strategies import launch, leave, make_accelerator, release
 from rlhf.token_budget import StartAgainError
 from rlhf.trackers import check_tracker, start_tracking
-from rlhf.training import TRAINING, TrainSpec, check_optimizer
+from rlhf.training import SAVED_STATES, TRAINING, TrainSpec, check_optimizer
+from rlhf.training_claim import claimed
 from rlhf.training_loop import train
-from rlhf.training_state import TrainingStates
+from rlhf.training_state import TrainingStates, state_layout
 from rlhf.validation import log_kept, validate_saved
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def main() -> None:
     arguments = make_parser().parse_args()
     spec = read_spec(arguments.spec, TrainSpec)
     check_hardware(arguments, spec)
-    states_folder = arguments.checkpoint.with_name("training_state")
+    states_folder = arguments.checkpoint.with_name(SAVED_STATES)
     if arguments.processes > 1:
         seconds = arguments.stop_seconds
         launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, seconds, states_folder)
@@ -72,24 +73,26 @@ def main() -> None:
     model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)
     origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
-    states = TrainingStates(states_folder, identity, arguments.save_seconds)
-    try:
-        metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
-    except StartAgainError:
-        leave(1)  # the others wait for this process, and taking it down could wait for them
-    release(accelerator)
-    if accelerator.is_main_process:
-        with whole_folder(arguments.checkpoint) as folder:
-            save_policy(folder, model.policy, weights, tokenizer, spec)
-            if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
-                del model, weights
-                merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
-                metrics[-1].update(merged.metrics())
-                if validation:
-                    log_kept(merged, validation)
-            describe_policy(folder, spec, len(pairs), metrics, origin)
-        TRAINING.write(arguments.metrics, metrics, origin)
-        states.delete()
+    layout = state_layout(arguments.strategy, arguments.processes)
+    states = TrainingStates(states_folder, identity, arguments.save_seconds, layout)
+    with claimed(states_folder, accelerator):
+        try:
+            metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
+        except StartAgainError:
+            leave(1)  # the others wait for this process, and taking it down could wait for them
+        release(accelerator)
+        if accelerator.is_main_process:
+            with whole_folder(arguments.checkpoint) as folder:
+                save_policy(folder, model.policy, weights, tokenizer, spec)
+                if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
+                    del model, weights
+                    merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
+                    metrics[-1].update(merged.metrics())
+                    if validation:
+                        log_kept(merged, validation)
+                describe_policy(folder, spec, len(pairs), metrics, origin)
+            TRAINING.write(arguments.metrics, metrics, origin)
+            states.keep_last()
     if arguments.processes > 1:
         leave()
 

@@ -21,14 +21,25 @@ from planning.accepted_code import AcceptedCode
 from planning.changed_settings import changed_settings
 from rlhf.artifacts import stated_provenance
 from rlhf.errors import UserError
-from rlhf.folders import folder_provenance
+from rlhf.folders import folder_provenance, remove_folder
 from rlhf.lineage import different_inputs
+from rlhf.training import SAVED_STATES
+
+CHECKPOINT = "checkpoint"
+"""The name of every policy's folder, as the rules give it."""
 
 
 class OwnRecords(FilePersistence):
     """Snakemake's records, but for settings, code and inputs of results that tell of their origin."""
 
     accepted: ClassVar[AcceptedCode]
+
+    def started(self, job: Any, external_jobid: str | None = None) -> None:
+        """A policy that a job uses is trained and recorded: nothing goes on from its saved states any more."""
+        super().started(job, external_jobid)
+        if self.dag.workflow.is_main_process:
+            for path in map(Path, job.input):
+                remove_saved_states(path)
 
     def has_metadata(self, job: Any) -> bool:
         return super().has_metadata(job) or all(path.exists() for path in map(Path, job.output))
@@ -59,6 +70,15 @@ def use_own_records(accepted: Path) -> None:
 
     OwnRecords.accepted = AcceptedCode.read(accepted)
     workflow.FilePersistence = OwnRecords
+
+
+def remove_saved_states(used: Path) -> None:
+    """Remove the saved states beside a checkpoint, and what a kill has left of an earlier removal."""
+    if used.name != CHECKPOINT:
+        return
+    for folder in [*sorted(used.parent.glob(f".{SAVED_STATES}.*")), used.with_name(SAVED_STATES)]:
+        if folder.is_dir():
+            remove_folder(folder)
 
 
 def differences(origin: Mapping[str, Any] | None, params: Any, accepted: AcceptedCode) -> list[str]:

@@ -85,20 +85,25 @@ def _verify_file(path: Path, *stamp: int) -> None:
         )
 
 
-@cache
-def _verify_folder(folder: Path, files: tuple[tuple[str | int, ...], ...]) -> None:
+def damaged_file(folder: Path) -> str | None:
+    """The first file of a sealed folder that is not as it was written; None where all are."""
     stated = {}
     for line in (folder / SUMS).read_text(errors="replace").splitlines():
         found = LINE.fullmatch(line)
         if found is None:
-            raise _damaged(folder, SUMS)
+            return SUMS
         stated[found[2]] = found[1]
     names = _names(folder)
     for name in sorted(stated.keys() ^ set(names)):
+        return name
+    return next((name for name in names if _checksum(folder / name) != stated[name]), None)
+
+
+@cache
+def _verify_folder(folder: Path, files: tuple[tuple[str | int, ...], ...]) -> None:
+    name = damaged_file(folder)
+    if name is not None:
         raise _damaged(folder, name)
-    for name in names:
-        if _checksum(folder / name) != stated[name]:
-            raise _damaged(folder, name)
 
 
 def _damaged(folder: Path, name: str) -> DamagedError:

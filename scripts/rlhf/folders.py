@@ -32,6 +32,13 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder under another name: half of it, left by a kill, is never taken for the whole."""
+    renamed = folder.with_name(f".{folder.name.lstrip('.')}.removed")
+    folder.replace(renamed)
+    shutil.rmtree(renamed)
+
+
 def write_folder_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
 

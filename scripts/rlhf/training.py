@@ -12,6 +12,9 @@ from rlhf.losses import LossSettings
 from rlhf.models import ModelSource, Precision
 from rlhf.settings import GivenText, Settings
 
+SAVED_STATES = "training_state"
+"""The folder beside a checkpoint from which a killed training goes on."""
+
 
 class LoraSettings(Settings):
     """Low-rank adapters: small matrices that are trained in place of the policy's, and merged into it at the end.
