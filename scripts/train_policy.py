@@ -29,6 +29,7 @@ from rlhf.machine.model_shapes import ModelShape, known_shape
 from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
+from rlhf.process_failures import recorded
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs, checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
@@ -189,4 +190,4 @@ def token_budget(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(recorded(main))
