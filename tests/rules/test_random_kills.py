@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from test_interruptions import digests, remove, resume, start
-from workflow import Project
+from workflow import Project, programs, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -58,18 +59,43 @@ def kill(running: subprocess.Popen[bytes], victim: str) -> None:
     psutil.wait_procs(jobs, timeout=120)
 
 
-@pytest.mark.parametrize("number", range(RUNS))
-def test_a_run_that_is_killed_now_and_then(number: int, finished_micro: Project, tmp_path: Path) -> None:
-    chance, aimed = random.Random(seed := random.SystemRandom().randrange(10**9)), number % 4 == 0
-    print(f"seed {seed}, killed {'at the end of the training' if aimed else 'at any time'}")
-    shutil.copytree(finished_micro.folder, tmp_path / "project")
-    project = Project(tmp_path / "project")
+def to_run_again(finished_micro: Project, folder: Path) -> Project:
+    """The micro experiment with its tiny world alone, and a training that saves its state after every step."""
+    shutil.copytree(finished_micro.folder, folder)
+    project = Project(folder)
     for path in (project.folder / RESULTS).iterdir():
         if path.name != "world":
             remove(path)
     config = project.read_config()
     config["hardware"]["train_policy"]["save_seconds"] = 0
     project.write_config(config, "micro")
+    return project
+
+
+def test_between_the_end_of_a_training_and_its_record(finished_micro: Project, tmp_path: Path) -> None:
+    """Snakemake makes the policy again, from the last saved state, and the state goes when the policy is used."""
+    project = to_run_again(finished_micro, tmp_path / "project")
+    running = start(project, TARGET)
+    wait_for(lambda: programs(project, "train_policy"), "training", 300)
+    running.send_signal(signal.SIGSTOP)  # it sees nothing of the training's end
+    wait_for(lambda: (project.folder / POLICY / "training.parquet").exists(), "end of the training")
+    wait_for(lambda: not programs(project, "train_policy"), "end of the job")
+    step = saved(project)
+    running.kill()
+    running.wait()
+    done = resume(project, TARGET)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (project.folder / "logs/micro/train_policy/rebel-1.log").read_text()
+    assert f"going on from the saved state after step {step}\n" in log
+    assert digests(project.folder / POLICY / "checkpoint") == digests(finished_micro.folder / POLICY / "checkpoint")
+    assert not (project.folder / POLICY / "training_state").exists()
+
+
+@pytest.mark.parametrize("number", range(RUNS))
+def test_a_run_that_is_killed_now_and_then(number: int, finished_micro: Project, tmp_path: Path) -> None:
+    chance, aimed = random.Random(seed := random.SystemRandom().randrange(10**9)), number % 4 == 0
+    print(f"seed {seed}, killed {'at the end of the training' if aimed else 'at any time'}")
+    project = to_run_again(finished_micro, tmp_path / "project")
     for _ in range(KILLS):
         running = start(project, TARGET)
         if aimed:
