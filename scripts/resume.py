@@ -11,11 +11,13 @@ from pathlib import Path
 import psutil
 
 from command_line import run, takes_arguments_of_snakemake
+from planning.configuration_files import check_configuration_files
 from rlhf.errors import UserError
 
 
 def main() -> None:
     arguments = takes_arguments_of_snakemake(__doc__)
+    check_configuration_files(arguments)
     survivors = [*local_survivors(Path.cwd()), *slurm_survivors(Path.cwd())]
     if survivors:
         raise UserError(
