@@ -18,9 +18,10 @@ switch_off_reports()  # in the jobs too, and before any import that reads it
 
 from planning.cpu_memory import job_mb
 from planning.input_checks import check_functions, check_sources
-from planning.memory_check import check_memory
+from planning.memory_check import check_memory, policy_shape
 from planning.model_checks import check_models
 from planning.own_records import use_own_records
+from planning.saving_requests import disk_mb, with_stop_seconds
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
 from rlhf.duplicate_keys import refuse_duplicate_keys
 from rlhf.errors import UserError
@@ -212,6 +213,7 @@ def training_hardware():
 TRAINING_HARDWARE = training_hardware()
 
 try:
+    TRAINING_HARDWARE = with_stop_seconds(EXPERIMENT, TRAINING_HARDWARE)
     check_memory(EXPERIMENT, TRAINING_HARDWARE)
 except UserError as error:
     stop(error)
@@ -236,6 +238,16 @@ def training_request(hardware):
     if hardware.nodes > 1 and hardware.gpu:
         flags += [f"--gpus-per-node={hardware.gpu // hardware.nodes}"]
     return {**slurm_request(hardware.nodes), "slurm_extra": " ".join(flags)}
+
+
+def training_disk():
+    """What a training asks for as its disk; what the profile asks for every job, where its model's size is not known.
+
+    Its states lie beside the results, on the disk of the project.
+    """
+    if policy_shape(EXPERIMENT) is None:
+        return {}
+    return {"disk_mb": lambda wildcards: disk_mb(EXPERIMENT, TRAINING_HARDWARE, wildcards.policy)}
 
 
 def all_test_parts(artifact):

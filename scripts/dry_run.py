@@ -14,6 +14,8 @@ from snakemake.executors import dryrun
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from planning.configuration_files import check_configuration_files
+
 SETTINGS_OR_CODE = "Params have changed since last execution"
 """The reason of a job whose settings or code are no longer those of its results."""
 FOLLOWS = "Input files updated by another job"
@@ -61,8 +63,11 @@ def planned_jobs(arguments: Iterable[str]) -> list[PlannedJob]:
     """What Snakemake would run with these arguments, each job after those it needs; jobs without a record left out.
 
     Raises:
+        UserError: a configuration file cannot be read.
         SystemExit: the dry run fails; Snakemake has said why.
     """
+    arguments = list(arguments)
+    check_configuration_files(arguments)
     executors = ExecutorPluginRegistry().plugins
     printing = executors["dryrun"]
     executors["dryrun"] = dataclasses.replace(printing, executor=PlanKeeper)

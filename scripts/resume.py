@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from command_line import run, takes_arguments_of_snakemake
+from planning.configuration_files import check_configuration_files
 from rlhf.errors import UserError
 
 PBS_NAME = re.compile(r"^    Job_Name = (.+)$", re.MULTILINE)
@@ -24,6 +25,7 @@ PBS_ENDED = ("C", "F")
 
 def main() -> None:
     arguments = takes_arguments_of_snakemake(__doc__)
+    check_configuration_files(arguments)
     survivors = [*local_survivors(Path.cwd()), *slurm_survivors(Path.cwd()), *pbs_survivors(Path.cwd())]
     if survivors:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from itertools import chain
@@ -18,14 +19,16 @@ from command_line import (
 )
 from rlhf.adapters import add_adapters
 from rlhf.checkpoint import describe_policy, save_policy
+from rlhf.compute_rate import peak_rate
 from rlhf.device import granted_device
 from rlhf.folders import whole_folder
 from rlhf.frozen_weights import store_frozen_matrices
-from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
+from rlhf.hardware import Activations, BudgetChoice, Strategy, Tracker, check_strategy
 from rlhf.lineage import checked_inputs
 from rlhf.machine.budgets import training_budget
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
 from rlhf.machine.model_shapes import ModelShape, known_shape
+from rlhf.machine.saving import short_notice
 from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedModel
 
+LOGGER = logging.getLogger("train_policy")
 FILES = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
 
 
@@ -70,7 +74,12 @@ def main() -> None:
     pairs = read_pairs(arguments.pairs, arguments.logprobs, spec, share)
     validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec, share)
     longest = max(pairs.longest, validation_pairs.longest)
-    budget = token_budget(arguments, spec, known_shape(*parent), longest, accelerator)
+    shape, setup = known_shape(*parent), training_setup(arguments, spec)
+    budget = token_budget(arguments.token_budget, shape, setup, longest, accelerator)
+    if shape is not None and accelerator.is_main_process:
+        tokens = spec.recipe.batch_size * pairs.longest, len(validation_pairs) * validation_pairs.longest
+        if warning := short_notice(arguments.stop_seconds, shape, setup, *tokens, peak_rate(accelerator.device)):
+            LOGGER.warning(warning)
     model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)
     origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
@@ -167,8 +176,20 @@ def trainable(policy: PreTrainedModel, arguments: Namespace, spec: TrainSpec) ->
     return model
 
 
+def training_setup(arguments: Namespace, spec: TrainSpec) -> TrainingSetup:
+    """What decides on the memory of the training, and on the size of its states."""
+    return TrainingSetup(
+        strategy=arguments.strategy,
+        processes=arguments.processes,
+        activations=arguments.activations,
+        precision=spec.precision,
+        optimizer=spec.recipe.optimizer,
+        lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
+    )
+
+
 def token_budget(
-    arguments: Namespace, spec: TrainSpec, shape: ModelShape | None, longest: int, accelerator: Accelerator
+    asked: BudgetChoice, shape: ModelShape | None, setup: TrainingSetup, longest: int, accelerator: Accelerator
 ) -> int:
     """Tokens of a pack, the same in all processes; the longest pair has `longest`.
 
@@ -177,15 +198,7 @@ def token_budget(
     """
     from accelerate.utils import gather_object
 
-    setup = TrainingSetup(
-        strategy=arguments.strategy,
-        processes=arguments.processes,
-        activations=arguments.activations,
-        precision=spec.precision,
-        optimizer=spec.recipe.optimizer,
-        lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
-    )
-    found = training_budget(arguments.token_budget, accelerator.device, shape, setup, longest)
+    found = training_budget(asked, accelerator.device, shape, setup, longest)
     return min(gather_object([found]))
 
 

@@ -66,11 +66,11 @@ class TrainingHardware(BatchedHardware):
     """`recompute`: compute each layer again in the backward pass: less memory, a third more time."""
     save_seconds: int = Field(1800, ge=0, le=31_536_000)
     """Seconds between two saves of the state from which a killed training goes on; 0 saves after every step."""
-    stop_seconds: int = Field(300, ge=1, le=65535)
+    stop_seconds: int | None = Field(None, ge=1, le=65535)
     """Seconds from the signal to end (SIGTERM), after which a training ends its step and saves its state, until it is
-    killed. Slurm sends the signal so long before the time limit, or up to a minute earlier. It must be longer than a
-    step with its validation and the writing of the state, 12 bytes per trained weight. The default is for the published
-    training: 96 GB at 1 GB/s, after a step of a minute, are 156 seconds; as much again is for slower disks."""
+    killed. Slurm sends the signal so long before the time limit, or up to a minute earlier. Null: as long as
+    the longest step with a validation and the writing of the state take (12 bytes per trained weight, at 0.5 GB/s), and
+    half a minute: 300 for the published training, and 300 where the size of the model is not known."""
     tracker: Tracker = "none"
     """Where metrics go too while it trains: `tensorboard` to `{policy}/tensorboard` beside the checkpoint, `wandb` and
     `trackio` to where these packages are set to send them. The package must be installed in the environment."""
@@ -85,7 +85,7 @@ class TrainingHardware(BatchedHardware):
             raise ValueError(f"{self.gpu} GPU(s) for {self.process_count} process(es): each takes one GPU")
         if self.process_count % self.nodes:
             raise ValueError(f"{self.process_count} process(es) on {self.nodes} nodes: each node takes as many")
-        if self.stop_seconds >= 60 * self.runtime:
+        if self.stop_seconds is not None and self.stop_seconds >= 60 * self.runtime:
             raise ValueError(
                 f"stop_seconds {self.stop_seconds} is not less than the runtime of {self.runtime} minute(s): Slurm "
                 "would ask the training to end as it starts. Raise `runtime`, or lower `stop_seconds`"

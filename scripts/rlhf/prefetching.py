@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rlhf.dataset_files import open_hub
 from rlhf.errors import UserError
+from rlhf.model_files import refuse_pickled_weights
 from rlhf.models import ModelSource
 from rlhf.revisions import Kind
 from rlhf.settings import Settings
@@ -47,11 +48,12 @@ def fetch_model(name: str, revision: str | None) -> str:
     """Download a model to the cache, where it is not there yet; the commit that it is.
 
     Raises:
-        UserError: there is no such model, or it is not for this token.
+        UserError: there is no such model, it is not for this token, or its weights are pickles.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
+    refuse_pickled_weights(name, revision)
     try:
         folder = snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES))
     except GatedRepoError as error:

@@ -1,7 +1,8 @@
 """A digest of a program and of the project modules that it imports, blind to comments, docstrings and formatting.
 
-Snakemake sees neither helper modules nor whether an edit means anything. The digest is a parameter of every rule, so
-that an edit of a module reruns the stages that import it, and no other. It is the same under every Python version.
+Snakemake does not notice edits of imported modules, and cannot tell a new comment from new code. So every rule has this
+digest as a parameter: an edit of a module reruns the stages that import it, and no others. The digest is the same under
+every version of Python.
 """
 
 import ast

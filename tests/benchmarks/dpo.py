@@ -86,7 +86,10 @@ def by_pipeline(options: dict[str, Any], pairs: list[Pair], spec: TrainSpec, pau
     from rlhf.training_state import Position, TrainingStates
 
     class Steps:
-        """In the place of `TrainingStates`, which also saves. It goes on from step 0: the reference is a made one."""
+        """Stands in for `TrainingStates` and saves nothing.
+
+        It resumes at step 0, which skips the check that the policy equals the reference: this reference is made up.
+        """
 
         budget_file = None
 

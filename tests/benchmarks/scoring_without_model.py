@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from rlhf.packing import Pack
-from rlhf.parts import Rows, read_part
+from rlhf.parts import Rows
 from rlhf.progress import Progress
-from rlhf.responses import RESPONSES
 from rlhf.reward_scoring import RewardOutput, score_conversations
+from score_responses import read_conversations
 from small_tokenizers import small_tokenizer
 
 
@@ -22,14 +22,8 @@ def no_model(pack: Pack) -> RewardOutput:
 def main() -> None:
     data, part = Path(sys.argv[1]), sys.argv[2]
     rows = Rows(start=-7000, stop=0)
-    try:
-        from score_responses import read_conversations
-    except ImportError:  # as it was before
-        prompts = {row["prompt_id"]: row["prompt"] for row in read_part(data / "prompts.parquet", rows).to_pylist()}
-        responses = RESPONSES.read(data / "base/responses" / f"{part}.parquet").to_pylist()
-        conversations = [(prompts[row["prompt_id"]], row["response"]) for row in responses]
-    else:
-        conversations = read_conversations(data / "prompts.parquet", rows, data / f"base/responses/{part}.parquet")[1]
+    responses = data / f"base/responses/{part}.parquet"
+    conversations = read_conversations(data / "prompts.parquet", rows, responses)[1]
     with Progress(len(conversations), "responses", "scoring") as progress:
         score_conversations(no_model, torch.device("cpu"), small_tokenizer(), conversations, 10**6, 16384, progress)
 

@@ -74,7 +74,7 @@ CASES: list[tuple[str, object, list[str]]] = [
     ("variants.Rebel-1", {"loss": {"name": "dpo"}}, ["variants.Rebel-1", "pattern"]),
     ("hardware.train_polcy", {}, ["hardware.train_polcy", "no such key", "`train_policy`"]),
     ("hardware.train_policy.gpu", -1, ["hardware.train_policy.gpu", "-1"]),
-    ("hardware.train_policy", {"runtime": 5}, ["hardware.train_policy", "stop_seconds 300", "5 minute", "`runtime`"]),
+    ("hardware.train_policy", {"runtime": 5, "stop_seconds": 300}, ["stop_seconds 300", "5 minute", "`runtime`"]),
     ("tiny", None, ["no rule makes", "tiny"]),
     ("pairs.choose", "median", ["pairs.choose", "'median'", "'best_worst'"]),
     ("evaluation.confidence", 95, ["evaluation.confidence", "95", "less than 1"]),

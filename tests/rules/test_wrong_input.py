@@ -88,3 +88,10 @@ def test_splits_that_meet_stop_at_the_start_where_the_prompts_are_known(micro: P
     output = stopped(micro, {"prompts.train": 15, "tiny.prompts": 100})
     assert "there are 16 prompts" in output
     assert "`prompts.train` (15)" in output
+
+
+@pytest.mark.parametrize("content", ["", "- experiment: tiny\n", "experiment: {tiny\n"])
+def test_snakemake_itself_refuses_what_has_no_keys(content: str, project: Project) -> None:
+    """It reads --configfile before it runs the Snakefile; `make plan` names the file and the line too."""
+    (project.folder / "config/none.yaml").write_text(content)
+    assert "Config file " in stopped_with(project, "config/none.yaml")

@@ -23,6 +23,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallHub]:
         (folder / "original").mkdir()
         (folder / "original/consolidated.pth").write_bytes(b"the same weights again")
         (folder / "modeling.py").write_text("raise SystemExit('remote code')")
+    pickled = save_small_policy(root / "models/open/pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model-00001-of-00001.bin")
     (root / "datasets/open/prompts/data").mkdir(parents=True)
     table = pa.table({"prompt": ["What is 2 + 2?", "Name a colour."]})
     pq.write_table(table, root / "datasets/open/prompts/data/train-00000-of-00001.parquet")
@@ -74,6 +76,15 @@ def test_a_gated_model_wants_a_token_from_the_environment(hub: SmallHub, tmp_pat
     assert refused.returncode == 1
     assert "error: gated/policy is gated: accept its licence at https://huggingface.co/gated/policy" in refused.stderr
     assert prefetch(hub, tmp_path, "gated/policy", HF_TOKEN=TOKEN).returncode == 0
+
+
+def test_pickled_weights_are_refused_before_anything_is_fetched(hub: SmallHub, tmp_path: Path) -> None:
+    """By name, with the line that converts them; not even the tokenizer is asked for."""
+    done = prefetch(hub, tmp_path, "open/pickled")
+    assert done.returncode == 1
+    assert "error: open/pickled: its weights are pickled (pytorch_model-00001-of-00001.bin)" in done.stderr
+    assert "hf download open/pickled" in done.stderr
+    assert not [line for line in hub.asked if "/open/pickled/resolve/" in line]
 
 
 def test_what_the_hub_does_not_have(hub: SmallHub, tmp_path: Path) -> None:

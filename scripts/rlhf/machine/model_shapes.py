@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlhf.errors import UserError
+
 SHIPPED = Path(__file__).with_name("model_shapes.json")
 """The configurations of the models that the experiments in `config/` name: the hub need not be asked for a plan."""
 
@@ -99,12 +101,27 @@ def known_shape(name: str, revision: str | None = None) -> ModelShape | None:
     Returns:
         None where nothing here knows the model (before `prefetch`, or before the rule that makes it has run), or it is
         no decoder of Llama's form.
+
+    Raises:
+        UserError: its `config.json` is damaged.
     """
     folder = model_folder(name, revision)
     if folder is not None and (folder / "config.json").is_file():
-        return shape_of_config(json.loads((folder / "config.json").read_text()))
+        return _shape_in_file(folder / "config.json", name)
     shipped = json.loads(SHIPPED.read_text())
     return shape_of_config(shipped[name]) if name in shipped else None
+
+
+def _shape_in_file(path: Path, name: str) -> ModelShape | None:
+    try:
+        return shape_of_config(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:  # of a text that is no model's
+        # In the hub's cache it is a link: without its target, the hub's library would only make the link again.
+        cached = f"delete {path.resolve()}, and `snakemake prefetch` fetches it again"
+        again = f"copy the model {name} again" if Path(name).is_dir() else cached
+        raise UserError(
+            f"{path}: this file is damaged, it does not describe a model ({type(error).__name__}: {error}); {again}"
+        ) from error
 
 
 def model_folder(name: str, revision: str | None = None) -> Path | None:
