@@ -12,6 +12,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 
 from rlhf.compute_rate import ComputeMeter
 from rlhf.errors import UserError
+from rlhf.machine.full_disks import named_full_disk
 from rlhf.optimizers import make_optimizer, scheduled_learning_rate
 from rlhf.packing import Pack, pack_budget
 from rlhf.pair_logprobs import prompt_group
@@ -93,7 +94,8 @@ def train(
             shown = meter.count(batch_tokens, sum(map(count_response_tokens, batch)))
             progress.advance(len(batch), tokens=batch_tokens, loss=f"{row['loss']:.4g}", **shown)
             if states:
-                states.after_step(accelerator, Position(step, tokens, metrics))
+                with named_full_disk(states.folder):
+                    states.after_step(accelerator, Position(step, tokens, metrics))
     return Trained(metrics, whole_weights(model, accelerator), validation)
 
 
