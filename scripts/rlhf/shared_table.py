@@ -31,7 +31,7 @@ def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accele
     """
     from accelerate.utils import gather_object
 
-    with tempfile.TemporaryFile() as file:
+    with named_full_disk(Path(tempfile.gettempdir()), MORE_ROOM), tempfile.TemporaryFile() as file:
         if accelerator.is_local_main_process:
             _write(read(), file)
             pa.default_memory_pool().release_unused()
@@ -45,9 +45,8 @@ def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accele
 def _write(tables: Iterator[pa.Table], file: IO[bytes]) -> None:
     """Table by table: more than one is never in memory."""
     first = next(tables)
-    with named_full_disk(Path(tempfile.gettempdir()), MORE_ROOM):
-        with pa.ipc.new_file(file, first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
-        file.flush()
+    with pa.ipc.new_file(file, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+    file.flush()
