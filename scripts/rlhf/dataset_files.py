@@ -86,23 +86,25 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
     """A split of a hub dataset (of one of its subsets, where it has several), and the commit of its repository.
 
     Raises:
-        UserError: no such dataset or split, or the hub cannot be reached and its cache here holds another commit.
+        UserError: no such dataset or split, the hub cannot be reached and its cache here holds another commit, or the
+            disk of the cache is full.
     """
-    from datasets import disable_progress_bars, load_dataset_builder
+    from datasets import config, disable_progress_bars, load_dataset_builder
     from datasets.exceptions import DatasetGenerationError
 
     disable_progress_bars()  # they flood logs
     try:
-        builder = load_dataset_builder(name, subset, revision=revision)
-        # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
-        if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
-            raise UserError(
-                f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
-                f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake prefetch`)."
-            )
-        with named_full_disk(Path(builder.cache_dir)):
+        with named_full_disk(Path(config.HF_DATASETS_CACHE)):
+            builder = load_dataset_builder(name, subset, revision=revision)
+            # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
+            if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
+                raise UserError(
+                    f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
+                    f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake "
+                    "prefetch`)."
+                )
             builder.download_and_prepare()
-        return builder.as_dataset(split=split), builder.hash
+            return builder.as_dataset(split=split), builder.hash
     except (OSError, ValueError, DatasetGenerationError) as error:
         at = f" at revision {revision!r}" if revision else ""
         cause = error.__cause__ or error
