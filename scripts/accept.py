@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from rlhf.checksums import SUMS
 from rlhf.errors import UserError
 from rlhf.folders import PROVENANCE
 from rlhf.lineage import different_inputs
+from rlhf.machine.temporary_files import temporary_beside
 from rlhf.rewards import ScoreSpec, scorer_modules
 from rlhf.source_digest import SCRIPTS, source_digest
 
@@ -41,6 +41,8 @@ COMPARED = {
 }
 """Reasons that a comparison with what the results say of themselves can settle."""
 NOT_OF_THE_RUN = {"results", "logs", "benchmarks", ".snakemake"}
+ASIDE = "accept"
+"""What the temporary folder beside the project is named after."""
 
 
 def main() -> None:
@@ -160,10 +162,10 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
         UserError: a result differs, or a job failed.
     """
     different: list[str] = []
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".accept-") as name:
-        aside = Path(name)
+    with temporary_beside(Path.cwd() / ASIDE) as aside:
+        aside.mkdir()
         look_alike(Path.cwd(), aside)
-        where = ["--directory", name, "--conda-prefix", str(Path.cwd() / ".snakemake/conda")]
+        where = ["--directory", str(aside), "--conda-prefix", str(Path.cwd() / ".snakemake/conda")]
         for job in reversed(jobs):  # what a job reads is from before, and not what another one made again
             outputs = list(map(str, job.outputs))
             print(f"again: {job.rule}: {', '.join(outputs)}", flush=True)
@@ -178,7 +180,7 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
 def look_alike(project: Path, aside: Path) -> None:
     """Links to a project's files, of one time, which a run may replace without touching the files themselves."""
     for entry in project.iterdir():
-        if entry.name not in NOT_OF_THE_RUN and not entry.name.startswith(".accept-"):
+        if entry.name not in NOT_OF_THE_RUN and not entry.name.startswith(f".{ASIDE}@"):
             (aside / entry.name).symlink_to(entry)
     for path in (project / "results").rglob("*"):
         if path.is_file():

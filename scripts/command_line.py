@@ -1,7 +1,6 @@
 """What the programs in this folder share: the `--spec` flag, and errors that are sentences."""
 
 import argparse
-import errno
 import logging
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from rlhf.errors import UserError
+from rlhf.machine.full_disks import REMEDY, no_room
 from rlhf.machine.telemetry import switch_off_reports
 from rlhf.settings import Settings
 
@@ -132,7 +132,7 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted: what was finished is kept; the same line goes on from there", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if no_room(error) is None:
             raise
-        sys.exit(f"error: {error}. Make room on the disk or in the quota, and run the same line again.")
+        sys.exit(f"error: {error}. {REMEDY}")

@@ -10,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need the network
 LONGEST = [
     "test_slurm.py",
     "test_interruptions.py",
+    "test_full_disk_programs.py",
     "test_slurm_signals.py",
     "test_conda.py",
     "test_train_memory.py",

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlhf.machine.temporary_files import temporary_beside
+
 
 @dataclass(frozen=True)
 class AcceptedCode:
@@ -31,6 +33,6 @@ class AcceptedCode:
         """Keep one more in an experiment's file."""
         self.later.setdefault(made, [])
         self.later[made] = sorted({*self.later[made], asked})
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(self.later, indent=2, sort_keys=True) + "\n")
-        temporary.replace(path)
+        with temporary_beside(path) as temporary:
+            temporary.write_text(json.dumps(self.later, indent=2, sort_keys=True) + "\n")
+            temporary.replace(path)

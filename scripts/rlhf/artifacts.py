@@ -1,7 +1,6 @@
 """Parquet artifacts: one schema each, checked at every write and read, written atomically, with their provenance."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from rlhf.checksums import KEY, ZEROS, seal_file, verify
 from rlhf.errors import UserError
+from rlhf.machine.temporary_files import temporary_beside
 from rlhf.settings import canonical_json
 
 METADATA_KEY = b"rlhf"
@@ -47,6 +47,7 @@ class Artifact:
         Equal rows and equal provenance give equal bytes.
 
         Raises:
+            UserError: the disk is full.
             ArtifactError: a column, a type, a null, a value that is not finite, or a key that occurs twice.
         """
         try:
@@ -77,16 +78,12 @@ class Artifact:
 
     def _write(self, path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
         metadata = {METADATA_KEY: canonical_json({"artifact": self.name, **provenance}).encode(), KEY: ZEROS}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with temporary_beside(path) as temporary:
             with pq.ParquetWriter(temporary, self.schema.with_metadata(metadata), compression="zstd") as writer:
                 for table in tables:
                     writer.write_table(table, row_group_size=ROWS_PER_GROUP)
             seal_file(temporary)
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def read(self, path: Path, columns: Sequence[str] | None = None, rows: range | None = None) -> pa.Table:
         """The rows of a file, or some columns or rows of them. No others are kept, or read where that can be helped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
 from rlhf.json_lines import write_arrow
+from rlhf.machine.full_disks import named_full_disk
+from rlhf.machine.temporary_files import temporary_beside
 from rlhf.revisions import COMMIT, recorded_commit
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 """Of a local file: Parquet, or JSON lines."""
+MORE_ROOM = "The rows lie there until the program ends: make room, or set TMPDIR to another folder."
 
 
 def is_local(dataset: str) -> bool:
@@ -60,14 +64,17 @@ def open_file(path: Path) -> Iterator[Dataset]:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     disable_progress_bars()  # they flood logs; reading a local file takes seconds
-    with tempfile.TemporaryDirectory() as cache:
+    with temporary_beside(Path(tempfile.gettempdir()) / f"rlhf-dataset-{os.geteuid()}") as cache:
+        cache.mkdir(mode=0o700)
         if path.suffix != ".parquet":
-            rows = Path(cache) / "rows.arrow"
-            write_arrow(path, rows)
+            rows = cache / "rows.arrow"
+            with named_full_disk(cache, MORE_ROOM):
+                write_arrow(path, rows)
             yield Dataset.from_file(str(rows))
             return
         try:
-            dataset = load_dataset("parquet", data_files=str(path), split="train", cache_dir=cache)
+            with named_full_disk(cache, MORE_ROOM):
+                dataset = load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(cache))
             dataset.data.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
         except (DatasetGenerationError, ValueError, StopIteration) as error:
             cause = error.__cause__ or error
@@ -79,22 +86,25 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
     """A split of a hub dataset (of one of its subsets, where it has several), and the commit of its repository.
 
     Raises:
-        UserError: no such dataset or split, or the hub cannot be reached and its cache here holds another commit.
+        UserError: no such dataset or split, the hub cannot be reached and its cache here holds another commit, or the
+            disk of the cache is full.
     """
-    from datasets import disable_progress_bars, load_dataset_builder
+    from datasets import config, disable_progress_bars, load_dataset_builder
     from datasets.exceptions import DatasetGenerationError
 
     disable_progress_bars()  # they flood logs
     try:
-        builder = load_dataset_builder(name, subset, revision=revision)
-        # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
-        if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
-            raise UserError(
-                f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
-                f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake prefetch`)."
-            )
-        builder.download_and_prepare()
-        return builder.as_dataset(split=split), builder.hash
+        with named_full_disk(Path(config.HF_DATASETS_CACHE)):
+            builder = load_dataset_builder(name, subset, revision=revision)
+            # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
+            if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
+                raise UserError(
+                    f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
+                    f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake "
+                    "prefetch`)."
+                )
+            builder.download_and_prepare()
+            return builder.as_dataset(split=split), builder.hash
     except (OSError, ValueError, DatasetGenerationError) as error:
         at = f" at revision {revision!r}" if revision else ""
         cause = error.__cause__ or error

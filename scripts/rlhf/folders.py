@@ -1,7 +1,6 @@
 """Folders that are written atomically, with their checksums and provenance."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.checksums import seal_folder
+from rlhf.machine.temporary_files import temporary_beside
 
 PROVENANCE = "provenance.json"
 
@@ -18,18 +18,17 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` to write into; it takes its place when the block ends without an error.
 
     It gets `SHA256SUMS`, see `rlhf.checksums`.
+
+    Raises:
+        UserError: the disk filled up.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with temporary_beside(target) as temporary:
+        temporary.mkdir()
         yield temporary
         seal_folder(temporary)
         if target.exists():
-            shutil.rmtree(target)
+            remove_folder(target)
         temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_folder(folder: Path) -> None:

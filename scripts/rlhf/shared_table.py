@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 
-from rlhf.errors import UserError
+from rlhf.machine.full_disks import named_full_disk
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+MORE_ROOM = (
+    "The training data take about 4 KB per pair while the training runs: make room, or set TMPDIR to another folder of "
+    "this machine."
+)
 
 
 def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accelerator) -> pa.Table:
@@ -25,7 +31,7 @@ def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accele
     """
     from accelerate.utils import gather_object
 
-    with tempfile.TemporaryFile() as file:
+    with named_full_disk(Path(tempfile.gettempdir()), MORE_ROOM), tempfile.TemporaryFile() as file:
         if accelerator.is_local_main_process:
             _write(read(), file)
             pa.default_memory_pool().release_unused()
@@ -39,14 +45,8 @@ def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accele
 def _write(tables: Iterator[pa.Table], file: IO[bytes]) -> None:
     """Table by table: more than one is never in memory."""
     first = next(tables)
-    try:
-        with pa.ipc.new_file(file, first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
-        file.flush()
-    except OSError as error:
-        raise UserError(
-            f"{tempfile.gettempdir()}: the training data cannot be written here ({error}). They take about 4 KB per "
-            "pair while the training runs: make room, or set TMPDIR to another folder of this machine."
-        ) from error
+    with pa.ipc.new_file(file, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+    file.flush()

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from rlhf.errors import UserError
+from rlhf.machine.full_disks import named_full_disk
 
 CLAIM = "claim"
 HEARTBEAT_SECONDS = 10
@@ -29,18 +30,19 @@ def claimed(folder: Path, accelerator: Accelerator) -> Iterator[None]:
     A training that loses its claim (its machine was suspended, say) ends at once, before it writes again.
 
     Raises:
-        UserError: another training holds it, and lives.
+        UserError: another training holds it, and lives; or the disk is full.
     """
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     lease = SoftFileLease(
         folder / CLAIM, lease_duration=STALE_SECONDS, heartbeat_interval=HEARTBEAT_SECONDS, on_compromise=_end_at_once
     )
     try:
-        lease.acquire(timeout=WAIT_SECONDS)
+        with named_full_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lease.acquire(timeout=WAIT_SECONDS)
     except Timeout as error:
         owner = lease.owner
         holder = f"process {owner.pid} on {owner.hostname}" if owner else f"whoever wrote {folder / CLAIM}"

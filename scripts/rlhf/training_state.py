@@ -29,6 +29,7 @@ from rlhf.checksums import damaged_file, seal_folder
 from rlhf.errors import UserError
 from rlhf.folders import remove_folder
 from rlhf.hardware import Strategy
+from rlhf.machine.full_disks import named_full_disk
 from rlhf.token_budget import SAVED
 
 LOGGER = logging.getLogger("train_policy")
@@ -180,12 +181,18 @@ class TrainingStates:
                 remove_folder(old)
             temporary.mkdir(parents=True)
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(temporary))
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            (temporary / PROGRESS).write_text(json.dumps({"layout": self.layout, "position": vars(position)}))
-            seal_folder(temporary)
-            temporary.replace(whole)
+        try:
+            with named_full_disk(self.folder):  # as long as the disk is full: what follows makes room
+                accelerator.save_state(str(temporary))
+                accelerator.wait_for_everyone()
+                if accelerator.is_main_process:
+                    (temporary / PROGRESS).write_text(json.dumps({"layout": self.layout, "position": vars(position)}))
+                    seal_folder(temporary)
+                    temporary.replace(whole)
+        except Exception:
+            if accelerator.is_main_process:
+                remove_folder(temporary)
+            raise
         accelerator.wait_for_everyone()  # else a node that is done could end the job before the state is in its place
 
     def _saved(self) -> list[Path]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rlhf.errors import UserError
 from rlhf.shared_table import once_per_machine
 from rlhf.strategies import make_accelerator
 from shared_table_worker import PARTS, ROWS, TOKENS
+from small_disk import NEEDS_ROOT, SmallDisk
 from small_models import SCRIPTS
 
 
@@ -48,11 +50,15 @@ def test_one_process_reads_it_as_it_is() -> None:
     assert once_per_machine(lambda: iter(tables), accelerator).equals(pa.concat_tables(tables))
 
 
-def test_a_full_disk_is_said_with_the_folder() -> None:
-    def full() -> Iterator[pa.Table]:
-        yield pa.table({"a": [1]})
-        raise OSError(28, "No space left on device")
+@NEEDS_ROOT
+def test_a_full_disk_is_said_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tables() -> Iterator[pa.Table]:
+        for part in range(3):
+            yield pa.table({"a": np.full(3000, part)})
 
     accelerator = make_accelerator("single", 1, "float32", None, cpu=True)
-    with pytest.raises(UserError, match=r"No space left on device.*set TMPDIR"):
-        once_per_machine(full, accelerator)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with SmallDisk(tmp_path, size="64k"):
+        with pytest.raises(UserError, match=rf"{tmp_path}: cannot be written: the disk {tmp_path} is full.*set TMPDIR"):
+            once_per_machine(tables, accelerator)
+        assert list(tmp_path.iterdir()) == []

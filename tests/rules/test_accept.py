@@ -56,7 +56,7 @@ def test_a_harmless_change_of_three_stages(scratch_micro: Project) -> None:
     assert "Accepted" in done.stdout
     assert project.planned() == {}
     assert digests(project) == before
-    assert not list(project.folder.glob(".accept-*"))
+    assert not list(project.folder.glob(".accept*"))
     assert_a_later_edit_is_noticed(project)
 
 
