@@ -83,7 +83,7 @@ def remove_saved_states(used: Path) -> None:
 
 def differences(origin: Mapping[str, Any] | None, params: Any, accepted: AcceptedCode) -> list[str]:
     """Settings and code by which a result differs from what is asked for; of one without an origin that it has none."""
-    if origin is None:
+    if origin is None or not {"spec", "code"} <= origin.keys():
         return ["it does not say what it was made of: it is damaged, or something else wrote it"]
     found = list(changed_settings(origin["spec"], json.loads(params.spec)))
     if not accepted.is_same(origin["code"], params.code):

@@ -24,8 +24,9 @@ def test_differences_are_named() -> None:
     assert differences(ORIGIN, asked({"seed": 2, "rows": {"start": 0}}, "a"), NOTHING) == ["seed 1 -> 2"]
     assert differences(ORIGIN, asked(ORIGIN["spec"], "b"), NOTHING) == ["code"]
     assert differences(ORIGIN, asked(ORIGIN["spec"], "b"), AcceptedCode({"a": ["b"]})) == []
-    (said,) = differences(None, asked({}, "a"), NOTHING)
-    assert said.startswith("it does not say what it was made of")
+    for nothing in (None, {}, {"spec": None}):
+        (said,) = differences(nothing, asked({}, "a"), NOTHING)
+        assert said.startswith("it does not say what it was made of")
 
 
 def test_the_origin_of_files_and_folders(tmp_path: Path) -> None:
