@@ -22,8 +22,8 @@ from workflow import Project, programs, wait_for
 
 pytestmark = pytest.mark.slow
 
-RUNS = int(os.environ.get("KILLED_RUNS", "4"))
-"""One in four is killed in the last second of a training."""
+RUNS = int(os.environ.get("KILLED_RUNS", "2"))
+"""The first of every four is killed in the last second of a training."""
 KILLS = 3
 """In each run."""
 SECONDS = 30
