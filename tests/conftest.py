@@ -25,6 +25,11 @@ LONGEST = [
     "test_accept.py",
     "test_determinism.py",
     "test_real_data.py",
+    "test_stale.py",
+    "test_random_kills.py",
+    "test_worker_death.py",
+    "test_train_other_processes.py",
+    "test_saving.py",
 ]
 """Files by the time that they take."""
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

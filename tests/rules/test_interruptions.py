@@ -64,8 +64,16 @@ def assert_as_if_undisturbed(project: Project, finished_micro: Project, stage: s
     assert policy not in project.planned().get(stage, set())  # a new checkpoint's children run again
 
 
-@pytest.mark.parametrize("victim", ["job", "snakemake", "both"])
-@pytest.mark.parametrize("stage", STAGES)
+VICTIMS = ("job", "snakemake", "both")
+KILLED = [(stage, victim) for stage in ("generate_responses", "train_policy") for victim in VICTIMS] + [
+    (stage, VICTIMS[number % 3])
+    for number, stage in enumerate(STAGES)
+    if stage not in ("generate_responses", "train_policy")
+]
+"""Everybody at the stages that take long, and somebody at each of the others."""
+
+
+@pytest.mark.parametrize(("stage", "victim"), KILLED)
 def test_kill_9(stage: str, victim: str, scratch_micro: Project, finished_micro: Project) -> None:
     project, target = scratch_micro, STAGES[stage]
     remove(project.folder / "results/micro" / target)

@@ -22,7 +22,7 @@ from workflow import Project, programs, wait_for
 
 pytestmark = pytest.mark.slow
 
-RUNS = int(os.environ.get("KILLED_RUNS", "2"))
+RUNS = int(os.environ.get("KILLED_RUNS", "1"))
 """The first of every four is killed in the last second of a training."""
 KILLS = 3
 """In each run."""

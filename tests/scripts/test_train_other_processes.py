@@ -52,16 +52,12 @@ def test_ddp_goes_on_with_three_processes_in_place_of_two(data: tuple[Path, Path
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("strategy", "processes"), [("zero3", 3), ("ddp", 2)])
-def test_zero3_names_what_it_was_and_both_ways_out(
-    strategy: str, processes: int, data: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_zero3_names_what_it_was_and_both_ways_out(data: tuple[Path, Path], tmp_path: Path) -> None:
     killed_after(2, arguments(data, tmp_path, "zero3", 2), tmp_path)
-    done = run_program("train_policy", *arguments(data, tmp_path, strategy, processes))
+    done = run_program("train_policy", *arguments(data, tmp_path, "zero3", 3))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    now = "zero3 with 3 processes" if strategy == "zero3" else "ddp"
-    assert f"this state was saved by zero3 with 2 processes, and this training is set to {now}" in last
+    assert "saved by zero3 with 2 processes, and this training is set to zero3 with 3 processes" in last
     assert f"or delete {tmp_path / 'training_state'} to begin again" in last
     assert "damaged" not in done.stderr
     assert list((tmp_path / "training_state").glob("*/step-*"))
