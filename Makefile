@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-all gpu-exam plan resume accept clean config-reference
+.PHONY: help demo test test-all bench bench-all gpu-exam plan resume accept clean clean-temporary config-reference
 .PHONY: environments trl-environment
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -54,6 +54,9 @@ config-reference: .venv/embedded  ## write config/*.md and config/schema.json fr
 
 clean:  ## remove the results of the tiny experiment
 	rm -rf results/tiny logs/tiny benchmarks/tiny
+
+clean-temporary: .venv/embedded  ## remove what killed jobs have left half-written: make clean-temporary [ARGS=results/mine]
+	$(BIN)/python scripts/clean_temporary.py $(ARGS)
 
 # Both at once: to install is work for one processor. Where vLLM cannot be installed, its tests are skipped.
 environments:

@@ -12,8 +12,18 @@ from pydantic import ValidationError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from planning.memory_check import check_memory
+from rlhf.machine.telemetry import switch_off_reports
+
+switch_off_reports()  # in the jobs too, and before any import that reads it
+
+from planning.cpu_memory import job_mb
+from planning.input_checks import check_functions, check_sources
+from planning.memory_check import check_memory, policy_shape
+from planning.model_checks import check_models
+from planning.own_records import use_own_records
+from planning.saving_requests import disk_mb, with_stop_seconds
 from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
+from rlhf.duplicate_keys import refuse_duplicate_keys
 from rlhf.errors import UserError
 from rlhf.evaluation import EvaluateSpec
 from rlhf.leases import GRANTED_BY
@@ -33,14 +43,23 @@ def stop(error):
 
 
 try:
+    for configfile in workflow.configfiles:
+        refuse_duplicate_keys(Path(configfile))
     EXPERIMENT = load_experiment(config, ", ".join(map(str, workflow.configfiles)) or "--config")
     refuse_conda_for_embedded(EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
+    if workflow.is_main_process:  # a job on a cluster was planned, and looks up nothing
+        check_sources(EXPERIMENT)
+        check_models(EXPERIMENT)
+        check_functions(EXPERIMENT)
 except UserError as error:
     stop(error)
 
 RESULTS = f"results/{EXPERIMENT.experiment}"
 # The commits of what the configuration leaves open. A resource of rules: Snakemake neither tracks nor wants the file.
 REVISIONS = f"{RESULTS}/revisions.yaml"
+# Changes of code that `make accept` has let pass.
+ACCEPTED = f"{RESULTS}/accepted.json"
+use_own_records(Path(ACCEPTED))
 LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"benchmarks/{EXPERIMENT.experiment}"
 HARDWARE = EXPERIMENT.hardware
@@ -60,7 +79,6 @@ gc.set_threshold(100_000)
 
 # Programs write to logs: bars of the libraries would fill them with control characters.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 wildcard_constraints:
@@ -195,6 +213,7 @@ def training_hardware():
 TRAINING_HARDWARE = training_hardware()
 
 try:
+    TRAINING_HARDWARE = with_stop_seconds(EXPERIMENT, TRAINING_HARDWARE)
     check_memory(EXPERIMENT, TRAINING_HARDWARE)
 except UserError as error:
     stop(error)
@@ -219,6 +238,16 @@ def training_request(hardware):
     if hardware.nodes > 1 and hardware.gpu:
         flags += [f"--gpus-per-node={hardware.gpu // hardware.nodes}"]
     return {**slurm_request(hardware.nodes), "slurm_extra": " ".join(flags)}
+
+
+def training_disk():
+    """What a training asks for as its disk; what the profile asks for every job, where its model's size is not known.
+
+    Its states lie beside the results, on the disk of the project.
+    """
+    if policy_shape(EXPERIMENT) is None:
+        return {}
+    return {"disk_mb": lambda wildcards: disk_mb(EXPERIMENT, TRAINING_HARDWARE, wildcards.policy)}
 
 
 def all_test_parts(artifact):

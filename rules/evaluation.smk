@@ -20,7 +20,7 @@ rule evaluate_policy:
         "../envs/rebel.yaml"
     threads: HARDWARE.evaluate_policy.threads
     resources:
-        mem_mb=growing(HARDWARE.evaluate_policy.mem_mb),
+        mem_mb=growing(job_mb(EXPERIMENT, "evaluate_policy")),
         runtime=growing(HARDWARE.evaluate_policy.runtime),
     params:
         spec=lambda wildcards: spec_json(

@@ -17,7 +17,7 @@ rule build_pairs:
         "../envs/rebel.yaml"
     threads: HARDWARE.build_pairs.threads
     resources:
-        mem_mb=growing(HARDWARE.build_pairs.mem_mb),
+        mem_mb=growing(job_mb(EXPERIMENT, "build_pairs")),
         runtime=growing(HARDWARE.build_pairs.runtime),
     params:
         spec=pair_spec,

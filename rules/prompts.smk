@@ -5,7 +5,7 @@ rule collect_prompts:
     """Normalise, deduplicate, filter by length and order the prompts; train is their start, test their end."""
     input:
         dataset=made_by_rule(EXPERIMENT.prompts.dataset),
-        policy=made_by_rule(EXPERIMENT.base_model.name),
+        base_model=made_by_rule(EXPERIMENT.base_model.name),
     output:
         f"{RESULTS}/prompts.parquet",
     log:
@@ -17,7 +17,7 @@ rule collect_prompts:
     threads: HARDWARE.collect_prompts.threads
     resources:
         revisions=REVISIONS,
-        mem_mb=growing(HARDWARE.collect_prompts.mem_mb),
+        mem_mb=growing(job_mb(EXPERIMENT, "collect_prompts")),
         runtime=growing(HARDWARE.collect_prompts.runtime),
         # The sizes are no parameters: a larger split changes no prompt. The program only checks that they fit.
         train_prompts=EXPERIMENT.prompts.train,
@@ -27,7 +27,7 @@ rule collect_prompts:
         code=code("collect_prompts"),
     shell:
         """
-        python scripts/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} --policy {input.policy} \
-            --revisions {resources.revisions} --train {resources.train_prompts} --test {resources.test_prompts} \
-            --output {output} 2>{log}
+        python scripts/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} \
+            --base-model {input.base_model} --revisions {resources.revisions} \
+            --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2>{log}
         """

@@ -21,7 +21,7 @@ rule report:
         "../envs/rebel.yaml"
     threads: HARDWARE.report.threads
     resources:
-        mem_mb=growing(HARDWARE.report.mem_mb),
+        mem_mb=growing(job_mb(EXPERIMENT, "report")),
         runtime=growing(HARDWARE.report.runtime),
     params:
         spec=lambda wildcards: spec_json(

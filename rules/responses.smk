@@ -59,7 +59,7 @@ if EXPERIMENT.responses.imported:
         threads: HARDWARE.import_responses.threads
         resources:
             revisions=REVISIONS,
-            mem_mb=growing(HARDWARE.import_responses.mem_mb),
+            mem_mb=growing(job_mb(EXPERIMENT, "import_responses")),
             runtime=growing(HARDWARE.import_responses.runtime),
         params:
             spec=import_responses_spec,

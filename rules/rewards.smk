@@ -46,6 +46,7 @@ if COMBINED:
     rule combine_rewards:
         """Combine the scores of a part: the weighted mean, standardized by the scores of `base` in `train-000`."""
         input:
+            responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
             scores=lambda wildcards: scores_of(wildcards.policy, wildcards.part),
             reference_scores=scores_of("base", "train-000"),
         output:
@@ -58,15 +59,15 @@ if COMBINED:
             "../envs/rebel.yaml"
         threads: HARDWARE.combine_rewards.threads
         resources:
-            mem_mb=growing(HARDWARE.combine_rewards.mem_mb),
+            mem_mb=growing(job_mb(EXPERIMENT, "combine_rewards")),
             runtime=growing(HARDWARE.combine_rewards.runtime),
         params:
             spec=combine_spec,
             code=code("combine_rewards"),
         shell:
             """
-            python scripts/combine_rewards.py --spec {params.spec:q} --scores {input.scores} \
-                --reference-scores {input.reference_scores} --output {output} 2>{log}
+            python scripts/combine_rewards.py --spec {params.spec:q} --responses {input.responses} \
+                --scores {input.scores} --reference-scores {input.reference_scores} --output {output} 2>{log}
             """
 
 
@@ -92,7 +93,7 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
         threads: HARDWARE.import_rewards.threads
         resources:
             revisions=REVISIONS,
-            mem_mb=growing(HARDWARE.import_rewards.mem_mb),
+            mem_mb=growing(job_mb(EXPERIMENT, "import_rewards")),
             runtime=growing(HARDWARE.import_rewards.runtime),
         params:
             spec=import_rewards_spec,

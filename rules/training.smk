@@ -23,13 +23,14 @@ rule train_policy:
     threads: TRAINING_HARDWARE.threads_per_node
     resources:
         **training_request(TRAINING_HARDWARE),
+        **training_disk(),
         revisions=REVISIONS,
         gpu=HARDWARE.train_policy.gpu,
         gpu_request=gpu_request("train_policy"),
         compute_threads=HARDWARE.train_policy.threads,
         token_budget=HARDWARE.train_policy.token_budget,
         save_seconds=HARDWARE.train_policy.save_seconds,
-        stop_seconds=HARDWARE.train_policy.stop_seconds,
+        stop_seconds=TRAINING_HARDWARE.stop_seconds,
         processes=TRAINING_HARDWARE.process_count,
         strategy=TRAINING_HARDWARE.sharing,
         activations=HARDWARE.train_policy.activations,

@@ -1,7 +1,7 @@
-"""Accept results as they are: after a harmless change of code or libraries, or where Snakemake's records are lost.
+"""Accept results as they are after a change of code or libraries that changes none of them.
 
-Takes the arguments of snakemake. One job of each changed stage and variant is done again, aside, and compared; where
-all are equal, Snakemake is told that the results belong to the code as it is now. Nothing of the results is written.
+One job of each changed stage and variant is done again, aside, and compared; where all are equal, results of the
+earlier code count as results of the code as it is now. Nothing of the results is written.
 """
 
 from __future__ import annotations
@@ -10,65 +10,99 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from command_line import run
-from dry_run import FOLLOWS, PlannedJob, planned_jobs, recorded_seconds
-from rlhf.artifacts import find_provenance
+from command_line import run, takes_arguments_of_snakemake
+from dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
+from planning.accepted_code import AcceptedCode
+from planning.own_records import stated_origin
+from rlhf.checksums import SUMS
 from rlhf.errors import UserError
+from rlhf.folders import PROVENANCE
+from rlhf.lineage import different_inputs
+from rlhf.machine.temporary_files import temporary_beside
 from rlhf.rewards import ScoreSpec, scorer_modules
 from rlhf.source_digest import SCRIPTS, source_digest
 
 CODE = "Code has changed since last execution"
 """Snakemake's reason for an edited shell command; an edited program is a changed parameter."""
 ENVIRONMENT = "Software environment definition has changed since last execution"
-ACCEPTABLE = {FOLLOWS, "Params have changed since last execution", CODE, ENVIRONMENT}
-PROVENANCE = "provenance.json"
+COMPARED = {
+    FOLLOWS,
+    CODE,
+    ENVIRONMENT,
+    SETTINGS_OR_CODE,
+    "Set of input files has changed since last execution",
+    "Updated input files",
+}
+"""Reasons that a comparison with what the results say of themselves can settle."""
 NOT_OF_THE_RUN = {"results", "logs", "benchmarks", ".snakemake"}
+ASIDE = "accept"
+"""What the temporary folder beside the project is named after."""
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
-    lost = not any(Path(".snakemake/metadata").glob("*"))
-    jobs = planned_jobs([*arguments, *(["--forceall"] if lost else [])])
+    arguments = takes_arguments_of_snakemake(__doc__)
+    jobs = planned_jobs(arguments)
+    accepted = Path(planned_workflow()["ACCEPTED"])
     done = [job for job in jobs if all(path.exists() for path in job.outputs)]
-    direct = done if lost else [job for job in done if set(job.reasons) != {FOLLOWS}]
-    refuse_other_reasons(direct, lost)
-    refuse_edited_settings(direct)
+    direct = [job for job in done if set(job.reasons) != {FOLLOWS}]
+    refuse_other_reasons(direct)
+    origins = {job: origin_of(job) for job in done}
+    refuse_edited_settings(origins)
+    refuse_other_inputs(origins)
     if not direct:
         print("Nothing to accept: no stage is to run again because its code changed.")
         return
-    check_again(one_of_each_kind([job for job in direct if to_be_checked(job)]), arguments)
+    codes = AcceptedCode.read(accepted)
+    # Of a job that follows another one, Snakemake does not look for further reasons.
+    changed = [job for job in done if not is_of_this_code(job, origins[job], codes)]
+    check_again(one_of_each_kind(changed), arguments)
+    for job in changed:
+        codes.add(accepted, origins[job]["code"], code_digest(job))
     outputs = [str(path) for job in done for path in job.outputs]
-    touch = [sys.executable, "-m", "snakemake", *outputs, "--touch", *(["--forceall"] if lost else [])]
-    if subprocess.run([*touch, "--quiet", "all", *arguments]).returncode:
+    touch = [sys.executable, "-m", "snakemake", *outputs, "--touch", "--quiet", "all", *arguments]
+    if subprocess.run(touch).returncode:
         raise UserError("Snakemake could not record that: its message stands above")
     print(f"Accepted: {len(done)} jobs count as done by the code as it is now.")
 
 
-def refuse_other_reasons(jobs: Sequence[PlannedJob], lost: bool) -> None:
-    """Raise UserError where a finished job is to run again, and not because its code changed."""
-    other = [f"  {job.outputs[0]}: {'; '.join(job.reasons)}" for job in jobs if set(job.reasons) - ACCEPTABLE]
-    if other and not lost:
+def refuse_other_reasons(jobs: Sequence[PlannedJob]) -> None:
+    """Raise UserError where a finished job is to run again for a reason that no comparison settles."""
+    other = [f"  {job.outputs[0]}: {'; '.join(job.reasons)}" for job in jobs if set(job.reasons) - COMPARED]
+    if other:
         raise UserError("these would run again for other reasons than a change of code:\n" + "\n".join(other))
 
 
-def refuse_edited_settings(jobs: Sequence[PlannedJob]) -> None:
+def refuse_edited_settings(origins: Mapping[PlannedJob, Mapping[str, Any]]) -> None:
     """Raise UserError where results were made with other settings than the configuration now has."""
     edited = [
         f"  {job.outputs[0]}: {', '.join(differing)}"
-        for job in jobs
-        if (origin := origin_of(job)) and (differing := differing_keys(origin["spec"], spec_of(job)))
+        for job, origin in origins.items()
+        if (differing := differing_keys(origin["spec"], spec_of(job)))
     ]
     if edited:
         raise UserError(
-            "these were made with other settings; undo the edit, or let them be made anew by "
-            "`snakemake --forcerun` with their names:\n" + "\n".join(edited)
+            "these were made with other settings; undo the edit, or run the pipeline, which makes them again:\n"
+            + "\n".join(edited)
+        )
+
+
+def refuse_other_inputs(origins: Mapping[PlannedJob, Mapping[str, Any]]) -> None:
+    """Raise UserError where results were made from other files than those that are there now."""
+    other = [
+        f"  {job.outputs[0]}: other {', '.join(names)}"
+        for job, origin in origins.items()
+        if (names := different_inputs(origin, job.inputs))
+    ]
+    if other:
+        raise UserError(
+            "these were made from other files than those that are there now; run the pipeline, which makes them "
+            "again:\n" + "\n".join(other)
         )
 
 
@@ -76,25 +110,28 @@ def differing_keys(made: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     return sorted(key for key in made.keys() | asked.keys() if made.get(key) != asked.get(key))
 
 
-def origin_of(job: PlannedJob) -> dict[str, Any] | None:
-    """What a job's results say of their origin; None where they say nothing, as a report does."""
-    for path in job.outputs:
-        if path.suffix == ".parquet":
-            return find_provenance(path)
-        if (path / PROVENANCE).exists():
-            return json.loads((path / PROVENANCE).read_text())
-    return None
+def origin_of(job: PlannedJob) -> dict[str, Any]:
+    """What a job's results say of their origin.
+
+    Raises:
+        UserError: they say nothing.
+    """
+    origin = stated_origin(job.outputs[0])
+    if origin is None:
+        raise UserError(
+            f"{job.outputs[0]}: it does not say what it was made of: it is damaged, or something else wrote it. Delete "
+            "it and run the pipeline again."
+        )
+    return origin
 
 
 def spec_of(job: PlannedJob) -> dict[str, Any]:
     return json.loads(job.spec)
 
 
-def to_be_checked(job: PlannedJob) -> bool:
-    """Whether a job's results may come of other code, of another command or of other libraries."""
-    origin = origin_of(job)
-    same_code = origin is not None and origin["code"] == code_digest(job)
-    return not same_code or bool({CODE, ENVIRONMENT} & set(job.reasons))
+def is_of_this_code(job: PlannedJob, origin: Mapping[str, Any], codes: AcceptedCode) -> bool:
+    """Whether neither a job's program nor its command or libraries changed since its results were made."""
+    return codes.is_same(origin["code"], code_digest(job)) and not {CODE, ENVIRONMENT} & set(job.reasons)
 
 
 def code_digest(job: PlannedJob) -> str:
@@ -125,14 +162,14 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
         UserError: a result differs, or a job failed.
     """
     different: list[str] = []
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".accept-") as name:
-        aside = Path(name)
+    with temporary_beside(Path.cwd() / ASIDE) as aside:
+        aside.mkdir()
         look_alike(Path.cwd(), aside)
-        where = ["--directory", name, "--conda-prefix", str(Path.cwd() / ".snakemake/conda")]
+        where = ["--directory", str(aside), "--conda-prefix", str(Path.cwd() / ".snakemake/conda")]
         for job in reversed(jobs):  # what a job reads is from before, and not what another one made again
             outputs = list(map(str, job.outputs))
             print(f"again: {job.rule}: {', '.join(outputs)}", flush=True)
-            again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "params", "--force"]
+            again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "mtime", "--force"]
             if subprocess.run([*again, "--quiet", "all", *arguments, *where]).returncode:
                 raise UserError(f"{job.rule} could not be done again: Snakemake's message stands above")
             different += [path for path in outputs if not same(Path(path), aside / path)]
@@ -143,7 +180,7 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
 def look_alike(project: Path, aside: Path) -> None:
     """Links to a project's files, of one time, which a run may replace without touching the files themselves."""
     for entry in project.iterdir():
-        if entry.name not in NOT_OF_THE_RUN and not entry.name.startswith(".accept-"):
+        if entry.name not in NOT_OF_THE_RUN and not entry.name.startswith(f".{ASIDE}@"):
             (aside / entry.name).symlink_to(entry)
     for path in (project / "results").rglob("*"):
         if path.is_file():
@@ -160,7 +197,7 @@ def same(before: Path, again: Path) -> bool:
     if before.is_dir():
         names = {path.relative_to(before) for path in before.rglob("*") if path.is_file()}
         made = {path.relative_to(again) for path in again.rglob("*") if path.is_file()}
-        compared = {name for name in names | made if name.name not in (PROVENANCE, ".snakemake_timestamp")}
+        compared = {name for name in names | made if name.name not in (PROVENANCE, SUMS, ".snakemake_timestamp")}
         return compared <= names & made and all(same(before / name, again / name) for name in compared)
     return before.read_bytes() == again.read_bytes()
 

@@ -4,7 +4,9 @@ import logging
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
+from rlhf.lineage import checked_inputs
 from rlhf.model_commits import common_commits
+from rlhf.no_pairs import require_pairs
 from rlhf.pair_building import build
 from rlhf.pairs import PAIRS, PairSpec
 from rlhf.parts import read_part
@@ -23,6 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, PairSpec)
 
+    inputs = checked_inputs(prompts=arguments.prompts, responses=arguments.responses, rewards=arguments.rewards)
     revisions = common_commits([arguments.responses, arguments.rewards])
     pairs = build(
         read_part(arguments.prompts, spec.rows),
@@ -34,7 +37,7 @@ def main() -> None:
     )
     level = logging.INFO if len(pairs.table) else logging.WARNING
     logging.log(level, "%s: %s", arguments.output, canonical_json(pairs.counts))
-    inputs = {flag: getattr(arguments, flag) for flag in ("prompts", "responses", "rewards")}
+    require_pairs(pairs.counts, spec, str(arguments.output))
     origin = provenance(__file__, spec, inputs, counts=pairs.counts, revisions=revisions)
     PAIRS.write(arguments.output, pairs.table, origin)
 

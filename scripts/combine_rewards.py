@@ -6,6 +6,7 @@ from pathlib import Path
 from command_line import program_parser, read_spec, run
 from rlhf.combined_rewards import Scale, combine
 from rlhf.errors import UserError
+from rlhf.lineage import checked_inputs
 from rlhf.model_commits import common_commits
 from rlhf.provenance import provenance
 from rlhf.rewards import REWARDS, CombineSpec, reward_counts
@@ -14,6 +15,7 @@ from rlhf.settings import canonical_json
 
 def main() -> None:
     parser = program_parser(__doc__, CombineSpec)
+    parser.add_argument("--responses", type=Path, required=True, help="the responses that were scored, Parquet")
     parser.add_argument(
         "--scores", type=Path, nargs="+", required=True, help="the scores of the part, a file per scorer, by name"
     )
@@ -26,6 +28,9 @@ def main() -> None:
     for flag in ("scores", "reference_scores"):
         if len(getattr(arguments, flag)) != len(spec.weights):
             raise UserError(f"--{flag.replace('_', '-')}: give one file for each of {', '.join(sorted(spec.weights))}")
+    inputs = checked_inputs(
+        responses=arguments.responses, scores=arguments.scores, reference_scores=arguments.reference_scores
+    )
     weights = dict(sorted(spec.weights.items()))
     scores = dict(zip(weights, arguments.scores, strict=True))
     references = dict(zip(weights, arguments.reference_scores, strict=True))
@@ -42,7 +47,6 @@ def main() -> None:
     counts = reward_counts(rows)
     logging.info("%s: %s; scales: %s", arguments.output, canonical_json(counts), scales)
     facts = {name: {"mean": scale.mean, "deviation": scale.deviation} for name, scale in scales.items()}
-    inputs = {"scores": arguments.scores, "reference_scores": arguments.reference_scores}
     origin = provenance(
         __file__, spec, inputs, counts=counts, objectives=list(weights), scales=facts, revisions=revisions
     )

@@ -1,9 +1,9 @@
 """What the programs in this folder share: the `--spec` flag, and errors that are sentences."""
 
 import argparse
-import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,15 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from rlhf.errors import UserError
+from rlhf.machine.full_disks import REMEDY, no_room
+from rlhf.machine.telemetry import switch_off_reports
 from rlhf.settings import Settings
 
-# huggingface_hub reads it when it is imported: a program imports this module before any library that imports that one.
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Libraries read it when they are imported: a program imports this module before any of them.
+switch_off_reports()
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status that shells give a program that Ctrl-C ended."""
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
@@ -30,6 +34,23 @@ def program_parser(description: str | None, spec: type[Settings]) -> argparse.Ar
     )
     parser.add_argument("--spec", required=True, help="the settings: inline JSON, or a file with JSON")
     return parser
+
+
+def takes_arguments_of_snakemake(description: str | None) -> list[str]:
+    """The arguments of a program that hands them on to Snakemake; with `--help`, what the program does."""
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [arguments of snakemake]",
+        description=description,
+        epilog=(
+            "All arguments are those of the run that is meant, for example --configfile config/mine.yaml --cores 8 "
+            '(with make: ARGS="..."). `snakemake --help` lists them.'
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        parser.print_help()
+        sys.exit()
+    return sys.argv[1:]
 
 
 def add_hardware_flags(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +121,7 @@ def _in_words(error: ValidationError) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program: log lines to standard error, no traceback of user errors and full disks."""
+    """Run a program: log lines to standard error, no traceback of user errors, full disks and Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # huggingface_hub's requests, a line each
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -108,7 +129,10 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept; the same line goes on from there", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if no_room(error) is None:
             raise
-        sys.exit(f"error: {error}. Make room on the disk or in the quota, and run the same line again.")
+        sys.exit(f"error: {error}. {REMEDY}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
 from rlhf.device import granted_device
 from rlhf.frozen_weights import store_frozen_matrices
+from rlhf.lineage import checked_inputs
 from rlhf.logprobs import LOGPROBS, LogprobSpec
 from rlhf.machine.budgets import forward_budget
 from rlhf.machine.memory import logprob_memory
@@ -29,6 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, LogprobSpec)
     check_granted_gpus(arguments)
+    inputs = checked_inputs(pairs=arguments.pairs, policy=arguments.policy)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     check_vocabulary(load_tokenizer(name, revision), name, revision)
@@ -44,7 +46,6 @@ def main() -> None:
     with Progress(len(pairs), "pairs", "log-probabilities") as progress:
         chosen, rejected = pair_logprobs(model, pairs, spec.precision, budget, progress)
     rows = logprob_rows(pairs, chosen, rejected)
-    inputs = {"pairs": arguments.pairs, **({"policy": arguments.policy} if arguments.policy else {})}
     LOGPROBS.write(arguments.output, rows, provenance(__file__, spec, inputs, model_revision=commit))
 
 

@@ -14,6 +14,10 @@ from snakemake.executors import dryrun
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from planning.configuration_files import check_configuration_files
+
+SETTINGS_OR_CODE = "Params have changed since last execution"
+"""The reason of a job whose settings or code are no longer those of its results."""
 FOLLOWS = "Input files updated by another job"
 """The reason of a job that runs because one before it does."""
 
@@ -27,12 +31,16 @@ class PlannedJob:
     """The rule's place in the Snakefile, where the data flows downwards."""
     policy: str
     part: str
+    inputs: Mapping[str, tuple[Path, ...]] = dataclasses.field(compare=False)
+    """By the names that the rule gives them."""
     outputs: tuple[Path, ...]
     program: str
     """Path of the script."""
     spec: str
     """Its settings as JSON."""
     reasons: tuple[str, ...]
+    changes: tuple[str, ...]
+    """Behind `SETTINGS_OR_CODE`: `learning_rate 0.0001 -> 0.0002`, `code`."""
     gpus: int
     memory_mb: int
     minutes: int
@@ -55,8 +63,11 @@ def planned_jobs(arguments: Iterable[str]) -> list[PlannedJob]:
     """What Snakemake would run with these arguments, each job after those it needs; jobs without a record left out.
 
     Raises:
+        UserError: a configuration file cannot be read.
         SystemExit: the dry run fails; Snakemake has said why.
     """
+    arguments = list(arguments)
+    check_configuration_files(arguments)
     executors = ExecutorPluginRegistry().plugins
     printing = executors["dryrun"]
     executors["dryrun"] = dataclasses.replace(printing, executor=PlanKeeper)
@@ -94,20 +105,30 @@ def described(graph: Any) -> list[PlannedJob]:
 
 
 def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> PlannedJob:
+    reason = job.dag.reason(job)
     return PlannedJob(
         rule=job.rule.name,
         position=position,
         policy=job.wildcards_dict.get("policy", ""),
         part=job.wildcards_dict.get("part", ""),
+        inputs=inputs_of(job),
         outputs=tuple(map(Path, job.output)),
         program=next(word for word in job.rule.shellcmd.split() if word.startswith("scripts/")),
         spec=job.params.spec,
-        reasons=tuple(reason.split(":")[0].strip() for reason in str(job.dag.reason(job)).split(";")),
+        reasons=tuple(text.split(":")[0].strip() for text in str(reason).split(";")),
+        changes=tuple(sorted(reason.params_changed.only_new)) if reason.params_changed else (),
         gpus=resources.get("gpu", 0),
         memory_mb=resources.get("mem_mb", 0),
         minutes=resources.get("runtime", 0),
         record=Path(job.benchmark),
     )
+
+
+def inputs_of(job: Any) -> dict[str, tuple[Path, ...]]:
+    """Files that Snakemake's job reads, by the names that its rule gives them."""
+    return {
+        name: (Path(files),) if isinstance(files, str) else tuple(map(Path, files)) for name, files in job.input.items()
+    }
 
 
 def is_warning(record: logging.LogRecord) -> bool:

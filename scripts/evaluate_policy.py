@@ -5,16 +5,20 @@ share of responses cut at the length limit. Base against itself gets a win rate 
 """
 
 import logging
+import math
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from command_line import program_parser, read_spec, run
 from rlhf.errors import UserError
-from rlhf.evaluation import EVALUATION, EvaluateSpec, read_scored_responses
+from rlhf.evaluation import EVALUATION, EvaluateSpec, ScoredResponses, read_scored_responses
+from rlhf.lineage import checked_inputs
 from rlhf.model_commits import common_commits
 from rlhf.provenance import provenance
-from rlhf.win_rates import Side, bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
+from rlhf.win_rates import bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
 
 LOGGER = logging.getLogger("evaluate_policy")
 
@@ -22,6 +26,7 @@ LOGGER = logging.getLogger("evaluate_policy")
 def main() -> None:
     arguments = parser().parse_args()
     spec = read_spec(arguments.spec, EvaluateSpec)
+    inputs = checked_inputs(**{flag: getattr(arguments, flag) for flag in FILES})
     for files in (arguments.rewards + arguments.base_rewards, arguments.judgements + arguments.base_judgements):
         common_commits(files)
     rows, counts = [], {}
@@ -29,7 +34,6 @@ def main() -> None:
         row, counts[judge] = evaluate(spec, judge, policy, base)
         rows.append(row)
         LOGGER.info("%s", describe(row, counts[judge]))
-    inputs = {flag: getattr(arguments, flag) for flag in FILES if getattr(arguments, flag)}
     EVALUATION.write(arguments.output, rows, provenance(__file__, spec, inputs, counts=counts))
 
 
@@ -59,7 +63,7 @@ def parser() -> ArgumentParser:
     return made
 
 
-def read_judges(arguments: Namespace) -> dict[str, tuple[Side, Side]]:
+def read_judges(arguments: Namespace) -> dict[str, tuple[ScoredResponses, ScoredResponses]]:
     """The scored responses of the policy and of base, by the name of who scored them.
 
     Raises:
@@ -70,39 +74,37 @@ def read_judges(arguments: Namespace) -> dict[str, tuple[Side, Side]]:
     scores = {"reward": (arguments.rewards, arguments.base_rewards)}
     if arguments.judgements:
         scores["judge"] = (arguments.judgements, arguments.base_judgements)
-    return {
-        judge: (
-            read_scored_responses(arguments.responses, policy),
-            read_scored_responses(arguments.base_responses, base),
-        )
-        for judge, (policy, base) in scores.items()
-    }
+    policy = read_scored_responses(arguments.responses, {judge: paths[0] for judge, paths in scores.items()})
+    base = read_scored_responses(arguments.base_responses, {judge: paths[1] for judge, paths in scores.items()})
+    return {judge: (policy[judge], base[judge]) for judge in scores}
 
 
-def evaluate(spec: EvaluateSpec, judge: str, policy: Side, base: Side) -> tuple[dict[str, Any], dict[str, int]]:
+def evaluate(
+    spec: EvaluateSpec, judge: str, policy: ScoredResponses, base: ScoredResponses
+) -> tuple[dict[str, Any], dict[str, int]]:
     """A row of the evaluation, and how many prompts and draws took part."""
     found = duels(policy, base)
     rates = prompt_win_rates(found)
     low, high = bootstrap_interval(rates, spec.bootstrap_samples, spec.confidence, spec.seed)
-    draws = [draw for answers in policy.values() for draw in answers]
-    scores = [draw.score for draw in draws if draw.score is not None]
+    draws, scores = policy.draws, policy.valid()
     row = {
         "policy": spec.policy,
         "judge": judge,
-        "mean_reward": sum(scores) / len(scores),
+        "mean_reward": math.fsum(scores.to_numpy()) / len(scores),
         "win_rate": float(rates.mean()),
         "win_rate_low": low,
         "win_rate_high": high,
         "length_controlled_win_rate": length_controlled_win_rate(found),
-        "mean_tokens": sum(draw.tokens for draw in draws) / len(draws),
-        "truncated": sum(draw.finish_reason == "length" for draw in draws) / len(draws),
+        "mean_tokens": pc.sum(draws["tokens"]).as_py() / len(draws),
+        "truncated": pc.sum(draws["truncated"]).as_py() / len(draws),
     }
+    prompts = len(policy.prompt_ids)
     counts = {
-        "prompts": len(policy),
-        "prompts_without_valid_draws": len(policy) - len(found),
+        "prompts": prompts,
+        "prompts_without_valid_draws": prompts - len(found.counts),
         "draws": len(draws),
         "draws_without_score": len(draws) - len(scores),
-        "duels": sum(len(duel.outcomes) for duel in found.values()),
+        "duels": len(found.wins),
     }
     return row, counts
 

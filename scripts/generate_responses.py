@@ -6,6 +6,7 @@ from command_line import add_model_flags, check_granted_gpus, program_parser, re
 from rlhf.device import granted_device
 from rlhf.engines import Engine, Request, check_context
 from rlhf.hardware import BudgetChoice
+from rlhf.lineage import checked_inputs
 from rlhf.machine.budgets import DEFAULT_BUDGET
 from rlhf.models import context_length, load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
@@ -23,9 +24,10 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, GenerateSpec)
     check_granted_gpus(arguments)
+    inputs = checked_inputs(prompts=arguments.prompts, policy=arguments.policy)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
-    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt_token_ids"]).to_pylist()
     requests = [
         Request(
             prompt_id=row["prompt_id"],
@@ -39,7 +41,6 @@ def main() -> None:
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)
     rows = response_rows(requests, completions, load_tokenizer(name, revision))
-    inputs = {"prompts": arguments.prompts, **({"policy": arguments.policy} if arguments.policy else {})}
     RESPONSES.write(
         arguments.output, rows, provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
     )

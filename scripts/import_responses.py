@@ -6,6 +6,7 @@ from pathlib import Path
 from command_line import add_revisions_flag, program_parser, read_spec, run
 from rlhf.dataset_files import is_local, open_dataset
 from rlhf.imported_responses import imported_rows, read_imported
+from rlhf.lineage import checked_inputs
 from rlhf.models import load_tokenizer, model_location, resolved_revision
 from rlhf.parts import read_part
 from rlhf.progress import track
@@ -25,7 +26,7 @@ def main() -> None:
     model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     tokenizer = load_tokenizer(model, model_revision)
-    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt"]).to_pylist()
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
         imported = read_imported(dataset, prompts, spec, spec.dataset, rewards=False)
@@ -35,11 +36,8 @@ def main() -> None:
     truncated = sum(row["finish_reason"] == "length" for row in rows)
     counts = {"prompts": len(prompts), "responses": len(rows), "truncated": truncated, **imported.counts}
     logging.info("%s: %s", spec.dataset, canonical_json(counts))
-    inputs = {
-        "prompts": arguments.prompts,
-        **({"dataset": Path(spec.dataset)} if is_local(spec.dataset) else {}),
-        **({"policy": arguments.policy} if arguments.policy else {}),
-    }
+    dataset_file = Path(spec.dataset) if is_local(spec.dataset) else None
+    inputs = checked_inputs(prompts=arguments.prompts, dataset=dataset_file, policy=arguments.policy)
     origin = provenance(
         __file__,
         spec,

@@ -6,6 +6,7 @@ from pathlib import Path
 from command_line import add_revisions_flag, program_parser, read_spec, run
 from rlhf.dataset_files import is_local, open_dataset
 from rlhf.imported_responses import imported_rewards, read_imported
+from rlhf.lineage import checked_inputs
 from rlhf.parts import read_part
 from rlhf.provenance import provenance
 from rlhf.responses import ImportSpec
@@ -21,14 +22,13 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ImportSpec)
 
-    prompts = read_part(arguments.prompts, spec.rows).to_pylist()
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt"]).to_pylist()
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
         rows = imported_rewards(prompts, read_imported(dataset, prompts, spec, spec.dataset, rewards=True))
     counts = reward_counts(rows)
     logging.info("%s: %s", spec.dataset, canonical_json(counts))
-    local = {"dataset": Path(spec.dataset)} if is_local(spec.dataset) else {}
-    inputs = {"prompts": arguments.prompts, **local}
+    inputs = checked_inputs(prompts=arguments.prompts, dataset=Path(spec.dataset) if is_local(spec.dataset) else None)
     origin = provenance(__file__, spec, inputs, counts=counts, dataset_revision=dataset_revision)
     REWARDS.write(arguments.output, rows, origin)
 

@@ -1,4 +1,4 @@
-"""What a run would do, why, and about how many GPU hours it would take. Takes the arguments of snakemake."""
+"""What a run would do, why (with each setting that changed), and about how many GPU hours it would take."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dry_run import FOLLOWS, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
+from command_line import run, takes_arguments_of_snakemake
+from dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
 from planning.forecast import Forecast
 
 
 def main() -> None:
-    jobs = planned_jobs(sys.argv[1:])
+    jobs = planned_jobs(takes_arguments_of_snakemake(__doc__))
     workflow = planned_workflow()
     show(jobs, Forecast(workflow["EXPERIMENT"], workflow["TRAINING_HARDWARE"]), console())
 
@@ -105,10 +106,14 @@ def parts(stage: list[PlannedJob]) -> str:
 
 
 def why(stage: list[PlannedJob]) -> str:
-    """The reasons of a stage's jobs, with their numbers; that a stage before it runs is one where there is no other."""
+    """The reasons of a stage's jobs, with their numbers; that a stage before it runs is one where there is no other.
+
+    Instead of "parameters have changed" each setting that did, with its values.
+    """
     found: Counter[str] = Counter()
     for job in stage:
-        found.update([reason for reason in job.reasons if reason != FOLLOWS] or [FOLLOWS])
+        reasons = [reason for reason in job.reasons if reason not in (FOLLOWS, SETTINGS_OR_CODE)]
+        found.update([*reasons, *job.changes] or [FOLLOWS])
     return "\n".join(f"{reason} ({count})" if count < len(stage) else reason for reason, count in found.items())
 
 
@@ -140,4 +145,4 @@ def policy_and_part(record: Path, rule: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

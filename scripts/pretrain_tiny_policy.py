@@ -5,6 +5,7 @@ from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
+from rlhf.lineage import checked_inputs
 from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder, converse, evenly
@@ -22,6 +23,7 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, PretrainSpec)
+    inputs = checked_inputs(tokenizer=arguments.tokenizer)
     granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"pretraining {spec.seed}")
@@ -33,7 +35,7 @@ def main() -> None:
         arguments.output,
         model.save_pretrained,
         tokenizer,
-        provenance(__file__, spec, {"tokenizer": arguments.tokenizer}),
+        provenance(__file__, spec, inputs),
     )
 
 

@@ -9,10 +9,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
+from rlhf.lineage import checked_inputs
+from rlhf.provenance import provenance
 from rlhf.report.folder import PAGE, write_report
 from rlhf.report.material import ReportFiles, read_material
 from rlhf.report.settings import ReportSpec
 
+EVALUATED = ("evaluations", "prompts", "responses", "rewards", "judgements")
 LOGGER = logging.getLogger("report")
 
 
@@ -28,7 +31,11 @@ def main() -> None:
         training=arguments.training,
         pairs=arguments.pairs,
     )
-    write_report(read_material(spec, files), arguments.output)
+    inputs = {
+        **checked_inputs(**{name: getattr(arguments, name) for name in EVALUATED}),
+        **checked_inputs(training=arguments.training, pairs=arguments.pairs),
+    }
+    write_report(read_material(spec, files), arguments.output, provenance(__file__, spec, inputs))
     LOGGER.info("the report of %d policies is %s", len(spec.policies), arguments.output / PAGE)
 
 

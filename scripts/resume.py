@@ -1,8 +1,9 @@
-"""Go on after an interruption: see that nothing of the killed run still works, unlock, run (snakemake's arguments)."""
+"""Go on after an interruption: see that nothing of the killed run still works, unlock the folder, and run."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,18 +11,28 @@ from pathlib import Path
 
 import psutil
 
-from command_line import run
+from command_line import run, takes_arguments_of_snakemake
+from planning.configuration_files import check_configuration_files
 from rlhf.errors import UserError
+
+PBS_NAME = re.compile(r"^    Job_Name = (.+)$", re.MULTILINE)
+PBS_STATE = re.compile(r"^    job_state = (.)$", re.MULTILINE)
+PBS_FOLDER = re.compile(r"PBS_O_WORKDIR=([^,\n]+)")
+"""Of where `qsub` was called, in the job's `Variable_List`."""
+PBS_ENDED = ("C", "F")
+"""States of jobs that PBS lists after their end."""
 
 
 def main() -> None:
-    survivors = [*local_survivors(Path.cwd()), *slurm_survivors(Path.cwd())]
+    arguments = takes_arguments_of_snakemake(__doc__)
+    check_configuration_files(arguments)
+    survivors = [*local_survivors(Path.cwd()), *slurm_survivors(Path.cwd()), *pbs_survivors(Path.cwd())]
     if survivors:
         raise UserError(
             "of the run before, these still work here; wait for them, or end them, and resume then:\n"
             + "\n".join(f"  {survivor}" for survivor in survivors)
         )
-    snakemake = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
+    snakemake = [sys.executable, "-m", "snakemake", *arguments]
     if subprocess.run([*snakemake, "--unlock", "--quiet", "all"]).returncode:
         raise UserError("Snakemake could not unlock the folder: its message stands above")
     os.execv(sys.executable, [*snakemake, "--rerun-incomplete"])
@@ -54,12 +65,8 @@ def slurm_survivors(folder: Path) -> list[str]:
     if shutil.which("squeue") is None:
         return []
     columns = "%i|%T|%k|%Z"  # number, state, comment (Snakemake's plugin puts the rule there), working folder
-    listed = subprocess.run(["squeue", "--me", "--noheader", f"--format={columns}"], capture_output=True, text=True)
-    if listed.returncode != 0 and not submitted_to_slurm():
-        return []  # squeue is installed, and there is no cluster
-    if listed.returncode != 0:
-        raise UserError(f"squeue does not list the jobs: {listed.stderr.strip()}")
-    jobs = (line.split("|") for line in listed.stdout.splitlines())
+    listed = asked("slurm", ["squeue", "--me", "--noheader", f"--format={columns}"])
+    jobs = (line.split("|") for line in listed.splitlines())
     return [
         f"{comment}, Slurm job {number} ({state.lower()}): scancel {number}"
         for number, state, comment, workdir in jobs
@@ -67,9 +74,32 @@ def slurm_survivors(folder: Path) -> list[str]:
     ]
 
 
-def submitted_to_slurm() -> bool:
-    """Whether the arguments, or logs of earlier jobs, name Slurm."""
-    return any("slurm" in argument for argument in sys.argv[1:]) or Path("logs/slurm").exists()
+def pbs_survivors(folder: Path) -> list[str]:
+    """Jobs that PBS holds or runs for `folder`; how to end each."""
+    if shutil.which("qstat") is None:
+        return []
+    found = []
+    for job in asked("pbs", ["qstat", "-f"]).split("Job Id: ")[1:]:
+        job = job.replace("\n\t", "")  # long values go on in the next line
+        number, state, name = job.split()[0], PBS_STATE.search(job), PBS_NAME.search(job)
+        workdir = PBS_FOLDER.search(job)
+        if workdir and Path(workdir[1]).resolve() == folder.resolve() and not (state and state[1] in PBS_ENDED):
+            found.append(f"{name[1] if name else 'a job'}, PBS job {number}: qdel {number}")
+    return found
+
+
+def asked(scheduler: str, command: list[str]) -> str:
+    """What a scheduler lists; nothing where its command is installed, and there is no cluster.
+
+    Raises:
+        UserError: it does not answer, and runs here were submitted to it.
+    """
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode == 0:
+        return listed.stdout
+    if any(scheduler in argument for argument in sys.argv[1:]) or Path("logs", scheduler).exists():
+        raise UserError(f"{command[0]} does not list the jobs: {listed.stderr.strip()}")
+    return ""
 
 
 if __name__ == "__main__":

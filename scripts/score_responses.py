@@ -1,7 +1,6 @@
 """Score the responses of a part with a reward model or a function; also the program of `judge_responses`."""
 
 import logging
-import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,19 @@ from command_line import (
     run,
 )
 from rlhf.artifacts import ArtifactError
-from rlhf.function_scoring import Score, load_function, score_by_function
+from rlhf.function_loading import load_function
+from rlhf.function_scoring import Score, score_by_function
+from rlhf.lineage import checked_inputs
 from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
-from rlhf.parts import read_part
+from rlhf.parts import Rows, read_part
 from rlhf.progress import Progress
 from rlhf.provenance import provenance
 from rlhf.responses import RESPONSES
 from rlhf.rewards import REWARDS, FunctionSettings, ScoreSpec, reward_counts, scorer_modules
 from rlhf.settings import canonical_json
+
+Conversations = list[tuple[str, str]]
+"""Prompts and responses."""
 
 
 def main() -> None:
@@ -35,42 +39,52 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ScoreSpec)
     check_granted_gpus(arguments)
+    inputs = checked_inputs(
+        prompts=arguments.prompts, responses=arguments.responses, reward_model=arguments.reward_model
+    )
 
-    prompts = {row["prompt_id"]: row["prompt"] for row in read_part(arguments.prompts, spec.rows).to_pylist()}
-    responses = RESPONSES.read(arguments.responses).to_pylist()
-    for row, response in enumerate(responses):
-        if response["prompt_id"] not in prompts:
-            raise ArtifactError(f"{arguments.responses}: row {row}: prompt {response['prompt_id']} is not of this part")
-    conversations = [(prompts[row["prompt_id"]], row["response"]) for row in responses]
+    keys, conversations = read_conversations(arguments.prompts, spec.rows, arguments.responses)
+    # Before a function is imported: what runs is recorded, whatever its file becomes while it runs.
+    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer))
     with Progress(len(conversations), "responses", "scoring") as progress:
         scores, facts = compute_scores(spec, conversations, arguments, progress)
 
     rows = [
-        {
-            "prompt_id": response["prompt_id"],
-            "draw": response["draw"],
-            "reward": score.reward,
-            "invalid": score.invalid,
-            "objectives": score.objectives,
-        }
-        for response, score in zip(responses, scores, strict=True)
+        {**key, "reward": score.reward, "invalid": score.invalid, "objectives": score.objectives}
+        for key, score in zip(keys, scores, strict=True)
     ]
     counts = reward_counts(rows)
     logging.log(
         logging.WARNING if counts["invalid"] else logging.INFO, "%s: %s", arguments.output, canonical_json(counts)
     )
-    model = {"reward_model": arguments.reward_model} if arguments.reward_model else {}
-    inputs = {"prompts": arguments.prompts, "responses": arguments.responses, **model}
-    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer), counts=counts, **facts)
-    REWARDS.write(arguments.output, rows, origin)
+    REWARDS.write(arguments.output, rows, {**origin, "counts": counts, **facts})
+
+
+def read_conversations(
+    prompts: Path, rows: Rows, responses: Path
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """`prompt_id` and `draw` of each response of a part, and its prompt and itself as texts.
+
+    Raises:
+        ArtifactError: a response is to none of the part's prompts.
+    """
+    part = read_part(prompts, rows, ["prompt_id", "prompt"])
+    texts = dict(zip(part["prompt_id"].to_pylist(), part["prompt"].to_pylist(), strict=True))
+    table = RESPONSES.read(responses, ["prompt_id", "draw", "response"])
+    keys = table.select(["prompt_id", "draw"]).to_pylist()
+    for row, key in enumerate(keys):
+        if key["prompt_id"] not in texts:
+            raise ArtifactError(f"{responses}: row {row}: prompt {key['prompt_id']} is not of this part")
+    return keys, [
+        (texts[key["prompt_id"]], text) for key, text in zip(keys, table["response"].to_pylist(), strict=True)
+    ]
 
 
 def compute_scores(
-    spec: ScoreSpec, conversations: list[tuple[str, str]], arguments: Namespace, progress: Progress
+    spec: ScoreSpec, conversations: Conversations, arguments: Namespace, progress: Progress
 ) -> tuple[list[Score], dict[str, Any]]:
     """The scores in order, and facts for the provenance."""
     if isinstance(spec.scorer, FunctionSettings):
-        sys.path.append(str(Path.cwd()))
         function = load_function(spec.scorer.function)
         scores = score_by_function(function, [p for p, _ in conversations], [r for _, r in conversations])
         progress.advance(len(scores))

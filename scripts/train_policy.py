@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from argparse import ArgumentParser, Namespace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -16,37 +19,46 @@ from command_line import (
 )
 from rlhf.adapters import add_adapters
 from rlhf.checkpoint import describe_policy, save_policy
+from rlhf.compute_rate import peak_rate
 from rlhf.device import granted_device
 from rlhf.folders import whole_folder
 from rlhf.frozen_weights import store_frozen_matrices
-from rlhf.hardware import Activations, Strategy, Tracker, check_strategy
+from rlhf.hardware import Activations, BudgetChoice, Strategy, Tracker, check_strategy
+from rlhf.lineage import checked_inputs
 from rlhf.machine.budgets import training_budget
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
 from rlhf.machine.model_shapes import ModelShape, known_shape
+from rlhf.machine.saving import short_notice
 from rlhf.model_commits import common_commits
 from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
 from rlhf.preference_data import read_pairs
+from rlhf.process_failures import recorded
 from rlhf.provenance import provenance
 from rlhf.sequence_logprobs import ResponseLogprobs, checked_logprobs, checkpoint_activations
 from rlhf.settings import canonical_json
+from rlhf.shared_table import once_per_machine
 from rlhf.strategies import launch, leave, make_accelerator, release
 from rlhf.token_budget import StartAgainError
 from rlhf.trackers import check_tracker, start_tracking
-from rlhf.training import TRAINING, TrainSpec, check_optimizer
+from rlhf.training import SAVED_STATES, TRAINING, TrainSpec, check_optimizer
+from rlhf.training_claim import claimed
 from rlhf.training_loop import train
-from rlhf.training_state import TrainingStates
+from rlhf.training_state import TrainingStates, state_layout
 from rlhf.validation import log_kept, validate_saved
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedModel
 
+LOGGER = logging.getLogger("train_policy")
+FILES = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
+
 
 def main() -> None:
     arguments = make_parser().parse_args()
     spec = read_spec(arguments.spec, TrainSpec)
     check_hardware(arguments, spec)
-    states_folder = arguments.checkpoint.with_name("training_state")
+    states_folder = arguments.checkpoint.with_name(SAVED_STATES)
     if arguments.processes > 1:
         seconds = arguments.stop_seconds
         launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, seconds, states_folder)
@@ -54,37 +66,43 @@ def main() -> None:
     tokenizer = load_tokenizer(*parent)
     check_vocabulary(tokenizer, *parent)
     commit = resolved_revision(*parent)
-    inputs = files(arguments)
-    common_commits([part for parts in inputs.values() for part in parts], {"policy": commit})
-    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec)
-    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec)
-
+    files = {name: getattr(arguments, name) for name in FILES}
+    inputs = checked_inputs(policy=arguments.policy, **files)
+    common_commits(chain(*files.values()), {"policy": commit})
     accelerator = start_accelerator(arguments, spec)
+    share = partial(once_per_machine, accelerator=accelerator)
+    pairs = read_pairs(arguments.pairs, arguments.logprobs, spec, share)
+    validation_pairs = read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec, share)
     longest = max(pairs.longest, validation_pairs.longest)
-    budget = token_budget(arguments, spec, known_shape(*parent), longest, accelerator)
+    shape, setup = known_shape(*parent), training_setup(arguments, spec)
+    budget = token_budget(arguments.token_budget, shape, setup, longest, accelerator)
+    if shape is not None and accelerator.is_main_process:
+        tokens = spec.recipe.batch_size * pairs.longest, len(validation_pairs) * validation_pairs.longest
+        if warning := short_notice(arguments.stop_seconds, shape, setup, *tokens, peak_rate(accelerator.device)):
+            LOGGER.warning(warning)
     model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)
-    origin = provenance(
-        __file__, spec, {**inputs, **({"policy": arguments.policy} if arguments.policy else {})}, model_revision=commit
-    )
+    origin = provenance(__file__, spec, inputs, model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
-    states = TrainingStates(states_folder, identity, arguments.save_seconds)
-    try:
-        metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
-    except StartAgainError:
-        leave(1)  # the others wait for this process, and taking it down could wait for them
-    release(accelerator)
-    if accelerator.is_main_process:
-        with whole_folder(arguments.checkpoint) as folder:
-            save_policy(folder, model.policy, weights, tokenizer, spec)
-            if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
-                del model, weights
-                merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
-                metrics[-1].update(merged.metrics())
-                if validation:
-                    log_kept(merged, validation)
-            describe_policy(folder, spec, len(pairs), metrics, origin)
-        TRAINING.write(arguments.metrics, metrics, origin)
-        states.delete()
+    layout = state_layout(arguments.strategy, arguments.processes)
+    states = TrainingStates(states_folder, identity, arguments.save_seconds, layout)
+    with claimed(states_folder, accelerator):
+        try:
+            metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
+        except StartAgainError:
+            leave(1)  # the others wait for this process, and taking it down could wait for them
+        release(accelerator)
+        if accelerator.is_main_process:
+            with whole_folder(arguments.checkpoint) as folder:
+                save_policy(folder, model.policy, weights, tokenizer, spec)
+                if spec.recipe.lora:  # what they are merged to is another policy than the one that was validated
+                    del model, weights
+                    merged = validate_saved(folder, validation_pairs, spec, budget, accelerator.device)
+                    metrics[-1].update(merged.metrics())
+                    if validation:
+                        log_kept(merged, validation)
+                describe_policy(folder, spec, len(pairs), metrics, origin)
+            TRAINING.write(arguments.metrics, metrics, origin)
+            states.keep_last()
     if arguments.processes > 1:
         leave()
 
@@ -127,12 +145,6 @@ def check_hardware(arguments: Namespace, spec: TrainSpec) -> None:
     check_tracker(arguments.tracker)
 
 
-def files(arguments: Namespace) -> dict[str, list[Path]]:
-    """The artifacts that are read, by their names in the provenance."""
-    names = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
-    return {name: getattr(arguments, name) for name in names}
-
-
 def start_accelerator(arguments: Namespace, spec: TrainSpec) -> Accelerator:
     """This process's device, and what joins it with the others; seeds and tracker are set."""
     from accelerate.utils import set_seed  # not before command_line: it imports huggingface_hub
@@ -164,8 +176,20 @@ def trainable(policy: PreTrainedModel, arguments: Namespace, spec: TrainSpec) ->
     return model
 
 
+def training_setup(arguments: Namespace, spec: TrainSpec) -> TrainingSetup:
+    """What decides on the memory of the training, and on the size of its states."""
+    return TrainingSetup(
+        strategy=arguments.strategy,
+        processes=arguments.processes,
+        activations=arguments.activations,
+        precision=spec.precision,
+        optimizer=spec.recipe.optimizer,
+        lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
+    )
+
+
 def token_budget(
-    arguments: Namespace, spec: TrainSpec, shape: ModelShape | None, longest: int, accelerator: Accelerator
+    asked: BudgetChoice, shape: ModelShape | None, setup: TrainingSetup, longest: int, accelerator: Accelerator
 ) -> int:
     """Tokens of a pack, the same in all processes; the longest pair has `longest`.
 
@@ -174,17 +198,9 @@ def token_budget(
     """
     from accelerate.utils import gather_object
 
-    setup = TrainingSetup(
-        strategy=arguments.strategy,
-        processes=arguments.processes,
-        activations=arguments.activations,
-        precision=spec.precision,
-        optimizer=spec.recipe.optimizer,
-        lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
-    )
-    found = training_budget(arguments.token_budget, accelerator.device, shape, setup, longest)
+    found = training_budget(asked, accelerator.device, shape, setup, longest)
     return min(gather_object([found]))
 
 
 if __name__ == "__main__":
-    run(main)
+    run(recorded(main))

@@ -5,19 +5,18 @@ from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
+from rlhf.lineage import checked_inputs
 from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder, converse, evenly
 from rlhf.tiny.corpus import Style
 from rlhf.tiny.folders import save_model
-from rlhf.tiny.language_model import learn
+from rlhf.tiny.language_model import learn, load_pretrained_policy
 from rlhf.tiny.settings import PolicySpec
 from rlhf.tiny.tasks import sample_tasks
 
 
 def main() -> None:
-    from transformers import LlamaForCausalLM  # not before command_line: it imports huggingface_hub
-
     parser = program_parser(__doc__, PolicySpec)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
     parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")
@@ -25,15 +24,15 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, PolicySpec)
+    inputs = checked_inputs(tokenizer=arguments.tokenizer, pretrained=arguments.pretrained)
     granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"policy {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
-    model = LlamaForCausalLM.from_pretrained(arguments.pretrained)
+    model = load_pretrained_policy(arguments.pretrained)
     chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
     style = Style(spec.learning.correct, polite=0.3, rude=0.3, filler=0.45, gushing=0.1, refusal=0.08)
     learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")
-    inputs = {"tokenizer": arguments.tokenizer, "pretrained": arguments.pretrained}
     save_model(arguments.output, model.save_pretrained, tokenizer, provenance(__file__, spec, inputs))
 
 

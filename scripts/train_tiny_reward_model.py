@@ -5,18 +5,18 @@ from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.device import granted_device
+from rlhf.lineage import checked_inputs
 from rlhf.models import load_tokenizer
 from rlhf.provenance import provenance
 from rlhf.tiny.conversations import Encoder
 from rlhf.tiny.folders import save_model
+from rlhf.tiny.language_model import load_pretrained_policy
 from rlhf.tiny.reward_model import learn_gate, learn_objectives, new_reward_model
 from rlhf.tiny.settings import RewardModelSpec
 from rlhf.tiny.tasks import sample_tasks
 
 
 def main() -> None:
-    from transformers import LlamaForCausalLM  # not before command_line: it imports huggingface_hub
-
     parser = program_parser(__doc__, RewardModelSpec)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
     parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")
@@ -24,16 +24,16 @@ def main() -> None:
     add_hardware_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, RewardModelSpec)
+    inputs = checked_inputs(tokenizer=arguments.tokenizer, pretrained=arguments.pretrained)
     granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(str(arguments.tokenizer))
     rng = random.Random(f"reward model {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
-    policy = LlamaForCausalLM.from_pretrained(arguments.pretrained)
+    policy = load_pretrained_policy(arguments.pretrained)
     model = new_reward_model(policy, spec.seed)
     encoder = Encoder(tokenizer)
     learn_objectives(model, encoder, tasks, spec.learning, rng)
     learn_gate(model, encoder, tasks, spec.learning.gate_steps, rng)
-    inputs = {"tokenizer": arguments.tokenizer, "pretrained": arguments.pretrained}
     save_model(arguments.output, model.save, tokenizer, provenance(__file__, spec, inputs))
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-from rlhf.folders import whole_folder
+from rlhf.folders import whole_folder, write_folder_provenance
+from rlhf.provenance import provenance
 from rlhf.tiny.settings import TokenizerSpec
 from rlhf.tiny.tokenizer import train_tokenizer
 
@@ -16,6 +17,7 @@ def main() -> None:
     tokenizer = train_tokenizer(spec.vocabulary_size, spec.seed)
     with whole_folder(arguments.output) as folder:
         tokenizer.save_pretrained(folder)
+        write_folder_provenance(folder, provenance(__file__, spec, {}))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_every_rule_has_a_program_of_its_name_and_every_program_a_rule() -> None
         for line in path.read_text().splitlines()
         if line.strip().startswith("rule ")
     }
-    about_runs = {"accept", "dry_run", "plan", "resume"}
+    about_runs = {"accept", "clean_temporary", "dry_run", "plan", "resume"}
     programs = {path.stem for path in SCRIPTS.glob("*.py")} - {"command_line"} - about_runs
     assert rules - {"judge_responses"} == programs  # judgements are made by the program of the rewards
 

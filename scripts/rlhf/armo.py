@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from rlhf.errors import UserError
+from rlhf.loaded_weights import require_numbers
+from rlhf.model_files import refuse_pickled_weights
+from rlhf.models import load_pretrained
 from rlhf.packed_attention import packed_hidden_states
 from rlhf.packing import Pack
 from rlhf.reward_scoring import RewardOutput
@@ -108,23 +111,12 @@ class ArmoRewardModel(nn.Module):
         Raises:
             UserError: there is no such checkpoint, or it is not of this form.
         """
-        try:
-            config = LlamaConfig.from_pretrained(name, revision=revision or "main")
-        except (OSError, ValueError) as error:
-            raise UserError(f"no reward model can be loaded from {name!r}: {error}") from error
-        tensors = {}
-        for path in _weight_files(name, revision):
-            with safe_open(path, framework="pt", device=str(device)) as file:
-                for key in file.keys():  # noqa: SIM118 (not a dict: it cannot be iterated)
-                    tensor = file.get_tensor(key)
-                    tensors[key] = tensor.to(dtype if key.startswith("model.") else torch.float32)
+        config = load_pretrained(LlamaConfig, "reward model", name, revision)
+        tensors = _read_tensors(_weight_files(name, revision), dtype, device)
         with torch.device("meta"):
             model = cls(config, *_head_sizes(name, tensors))
-        missing, unexpected = model.load_state_dict(tensors, strict=False, assign=True)
-        if missing or unexpected:
-            raise UserError(
-                f"{name}: not a reward model of ArmoRM's form: missing tensors {missing[:5]}, unknown {unexpected[:5]}"
-            )
+        _check_tensors(name, tensors, model.state_dict())
+        model.load_state_dict(tensors, assign=True)
         # Not in the checkpoint: made from the configuration, and still without numbers.
         model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
         return model.eval()
@@ -165,11 +157,45 @@ def _head_sizes(name: str, tensors: Mapping[str, Tensor]) -> tuple[int, list[int
     return tensors["regression_layer.weight"].shape[0], widths[:-1]
 
 
+def _read_tensors(files: Sequence[Path], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """All tensors on `device`: those of the backbone as `dtype`, those of the heads as float32.
+
+    Raises:
+        UserError: a file is damaged, or a tensor holds NaN or infinite values.
+    """
+    tensors = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                for key in file.keys():  # noqa: SIM118 (not a dict: it cannot be iterated)
+                    tensor = file.get_tensor(key)
+                    require_numbers(tensor, key, str(path))
+                    tensors[key] = tensor.to(dtype if key.startswith("model.") else torch.float32)
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a whole safetensors file ({error}); download or copy it again") from error
+    return tensors
+
+
+def _check_tensors(name: str, tensors: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> None:
+    """Raise UserError where tensors are missing, unknown, or of another shape than the model needs."""
+    missing, unknown = sorted(needed.keys() - tensors.keys()), sorted(tensors.keys() - needed.keys())
+    other = [
+        f"{key} {list(tensors[key].shape)} for {list(needed[key].shape)}"
+        for key in sorted(tensors.keys() & needed.keys())
+        if tensors[key].shape != needed[key].shape
+    ]
+    if missing or unknown or other:
+        raise UserError(
+            f"{name}: not a reward model of ArmoRM's form by its config.json: missing tensors {missing[:5]}, unknown "
+            f"{unknown[:5]}, of another shape {other[:5]}"
+        )
+
+
 def _weight_files(name: str, revision: str | None) -> list[Path]:
     """The safetensors files of a folder or of a hub repository (downloaded into the cache).
 
     Raises:
-        UserError: there are none, or a shard of the index is missing.
+        UserError: there are none, they are pickles, or a shard of the index is missing.
     """
     folder = Path(name)
     if not folder.is_dir():
@@ -183,6 +209,8 @@ def _weight_files(name: str, revision: str | None) -> list[Path]:
     else:
         files = sorted(folder.glob("*.safetensors"))
     absent = [file.name for file in files if not file.is_file()]
+    if not files:
+        refuse_pickled_weights(name, revision)
     if absent or not files:
         raise UserError(f"{name}: no weights: {', '.join(absent) or 'no safetensors file'} in this folder")
     return files

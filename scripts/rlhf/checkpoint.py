@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rlhf.adapters import add_adapters, merge_adapters, save_adapters
+from rlhf.folders import write_folder_provenance
 from rlhf.training import TrainSpec
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def describe_policy(
     Args:
         pairs: how many it was trained on.
     """
-    text = json.dumps(provenance, indent=2, sort_keys=True)
-    (folder / "provenance.json").write_text(text + "\n")
+    write_folder_provenance(folder, provenance)
     (folder / "README.md").write_text(model_card(spec, pairs, metrics))
 
 

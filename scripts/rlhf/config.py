@@ -17,7 +17,7 @@ from rlhf.parts import part_names
 from rlhf.prompts import PromptSettings
 from rlhf.report.settings import ReportSettings
 from rlhf.responses import ResponseSettings
-from rlhf.rewards import ArmoSettings, CombinedSettings, RewardSettings, Scorer, SequenceClassificationSettings
+from rlhf.rewards import ArmoSettings, CombinedSettings, FunctionSettings, RewardSettings, Scorer
 from rlhf.settings import Settings
 from rlhf.tiny.settings import TinySettings
 from rlhf.training import RecipeSettings, TrainingSettings, VariantSettings, check_optimizer
@@ -27,14 +27,18 @@ WORLD_PROMPTS = "{results}/world/prompts.parquet"
 WORLD_POLICY = "{results}/world/policy"
 WORLD_REWARD_MODEL = "{results}/world/reward_model"
 
-VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+MOST_PARTS = 10_000
+MOST_PART_JOBS = 100_000
+"""Parts of all policies. A plan of 1,000 parts takes seconds, one of 100,000 hours."""
 
 
 class Experiment(Settings):
     """One configuration file, one folder of results."""
 
-    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """The folder under `results/`: two experiments never touch each other's files."""
+    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """The folder under `results/`: two experiments never touch each other's files. Letters, digits, point, dash and
+    underscore, at most 100, for file systems take no name of more than 255."""
     seed: int = Field(5775709, ge=0, lt=2**63)
     """The one seed: order of the prompts, every draw, order of the pairs, resampling, the tiny world."""
     environments: Literal["conda", "embedded"] = "conda"
@@ -67,8 +71,12 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _check_together(self) -> "Experiment":
         if "base" in self.variants:
-            raise ValueError("`base` is the name of the policy that all variants start from: rename this variant")
+            raise ValueError(
+                "variants.base: `base` is the name of the policy that all variants start from: rename this variant"
+            )
         self._check_made_by_rules()
+        self._check_lengths()
+        self._check_number_of_parts()
         for variant in self.variants:
             try:
                 check_optimizer(self.recipe(variant), self.hardware.train_policy.sharing)
@@ -79,34 +87,78 @@ class Experiment(Settings):
                 "responses.imported.rewards: imported rewards are not on the scale of combined ones: score the "
                 "responses (`rewards: false`), or name a single scorer"
             )
-        if self.prompts.per_iteration != "all":
-            iterations = max(self.iterations(variant) for variant in self.variants)
-            available = len(part_names("train", self.prompts.train, self.prompts.part_size))
-            if iterations * self.prompts.per_iteration > available:
-                raise ValueError(
-                    f"prompts.per_iteration: {iterations} iterations with {self.prompts.per_iteration} train part(s) "
-                    f"each need {iterations * self.prompts.per_iteration}, and prompts.train makes {available}"
-                )
         return self
 
     def _check_made_by_rules(self) -> None:
-        for key, value, made in (
-            ("base_model.name", self.base_model.name, WORLD_POLICY),
-            ("prompts.dataset", self.prompts.dataset, WORLD_PROMPTS),
-            *((f"{key}.model", model, WORLD_REWARD_MODEL) for key, model in self._reward_models()),
+        imported = self.responses.imported
+        for key, value, revision, made in (
+            ("base_model.name", self.base_model.name, self.base_model.revision, WORLD_POLICY),
+            ("prompts.dataset", self.prompts.dataset, None, WORLD_PROMPTS),
+            *((key, model, revision, WORLD_REWARD_MODEL) for key, model, revision in self.reward_models()),
+            *([("responses.imported.dataset", imported.dataset, None, None)] if imported else []),
         ):
-            if value.startswith(MADE_BY_RULES) and (value != made or self.tiny is None):
-                raise ValueError(f"{key}: no rule makes {value!r}; `tiny` makes {made!r} where it is configured")
+            if "{" in value and (value != made or self.tiny is None):
+                allowed = f"`tiny` makes {made!r} where it is configured" if made else "give a file or a hub dataset"
+                raise ValueError(f"{key}: no rule makes {value!r}; {allowed}")
+            if revision is not None and (value == made or not revision):
+                raise ValueError(
+                    f"{key.rsplit('.', 1)[0]}.revision: it is {revision!r}, and {value!r} has no such revision: give "
+                    "a commit, branch or tag of the hub's repository, or null"
+                )
 
-    def _reward_models(self) -> Iterator[tuple[str, str]]:
-        scorers: dict[str, Scorer | None] = {"evaluation.judge": self.evaluation.judge}
+    def _check_lengths(self) -> None:
+        """Raise ValueError where tokens cannot fit, whatever the model."""
+        prompt, response = self.prompts.max_tokens, self.responses.max_tokens
+        longest = self.responses.max_model_len
+        if response < 2:
+            raise ValueError(
+                f"responses.max_tokens: it is {response}, which is room for the end-of-turn token alone; allowed: 2 "
+                "and more"
+            )
+        if longest is not None and prompt + response > longest:
+            raise ValueError(
+                f"responses.max_model_len: it is {longest}, and prompts.max_tokens ({prompt}) and responses.max_tokens "
+                f"({response}) together are {prompt + response}; allowed: that and more, or null"
+            )
+
+    def _check_number_of_parts(self) -> None:
+        """Raise ValueError where there are too few prompts or parts, or more than a plan can hold."""
+        train, test, size = self.prompts.train, self.prompts.test, self.prompts.part_size
+        if self.tiny and self.prompts.dataset == WORLD_PROMPTS and train + test > self.tiny.prompts:
+            raise ValueError(
+                f"prompts.train: prompts.train ({train}) and prompts.test ({test}) ask for {train + test} prompts, and "
+                f"tiny.prompts makes {self.tiny.prompts}"
+            )
+        parts = -(-train // size) - (-test // size)
+        iterations = {variant: self.iterations(variant) for variant in self.variants}
+        if parts > MOST_PARTS or parts * (1 + sum(iterations.values())) > MOST_PART_JOBS:
+            raise ValueError(
+                f"prompts.part_size: it is {size}, which makes {parts:,} parts for each of "
+                f"{1 + sum(iterations.values()):,} policies; a plan takes at most {MOST_PARTS:,} parts, and "
+                f"{MOST_PART_JOBS:,} with those of all policies. Raise it (a part is the work of one job), or lower "
+                "`training.iterations`"
+            )
+        share, most = self.prompts.per_iteration, max(iterations.values())
+        available = -(-train // size)
+        if share != "all" and most * share > available:
+            raise ValueError(
+                f"prompts.per_iteration: {most} iterations with {share} train part(s) each need {most * share}, and "
+                f"prompts.train makes {available}"
+            )
+
+    def scorers(self) -> dict[str, Scorer]:
+        """Every scorer, of the rewards and the judge, by its key in the configuration."""
         if isinstance(self.rewards, CombinedSettings):
-            scorers |= {f"rewards.scorers.{name}.scorer": part.scorer for name, part in self.rewards.scorers.items()}
+            found = {f"rewards.scorers.{name}.scorer": part.scorer for name, part in self.rewards.scorers.items()}
         else:
-            scorers["rewards"] = self.rewards
-        for key, scorer in scorers.items():
-            if isinstance(scorer, ArmoSettings | SequenceClassificationSettings):
-                yield key, scorer.model
+            found = {"rewards": self.rewards}
+        return found | ({"evaluation.judge": self.evaluation.judge} if self.evaluation.judge else {})
+
+    def reward_models(self) -> Iterator[tuple[str, str, str | None]]:
+        """Key, name and revision of every reward model."""
+        for key, scorer in self.scorers().items():
+            if not isinstance(scorer, FunctionSettings):
+                yield f"{key}.model", scorer.model, scorer.revision
 
     def iterations(self, variant: str) -> int:
         """The variant's own number of iterations, or that of `training`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlhf.errors import UserError
+from rlhf.json_lines import write_arrow
+from rlhf.machine.full_disks import named_full_disk
+from rlhf.machine.temporary_files import temporary_beside
 from rlhf.revisions import COMMIT, recorded_commit
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
-"""Suffix of a local file and what `datasets` calls its format."""
+SUFFIXES = (".parquet", ".jsonl", ".json")
+"""Of a local file: Parquet, or JSON lines."""
+MORE_ROOM = "The rows lie there until the program ends: make room, or set TMPDIR to another folder."
 
 
 def is_local(dataset: str) -> bool:
     """Whether the name is a file's: by its suffix, whether the file exists or not, or because there is one."""
-    return Path(dataset).suffix in LOADERS or Path(dataset).is_file()
+    return Path(dataset).suffix in SUFFIXES or Path(dataset).is_file()
 
 
 @contextmanager
@@ -45,27 +49,36 @@ def open_dataset(
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Dataset]:
-    """The rows of a local file. What `datasets` makes of it lies in a temporary folder: no cache has a say.
+    """The rows of a local file. What is made of it lies in a temporary folder: no cache has a say.
 
     Raises:
         UserError: no such file, or it cannot be read; of JSON lines with the row.
     """
-    from datasets import disable_progress_bars, load_dataset
+    from datasets import Dataset, disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetGenerationError
 
-    if path.suffix not in LOADERS:
-        raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(LOADERS)}")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     disable_progress_bars()  # they flood logs; reading a local file takes seconds
-    with tempfile.TemporaryDirectory() as cache:
+    with temporary_beside(Path(tempfile.gettempdir()) / f"rlhf-dataset-{os.geteuid()}") as cache:
+        cache.mkdir(mode=0o700)
+        if path.suffix != ".parquet":
+            rows = cache / "rows.arrow"
+            with named_full_disk(cache, MORE_ROOM):
+                write_arrow(path, rows)
+            yield Dataset.from_file(str(rows))
+            return
         try:
-            dataset = load_dataset(LOADERS[path.suffix], data_files=str(path), split="train", cache_dir=cache)
+            with named_full_disk(cache, MORE_ROOM):
+                dataset = load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(cache))
             dataset.data.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
         except (DatasetGenerationError, ValueError, StopIteration) as error:
-            raise _unreadable(path, error) from error
+            cause = error.__cause__ or error
+            raise UserError(f"{path}: the file cannot be read as Parquet: {cause or 'it holds no rows'}") from error
         yield dataset
 
 
@@ -73,56 +86,36 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
     """A split of a hub dataset (of one of its subsets, where it has several), and the commit of its repository.
 
     Raises:
-        UserError: no such dataset or split, or the hub cannot be reached and its cache here holds another commit.
+        UserError: no such dataset or split, the hub cannot be reached and its cache here holds another commit, or the
+            disk of the cache is full.
     """
-    from datasets import disable_progress_bars, load_dataset_builder
+    from datasets import config, disable_progress_bars, load_dataset_builder
     from datasets.exceptions import DatasetGenerationError
 
     disable_progress_bars()  # they flood logs
     try:
-        builder = load_dataset_builder(name, subset, revision=revision)
-        # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
-        if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
-            raise UserError(
-                f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
-                f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake prefetch`)."
-            )
-        builder.download_and_prepare()
-        return builder.as_dataset(split=split), builder.hash
+        with named_full_disk(Path(config.HF_DATASETS_CACHE)):
+            builder = load_dataset_builder(name, subset, revision=revision)
+            # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
+            if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
+                raise UserError(
+                    f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
+                    f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake "
+                    "prefetch`)."
+                )
+            builder.download_and_prepare()
+            return builder.as_dataset(split=split), builder.hash
     except (OSError, ValueError, DatasetGenerationError) as error:
         at = f" at revision {revision!r}" if revision else ""
         cause = error.__cause__ or error
         raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {cause}") from error
 
 
-def require_columns(dataset: Dataset, columns: Sequence[str], where: str, remedy: str) -> None:
+def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:
     """Raise UserError, with the columns that there are and what to do, unless all of `columns` are there."""
-    missing = [column for column in columns if column not in dataset.column_names]
+    missing = [column for column in columns if column not in there]
     if missing:
         raise UserError(
             f"{where}: there is no column {', '.join(map(repr, missing))}; there are "
-            f"{', '.join(map(repr, dataset.column_names))}. {remedy}"
+            f"{', '.join(map(repr, there))}. {remedy}"
         )
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    """What is wrong with a file that `datasets` could not read."""
-    cause = error.__cause__ or error
-    row = _broken_line(path) if LOADERS[path.suffix] == "json" else None
-    if row is not None:
-        return UserError(f"{path}: row {row[0]} (line {row[0] + 1}) is no JSON object: {row[1]}")
-    return UserError(f"{path}: the file cannot be read as {LOADERS[path.suffix]}: {cause or 'it holds no rows'}")
-
-
-def _broken_line(path: Path) -> tuple[int, str] | None:
-    """The first row that is no JSON object in UTF-8, and why."""
-    with path.open("rb") as file:
-        for row, line in enumerate(file):
-            try:
-                value = json.loads(line.decode()) if line.strip() else {}
-                json.dumps(value, ensure_ascii=False).encode()
-            except (json.JSONDecodeError, UnicodeError) as error:
-                return row, str(error)
-            if not isinstance(value, dict):
-                return row, f"it is {str(value)[:40]!r}"
-    return None

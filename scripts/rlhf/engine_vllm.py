@@ -8,7 +8,7 @@ from typing import Any
 
 from rlhf.engines import FINISH_REASONS, Completion, Request, check_context, stop_token_ids
 from rlhf.errors import UserError
-from rlhf.models import load_generation_config, load_tokenizer
+from rlhf.models import check_policy_files, load_generation_config, load_tokenizer
 from rlhf.progress import Progress
 from rlhf.responses import SamplingSettings
 
@@ -19,8 +19,7 @@ class VllmEngine:
     """An `Engine` over the GPUs of the job (tensor parallel), or over the CPU with vLLM's CPU build."""
 
     def __init__(self, model: str, revision: str | None, sampling: SamplingSettings, gpus: int, threads: int) -> None:
-        """Raises UserError where vLLM is not installed, or the model names no stop token."""
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        """Raises UserError where vLLM is not installed, or the model names no stop token, or is code or a pickle."""
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # logs are standard error
         if gpus == 0:
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", CPU_CACHE_GIB)
@@ -33,12 +32,15 @@ class VllmEngine:
                 f"responses.engine: vllm, and {error}. Set `environments: conda` and run with `--sdm conda`, or set "
                 "`responses.engine: transformers`."
             ) from error
+        check_policy_files(model, revision)
         configuration = load_generation_config(model, revision)
         self.stop_ids = stop_token_ids(configuration, load_tokenizer(model, revision), sampling.stop_tokens)
         self.llm = LLM(
             model=model,
             revision=revision,
             tokenizer_revision=revision,
+            trust_remote_code=False,
+            load_format="safetensors",
             dtype=sampling.precision,
             max_model_len=sampling.max_model_len,
             tensor_parallel_size=max(gpus, 1),

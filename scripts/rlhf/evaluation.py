@@ -1,11 +1,15 @@
 """Evaluation of a policy against `base` by the training reward and an independent judge: settings, schema, reading."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
 
 from rlhf.artifacts import Artifact, ArtifactError
@@ -13,16 +17,20 @@ from rlhf.responses import RESPONSES
 from rlhf.rewards import REWARDS, ScorerSettings
 from rlhf.settings import Settings
 
+KEY = list(RESPONSES.key)
+TRUNCATED = "length"
+"""The finish reason of a response that was cut."""
+
 
 class EvaluationSettings(Settings):
     """Who judges, beside the training reward, and how intervals are made."""
 
     judge: ScorerSettings | None = None
     """An independent judge of the test responses: policies should not be judged by their training reward alone."""
-    bootstrap_samples: int = Field(2000, ge=100)
-    """Resamples of the prompts behind each interval."""
-    confidence: float = Field(0.95, gt=0, lt=1)
-    """Level of the intervals."""
+    bootstrap_samples: int = Field(2000, ge=100, le=1_000_000)
+    """Resamples of the prompts behind each interval; more than a million change no digit that is shown."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """Level of the intervals, 0.95 for 95 %."""
 
 
 class EvaluateSpec(Settings):
@@ -58,64 +66,83 @@ EVALUATION = Artifact(
 
 
 @dataclass(frozen=True)
-class ScoredResponse:
-    """One draw with its score."""
+class ScoredResponses:
+    """The draws of some prompts with their scores, in Arrow, ordered by prompt_id and draw."""
 
-    draw: int
-    response: str
-    tokens: int
-    """Length in tokens, end-of-turn token included."""
-    finish_reason: str
-    """`stop` or `length`."""
-    score: float | None
-    """The reward or judgement; None where there is none."""
-    invalid: str | None
-    """Why there is none."""
+    prompt_ids: pa.Array
+    """Of the prompts, string (prompts,), ascending."""
+    counts: NDArray[np.int64]
+    """Draws of each prompt, (prompts,), none 0."""
+    draws: pa.Table
+    """One row per draw: `draw`, `characters` and `tokens` (int32, end-of-turn token included), `truncated` (bool), and
+    `reward` and `invalid` of `REWARDS`."""
+
+    def valid(self) -> pa.Array:
+        """The scores that there are, float32."""
+        return self.draws["reward"].combine_chunks().drop_null()
 
 
-def read_scored_responses(responses: Sequence[Path], scores: Sequence[Path]) -> dict[str, list[ScoredResponse]]:
-    """The draws of each prompt with their scores (rewards or judgements), ordered by prompt_id and draw.
+def read_scored_responses(
+    responses: Sequence[Path], scores: Mapping[str, Sequence[Path]]
+) -> dict[str, ScoredResponses]:
+    """The draws of each prompt with their scores, by who scored. Texts and token ids are measured and not kept.
+
+    Args:
+        scores: files of rewards or judgements of all the responses.
 
     Raises:
         ArtifactError: a file is not what it should be, a draw occurs twice, or a draw lacks its score or its response.
     """
-    scored = _read_keyed(REWARDS, scores, ["reward", "invalid"])
-    answered = _read_keyed(RESPONSES, responses, ["response", "response_token_ids", "finish_reason"])
-    for missing, where, what in (
-        (scored.keys() - answered.keys(), responses, "response"),
-        (answered.keys() - scored.keys(), scores, "score"),
-    ):
-        if missing:
-            raise ArtifactError(
-                f"{_named(where)}: no {what} of prompt_id={min(missing)[0]!r}, draw={min(missing)[1]} (and of "
-                f"{len(missing) - 1} others). Give the responses and the scores of the same parts."
-            )
-    found: dict[str, list[ScoredResponse]] = {}
-    for (prompt_id, draw), row in sorted(answered.items()):
-        score = scored[prompt_id, draw]
-        found.setdefault(prompt_id, []).append(
-            ScoredResponse(
-                draw,
-                row["response"],
-                len(row["response_token_ids"]),
-                row["finish_reason"],
-                score["reward"],
-                score["invalid"],
-            )
-        )
+    answered = _ordered(responses, _measured)
+    runs = pc.run_end_encode(answered["prompt_id"].combine_chunks())
+    counts = np.diff(runs.run_ends.to_numpy(), prepend=0).astype(np.int64)
+    found = {}
+    for judge, paths in scores.items():
+        scored = _ordered(paths, lambda path: REWARDS.read(path, [*KEY, "reward", "invalid"]))
+        if not answered.select(KEY).equals(scored.select(KEY)):
+            _require(scored, answered, responses, "response")
+            _require(answered, scored, paths, "score")
+        draws = answered.drop_columns("prompt_id")
+        for name in ("reward", "invalid"):
+            draws = draws.append_column(name, scored[name])
+        found[judge] = ScoredResponses(runs.values, counts, draws)
     return found
 
 
-def _read_keyed(artifact: Artifact, paths: Sequence[Path], columns: list[str]) -> dict[tuple[str, int], dict[str, Any]]:
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
-    for path in paths:
-        for row in artifact.read(path, ["prompt_id", "draw", *columns]).to_pylist():
-            key = (row["prompt_id"], row["draw"])
-            if key in rows:
-                raise ArtifactError(f"{path}: prompt_id={key[0]!r}, draw={key[1]} is in another file too")
-            rows[key] = row
-    return rows
+def _measured(path: Path) -> pa.Table:
+    """The rows of `RESPONSES` with the lengths of texts and token ids."""
+    table = RESPONSES.read(path, [*KEY, "response", "response_token_ids", "finish_reason"])
+    columns = {
+        "characters": pc.utf8_length(table["response"]),
+        "tokens": pc.list_value_length(table["response_token_ids"]),
+        "truncated": pc.equal(table["finish_reason"], TRUNCATED),
+    }
+    return pa.table({**{name: table[name] for name in KEY}, **columns})
 
 
-def _named(paths: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in paths)
+def _ordered(paths: Sequence[Path], read: Callable[[Path], pa.Table]) -> pa.Table:
+    """The rows of some files by their key. Text is encoded by its values: of `invalid` there are few."""
+    tables = [read(path) for path in paths]
+    rows = pa.concat_tables(tables).combine_chunks()
+    if "invalid" in rows.column_names:
+        rows = rows.set_column(rows.column_names.index("invalid"), "invalid", rows["invalid"].dictionary_encode())
+    order = pc.sort_indices(rows, [(name, "ascending") for name in KEY])
+    table = rows.take(order)
+    again = pc.and_(*(pc.equal(table[name][1:], table[name][:-1]) for name in KEY))
+    if (place := pc.index(again, True).as_py()) >= 0:
+        row = max(order[place].as_py(), order[place + 1].as_py())
+        path = paths[bisect_right(list(accumulate(map(len, tables))), row)]
+        prompt_id, draw = (table[name][place].as_py() for name in KEY)
+        raise ArtifactError(f"{path}: prompt_id={prompt_id!r}, draw={draw} is in another file too")
+    return table
+
+
+def _require(wanted: pa.Table, found: pa.Table, where: Sequence[Path], what: str) -> None:
+    """Raise ArtifactError unless all keys of `wanted` are keys of `found`."""
+    missing = wanted.select(KEY).join(found.select(KEY), keys=KEY, join_type="left anti")
+    if len(missing):
+        first = missing.sort_by([(name, "ascending") for name in KEY]).slice(0, 1).to_pylist()[0]
+        raise ArtifactError(
+            f"{', '.join(map(str, where))}: no {what} of prompt_id={first['prompt_id']!r}, draw={first['draw']} (and "
+            f"of {len(missing) - 1} others). Give the responses and the scores of the same parts."
+        )

@@ -1,22 +1,48 @@
-"""Folders that are written atomically."""
+"""Folders that are written atomically, with their checksums and provenance."""
 
-import os
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from rlhf.checksums import seal_folder
+from rlhf.machine.temporary_files import temporary_beside
+
+PROVENANCE = "provenance.json"
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` to write into; it takes its place when the block ends without an error."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    """A temporary folder beside `target` to write into; it takes its place when the block ends without an error.
+
+    It gets `SHA256SUMS`, see `rlhf.checksums`.
+
+    Raises:
+        UserError: the disk filled up.
+    """
+    with temporary_beside(target) as temporary:
+        temporary.mkdir()
         yield temporary
+        seal_folder(temporary)
         if target.exists():
-            shutil.rmtree(target)
+            remove_folder(target)
         temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder under another name: half of it, left by a kill, is never taken for the whole."""
+    renamed = folder.with_name(f".{folder.name.lstrip('.')}.removed")
+    folder.replace(renamed)
+    shutil.rmtree(renamed)
+
+
+def write_folder_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
+    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+
+
+def folder_provenance(folder: Path) -> dict[str, Any] | None:
+    """What a folder says of its origin; None where it says nothing."""
+    path = folder / PROVENANCE
+    return json.loads(path.read_text()) if path.is_file() else None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import math
+import inspect
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rlhf.errors import UserError
-
-ScoringFunction = Callable[[list[str], list[str]], Sequence[float]]
+from rlhf.function_loading import ScoringFunction, own_line
+from rlhf.rewards import LARGEST_REWARD, NO_REWARD
 
 
 @dataclass(frozen=True)
@@ -22,42 +22,34 @@ class Score:
     objectives: list[float] | None = None
 
 
-def load_function(name: str) -> ScoringFunction:
-    """The function `module:function`.
-
-    Raises:
-        UserError: there is no such module or function.
-    """
-    module_name, function_name = name.split(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"function {name!r}: {error}. The module must be importable from the working directory or from scripts/."
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise UserError(f"function {name!r}: {module.__file__} has no function {function_name!r}")
-    return function
-
-
 def score_by_function(function: ScoringFunction, prompts: Sequence[str], responses: Sequence[str]) -> list[Score]:
-    """Call the user's function once, on all rows.
+    """Call the user's function once, on all rows. None is no reward: the response is invalid, as a too long one.
 
     Raises:
-        UserError: it returns no list, another number of scores, or something that is no number.
+        UserError: it raises (with its own line), returns no list, another number of scores, or something that is
+            neither a finite number nor None.
     """
-    returned = function(list(prompts), list(responses))
-    if not isinstance(returned, Iterable):
+    try:
+        returned = function(list(prompts), list(responses))
+        scores = list(returned) if isinstance(returned, Iterable) else None
+    except Exception as error:
+        raise UserError(f"the reward function raised {own_line(error, _file_of(function))}") from error
+    if scores is None:
         raise UserError(f"the reward function returned {returned!r}, and not a list of scores")
-    scores = list(returned)
     if len(scores) != len(responses):
         raise UserError(f"the reward function returned {len(scores)} scores for {len(responses)} responses")
     for row, score in enumerate(scores):
-        if isinstance(score, numbers.Real) and math.isfinite(score):
+        if score is None or (isinstance(score, numbers.Real) and abs(score) <= LARGEST_REWARD):
             continue
         raise UserError(
-            f"the reward function returned {score!r} for row {row}, which is no finite number. "
-            f"Prompt: {prompts[row][:80]!r}. Response: {responses[row][:80]!r}"
+            f"the reward function returned {score!r} for row {row}, which is no finite number (float32), and not None "
+            f"for no reward. Prompt: {prompts[row][:80]!r}. Response: {responses[row][:80]!r}"
         )
-    return [Score(float(score)) for score in scores]
+    return [Score(None, NO_REWARD) if score is None else Score(float(score)) for score in scores]
+
+
+def _file_of(function: ScoringFunction) -> Path:
+    """The file that a function, or an object that is called like one, is written in."""
+    unwrapped = inspect.unwrap(function)
+    code = getattr(unwrapped, "__code__", None) or getattr(type(unwrapped).__call__, "__code__", None)
+    return Path(code.co_filename if code else __file__)

@@ -10,7 +10,7 @@ from rlhf.settings import Settings
 Strategy = Literal["single", "ddp", "zero3", "fsdp2"]
 Activations = Literal["keep", "recompute"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
-BudgetChoice = Literal["auto"] | Annotated[int, Field(ge=1)]
+BudgetChoice = Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
@@ -21,22 +21,30 @@ def check_strategy(strategy: Strategy, processes: int, *, cpu: bool) -> None:
         raise UserError("strategy fsdp2 needs GPUs: on CPUs its processes would train apart; take ddp or zero3")
 
 
-class JobHardware(Settings):
+class AnyHardware(Settings):
+    """What one job gets, but for its memory."""
+
+    gpu: int = Field(0, ge=0, le=100_000)
+    """GPUs of the job; 0 runs on the CPU."""
+    threads: int = Field(1, ge=1, le=4096)
+    """CPU threads, for computing too: sums depend on their number in the last digits."""
+    runtime: int = Field(60, ge=1, le=525_600)
+    """Minutes until a scheduler may stop the job, at most a year."""
+
+
+class JobHardware(AnyHardware):
     """What one job gets."""
 
-    gpu: int = Field(0, ge=0)
-    """GPUs of the job; 0 runs on the CPU."""
-    threads: int = Field(1, ge=1)
-    """CPU threads, for computing too: sums depend on their number in the last digits."""
-    mem_mb: int = Field(4000, ge=1)
-    """Memory in megabytes."""
-    runtime: int = Field(60, ge=1)
-    """Minutes until a scheduler may stop the job."""
+    mem_mb: int | None = Field(None, ge=1, le=100_000_000)
+    """Memory in megabytes (100 million are 100 TB, more than a machine has); null for what follows from the number of
+    prompts and draws, the part size and the longest prompts and responses (all of that length)."""
 
 
-class BatchedHardware(JobHardware):
+class BatchedHardware(AnyHardware):
     """What one job gets, and how much it computes at once."""
 
+    mem_mb: int = Field(4000, ge=1, le=100_000_000)
+    """Memory in megabytes; 100 million are 100 TB, more than a machine has."""
     token_budget: BudgetChoice = "auto"
     """Tokens in one forward pass: bounds the memory. `auto`: as many as fit the GPU with a tenth of it to spare; 16384
     on a CPU. vLLM has a budget of its own."""
@@ -45,9 +53,9 @@ class BatchedHardware(JobHardware):
 class TrainingHardware(BatchedHardware):
     """What a training job gets."""
 
-    processes: int | None = Field(None, ge=1)
+    processes: int | None = Field(None, ge=1, le=100_000)
     """Processes that share the work, each with `threads` threads. Null: one per GPU, or one on the CPU."""
-    nodes: int = Field(1, ge=1)
+    nodes: int = Field(1, ge=1, le=100_000)
     """Machines of one Slurm job, over which GPUs and processes are spread evenly. `gpu` counts those of all of them,
     `mem_mb` is the memory of each."""
     strategy: Strategy | None = None
@@ -56,13 +64,13 @@ class TrainingHardware(BatchedHardware):
     moments; `config/accelerate/` holds their options."""
     activations: Activations = "keep"
     """`recompute`: compute each layer again in the backward pass: less memory, a third more time."""
-    save_seconds: int = Field(1800, ge=0)
+    save_seconds: int = Field(1800, ge=0, le=31_536_000)
     """Seconds between two saves of the state from which a killed training goes on; 0 saves after every step."""
-    stop_seconds: int = Field(300, ge=1, le=65535)
+    stop_seconds: int | None = Field(None, ge=1, le=65535)
     """Seconds from the signal to end (SIGTERM), after which a training ends its step and saves its state, until it is
-    killed. Slurm sends the signal so long before the time limit, or up to a minute earlier. It must be longer than a
-    step with its validation and the writing of the state, 12 bytes per trained weight. The default is for the published
-    training: 96 GB at 1 GB/s, after a step of a minute, are 156 seconds; as much again is for slower disks."""
+    killed. Slurm sends the signal so long before the time limit, or up to a minute earlier. Null: as long as
+    the longest step with a validation and the writing of the state take (12 bytes per trained weight, at 0.5 GB/s), and
+    half a minute: 300 for the published training, and 300 where the size of the model is not known."""
     tracker: Tracker = "none"
     """Where metrics go too while it trains: `tensorboard` to `{policy}/tensorboard` beside the checkpoint, `wandb` and
     `trackio` to where these packages are set to send them. The package must be installed in the environment."""
@@ -77,7 +85,7 @@ class TrainingHardware(BatchedHardware):
             raise ValueError(f"{self.gpu} GPU(s) for {self.process_count} process(es): each takes one GPU")
         if self.process_count % self.nodes:
             raise ValueError(f"{self.process_count} process(es) on {self.nodes} nodes: each node takes as many")
-        if self.stop_seconds >= 60 * self.runtime:
+        if self.stop_seconds is not None and self.stop_seconds >= 60 * self.runtime:
             raise ValueError(
                 f"stop_seconds {self.stop_seconds} is not less than the runtime of {self.runtime} minute(s): Slurm "
                 "would ask the training to end as it starts. Raise `runtime`, or lower `stop_seconds`"
@@ -103,9 +111,9 @@ class TrainingHardware(BatchedHardware):
 class HardwareSettings(Settings):
     """A section per rule; a key that a section leaves out keeps the rule's own default."""
 
-    gpu_memory_gb: float = Field(80, gt=0)
+    gpu_memory_gb: float = Field(80, ge=1, le=100_000)
     """Memory of a GPU in 10^9 bytes, for the plan: what cannot fit stops it. A job reads its own GPU's."""
-    gpu_tflops: float = Field(989, gt=0)
+    gpu_tflops: float = Field(989, ge=0.01, le=1_000_000)
     """Dense products of bfloat16 that a GPU makes at most, in 10^12 operations per second, for the hours of the plan;
     the default is an H100's."""
 
@@ -114,9 +122,10 @@ class HardwareSettings(Settings):
     def _fill_from_rule_defaults(cls, sections: Any) -> Any:
         if not isinstance(sections, dict):
             return sections
+        defaults = {rule: field.default for rule, field in cls.model_fields.items()}
         return {
-            rule: {**cls.model_fields[rule].default.model_dump(), **given}
-            if rule in cls.model_fields and isinstance(given, dict)
+            rule: {**defaults[rule].model_dump(), **given}
+            if isinstance(defaults.get(rule), AnyHardware) and isinstance(given, dict)
             else given
             for rule, given in sections.items()
         }
@@ -145,5 +154,5 @@ class HardwareSettings(Settings):
     """Win rates and their intervals."""
     report: JobHardware = JobHardware()
     """The page."""
-    tiny: JobHardware = JobHardware()
+    tiny: JobHardware = JobHardware(mem_mb=4000)
     """The rules that make the tiny world."""

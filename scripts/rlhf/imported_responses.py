@@ -15,6 +15,7 @@ from rlhf.dataset_files import require_columns
 from rlhf.errors import UserError
 from rlhf.prompts import normalise_prompt, prompt_id
 from rlhf.responses import ImportSpec
+from rlhf.rewards import LARGEST_REWARD, NO_REWARD
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,8 +26,6 @@ IMPORTED_SEED = 0
 LONG_RESPONSE, LONG_REWARD = "response", "reward"
 SHOWN_CHARACTERS = 80
 SHOWN_ROWS = 5
-LARGEST_REWARD = (2 - 2**-23) * 2.0**127
-"""The largest float32: a larger reward would be infinite in `REWARDS`."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,9 @@ def read_imported(
         UserError: a column or a prompt is not there, or a response or reward is of the wrong type or not finite; the
             message names rows and says what to do.
     """
-    wide = f"{LONG_RESPONSE}_0" in dataset.column_names
-    names = [f"{LONG_RESPONSE}_{draw}" for draw in range(spec.draws)] if wide else [LONG_RESPONSE]
-    reward_names = ([f"{name}_reward" for name in names] if wide else [LONG_REWARD]) if rewards else []
-    remedy = "Set `responses.draws` to the number of response columns, `responses.imported.column` to the prompts'."
-    require_columns(dataset, [spec.column, *names, *reward_names], where, remedy)
+    wide, names, reward_names = require_imported_columns(
+        dataset.column_names, spec.draws, spec.column, where, rewards=rewards
+    )
     matched = _match_rows(dataset[spec.column], prompts, where)
     duplicates = 0
     if wide:
@@ -90,6 +87,42 @@ def read_imported(
             "Mend these rows; null stands for a response or reward that is missing."
         )
     return reader.imported
+
+
+def require_imported_columns(
+    there: Sequence[str], draws: int, column: str, where: str, *, rewards: bool
+) -> tuple[bool, list[str], list[str]]:
+    """Whether a dataset has the wide form, and its columns of responses and of rewards.
+
+    Args:
+        there: the columns of the dataset.
+        column: that of the prompts.
+
+    Raises:
+        UserError: one is missing: the columns that there are, and the key to set.
+    """
+    wide = f"{LONG_RESPONSE}_0" in there
+    names = [f"{LONG_RESPONSE}_{draw}" for draw in range(draws)] if wide else [LONG_RESPONSE]
+    reward_names = ([f"{name}_reward" for name in names] if wide else [LONG_REWARD]) if rewards else []
+    found = sum(1 for name in there if name.removeprefix(f"{LONG_RESPONSE}_").isdigit()) if wide else 0
+    count = f"; there are {found}: set `responses.draws: {found}`" if found > 1 else ""
+    remedies = {
+        "responses.imported.column": ([column], "Set it to the column with the prompts."),
+        "responses.draws" if wide else "responses.imported.dataset": (
+            names,
+            f"`responses.draws: {draws}` asks for as many columns of responses{count}."
+            if wide
+            else "Responses are in `response_0`, `response_1`, ..., or one a row in `response`.",
+        ),
+        "responses.imported.rewards": (
+            reward_names,
+            "`true` asks for a reward beside each response: add them, or set `false` to have the responses scored by "
+            "`rewards`.",
+        ),
+    }
+    for key, (columns, remedy) in remedies.items():
+        require_columns(there, columns, f"{key}: {where}", remedy)
+    return wide, names, reward_names
 
 
 def _match_rows(texts: Sequence[object], prompts: Sequence[Mapping[str, Any]], where: str) -> list[list[int]]:
@@ -183,7 +216,7 @@ def imported_rewards(prompts: Sequence[Mapping[str, Any]], imported: Imported) -
             "prompt_id": prompt["prompt_id"],
             "draw": draw.draw,
             "reward": draw.reward,
-            "invalid": "no_reward" if draw.reward is None else None,
+            "invalid": NO_REWARD if draw.reward is None else None,
             "objectives": None,
         }
         for prompt, draws in zip(prompts, imported.draws, strict=True)

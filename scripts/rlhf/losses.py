@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rlhf.settings import Settings
+from rlhf.settings import Settings, Strength
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,7 +177,7 @@ class RebelSettings(PairLoss):
 
     name: Literal["rebel"] = "rebel"
     """REBEL."""
-    eta: float = Field(1.0e6, gt=0)
+    eta: float = Field(1.0e6, ge=1e-6, le=1e12)
     """Weight of the reward difference: large values trust the rewards more and the reference less."""
 
     @property
@@ -193,7 +193,7 @@ class DpoSettings(PairLoss):
 
     name: Literal["dpo"] = "dpo"
     """DPO."""
-    beta: float = Field(0.01, gt=0)
+    beta: Strength = 0.01
     """Strength of the tie to the reference."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """Share of the preferences that are assumed to be the wrong way round."""
@@ -207,7 +207,7 @@ class IpoSettings(PairLoss):
 
     name: Literal["ipo"] = "ipo"
     """IPO."""
-    tau: float = Field(0.1, gt=0)
+    tau: Strength = 0.1
     """Strength of the tie to the reference: the difference is drawn to 1 / (2 tau)."""
     per_token: bool = True
     """Mean of the log-ratios over the response's tokens; false for their sum."""
@@ -226,9 +226,9 @@ class SimpoSettings(ReferenceFreeLoss):
 
     name: Literal["simpo"] = "simpo"
     """SimPO."""
-    beta: float = Field(10.0, gt=0)
+    beta: Strength = 10.0
     """Scale of the difference of the mean log-probabilities."""
-    gamma: float = Field(3.0, ge=0)
+    gamma: float = Field(3.0, ge=0, le=1e6)
     """Margin that the chosen response should win by."""
 
     def loss(self, batch: PairBatch) -> Tensor:
@@ -240,7 +240,7 @@ class HingeSettings(PairLoss):
 
     name: Literal["hinge"] = "hinge"
     """Hinge."""
-    beta: float = Field(0.01, gt=0)
+    beta: Strength = 0.01
     """Slope: the loss is zero from a difference of 1 / beta on."""
 
     def loss(self, batch: PairBatch) -> Tensor:
@@ -252,7 +252,7 @@ class SppoSettings(PairLoss):
 
     name: Literal["sppo"] = "sppo"
     """SPPO."""
-    beta: float = Field(1.0e-3, gt=0)
+    beta: Strength = 1.0e-3
     """Strength of the tie to the reference; its inverse is the paper's eta."""
 
     @property
@@ -268,7 +268,7 @@ class ApoZeroSettings(PairLoss):
 
     name: Literal["apo_zero"] = "apo_zero"
     """APO-zero."""
-    beta: float = Field(0.05, gt=0)
+    beta: Strength = 0.05
     """Slope of the sigmoids."""
 
     def loss(self, batch: PairBatch) -> Tensor:
@@ -280,7 +280,7 @@ class OrpoSettings(ReferenceFreeLoss):
 
     name: Literal["orpo"] = "orpo"
     """ORPO."""
-    weight: float = Field(0.1, gt=0)
+    weight: Strength = 0.1
     """Weight of the odds ratio beside the likelihood (lambda)."""
 
     def loss(self, batch: PairBatch) -> Tensor:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from rlhf.checksums import verify_if_sealed
 from rlhf.errors import UserError
+from rlhf.loaded_weights import check_loading_report, check_numbers
+from rlhf.model_files import find_file, refuse_own_code, refuse_pickled_weights
 from rlhf.revisions import recorded_commit
 from rlhf.settings import Settings
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -45,7 +48,7 @@ def model_location(
         revisions: the experiment's file of commits, for a model of the hub whose revision is null.
 
     Raises:
-        UserError: there is neither, the folder holds no model, or `revisions` does not name it.
+        UserError: there is neither, the folder holds no model, it is damaged, or `revisions` does not name it.
     """
     if folder is not None:
         if not (folder / "config.json").is_file():
@@ -53,9 +56,30 @@ def model_location(
         return str(folder), None
     if source is None:
         raise UserError("no model: give its folder by the flag, or `model` in --spec")
+    verify_if_sealed(Path(source.name))
     if source.revision is None and not Path(source.name).is_dir():
         return source.name, recorded_commit(revisions, "model", source.name)
     return source.name, source.revision
+
+
+def load_pretrained(loader: Any, kind: str, name: str, revision: str | None, **options: Any) -> Any:
+    """Load something of a model by transformers. Nothing else calls `from_pretrained`: no code of a model's own runs.
+
+    Args:
+        loader: a class of transformers.
+        kind: what it is, for messages.
+        options: further arguments of the loader's `from_pretrained`.
+
+    Raises:
+        UserError: there is no such model, its files are damaged, or it brings code of its own.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        refuse_own_code(loader.__name__, name, revision)
+        return loader.from_pretrained(name, revision=revision or "main", trust_remote_code=False, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"no {kind} can be loaded from {name!r}: {error}") from error
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -66,22 +90,30 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     """
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no tokenizer can be loaded from {name!r}: {error}") from error
-    # It would be saved with the tokenizer, and is not its own: HF_HUB_OFFLINE sets it.
-    tokenizer.init_kwargs.pop("local_files_only", None)
+    tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, "tokenizer", name, revision)
+    # They would be saved with the tokenizer, and are not its own: HF_HUB_OFFLINE sets the first.
+    for key in ("local_files_only", "trust_remote_code"):
+        tokenizer.init_kwargs.pop(key, None)
     if not tokenizer.chat_template:
         raise UserError(f"the tokenizer of {name!r} has no chat template; use an instruction-tuned model")
     return tokenizer
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, revision: str | None) -> None:
-    """Raise UserError where the tokenizer of a model gives ids that the model has no embeddings for."""
+def load_config(name: str, revision: str | None) -> PreTrainedConfig:
+    """The model's configuration.
+
+    Raises:
+        UserError: there is none, or transformers has no class for it.
+    """
     from transformers import AutoConfig
 
-    vocabulary = AutoConfig.from_pretrained(name, revision=revision).get_text_config().vocab_size
+    config: PreTrainedConfig = load_pretrained(AutoConfig, "configuration", name, revision)
+    return config
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, revision: str | None) -> None:
+    """Raise UserError where the tokenizer of a model gives ids that the model has no embeddings for."""
+    vocabulary = load_config(name, revision).get_text_config().vocab_size
     largest = max(tokenizer.get_vocab().values())
     if largest >= vocabulary:
         token = tokenizer.convert_ids_to_tokens(largest)
@@ -93,10 +125,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, revision: st
 
 def context_length(name: str, revision: str | None) -> int | None:
     """Longest sequence of a model in tokens, by its configuration; None where that does not say."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
-    return getattr(config, "max_position_embeddings", None)
+    return getattr(load_config(name, revision).get_text_config(), "max_position_embeddings", None)
 
 
 def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
@@ -105,46 +134,71 @@ def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
     Raises:
         UserError: it cannot be read, or the hub cannot be asked for it.
     """
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
 
+    kind = "generation config"
     try:
-        if _has_file(name, "generation_config.json", revision):
-            return GenerationConfig.from_pretrained(name, revision=revision or "main")
-        return GenerationConfig.from_model_config(AutoConfig.from_pretrained(name, revision=revision))
+        has_file = find_file(name, "generation_config.json", revision) is not None
     except (OSError, ValueError) as error:
-        raise UserError(f"no generation config can be loaded from {name!r}: {error}") from error
+        raise UserError(f"no {kind} can be loaded from {name!r}: {error}") from error
+    if has_file:
+        config: GenerationConfig = load_pretrained(GenerationConfig, kind, name, revision)
+        return config
+    return GenerationConfig.from_model_config(load_config(name, revision))
 
 
-def _has_file(name: str, file: str, revision: str | None) -> bool:
-    """Whether a model has a file. Offline, the hub's cache is all that there is; a hub out of reach is an error."""
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+def check_policy_files(name: str, revision: str | None) -> None:
+    """What `load_policy` refuses before it reads weights, for an engine that reads them itself.
 
-    if Path(name).is_dir():
-        return (Path(name) / file).is_file()
-    try:
-        hf_hub_download(name, file, revision=revision)
-    except EntryNotFoundError as error:
-        if isinstance(error, LocalEntryNotFoundError) and not constants.HF_HUB_OFFLINE:
-            raise
-        return False
-    return True
+    Raises:
+        UserError: the policy brings code of its own, or its weights are pickles.
+    """
+    refuse_own_code("AutoModelForCausalLM", name, revision)
+    refuse_pickled_weights(name, revision)
 
 
 def load_policy(name: str, revision: str | None, dtype: Precision, device: torch.device) -> PreTrainedModel:
     """The causal language model in evaluation mode, with weights of `dtype`, on `device`.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or its weights are not whole, not numbers or not safe to read.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
+    kind = "causal language model"
+    model, report = load_model(AutoModelForCausalLM, kind, name, revision, getattr(torch, dtype))
+    check_loading_report(name, model, report)
+    model = model.to(device).eval()  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+    check_numbers(name, model)
+    return model
+
+
+def load_model(
+    loader: Any, kind: str, name: str, revision: str | None, dtype: torch.dtype
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model with its weights, and transformers' report on them, for `check_loading_report`.
+
+    Raises:
+        UserError: see `load_pretrained`; or its weights are pickles.
+    """
+    if Path(name).is_dir():
+        refuse_pickled_weights(name, revision)
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        raise UserError(f"no causal language model can be loaded from {name!r}: {error}") from error
-    return model.to(device).eval()  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+        model, report = load_pretrained(
+            loader,
+            kind,
+            name,
+            revision,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report has them
+        )
+    except UserError:
+        refuse_pickled_weights(name, revision)  # of the hub: it is asked only where there is nothing else
+        raise
+    return model, report
 
 
 def resolved_revision(name: str, revision: str | None) -> str | None:

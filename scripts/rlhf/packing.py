@@ -16,18 +16,21 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+TokenIds = Sequence[int] | NDArray[np.int32]
 CPU_PACK_TOKENS = 2048
 """Larger packs leave a CPU's caches, and are slower."""
 
 
 @dataclass(frozen=True)
 class PromptGroup:
-    """A prompt and responses to it, as token ids; none is empty."""
+    """A prompt and responses to it, as token ids, of numpy where they lie in Arrow; none is empty."""
 
-    prompt: list[int]
-    responses: list[list[int]]
+    prompt: TokenIds
+    responses: Sequence[TokenIds]
 
     @property
     def tokens(self) -> int:
@@ -82,23 +85,23 @@ class Pack:
     """
 
     def __init__(self, groups: Sequence[PromptGroup], device: torch.device) -> None:
-        ids: list[int] = []
-        positions: list[int] = []
+        ids: list[TokenIds] = []
+        positions: list[NDArray[np.int64]] = []
         self.segments: list[Segment] = []
+        end = 0
         for group in groups:
-            prompt = Segment(len(ids), len(ids) + len(group.prompt))
-            self.segments.append(prompt)
-            ids += group.prompt
-            positions += range(prompt.tokens)
-            for response in group.responses:
-                prefix = range(prompt.start, prompt.stop)
-                self.segments.append(Segment(len(ids), len(ids) + len(response), prefix))
-                ids += response
-                positions += range(prompt.tokens, prompt.tokens + len(response))
-        self._ids = ids
+            prompt = Segment(end, end + len(group.prompt))
+            prefix, start = range(0), 0
+            for part in (group.prompt, *group.responses):
+                self.segments.append(Segment(end, end + len(part), prefix))
+                ids.append(part)
+                positions.append(np.arange(start, start + len(part)))
+                end += len(part)
+                prefix, start = range(prompt.start, prompt.stop), prompt.tokens
+        self._ids = np.concatenate(ids, dtype=np.int64)
         self.responses = [segment for segment in self.segments if segment.prefix]
-        self.input_ids = torch.tensor([ids], device=device)
-        self.position_ids = torch.tensor([positions], device=device)
+        self.input_ids = torch.tensor(self._ids[None], device=device)
+        self.position_ids = torch.tensor(np.concatenate(positions)[None], device=device)
 
     @functools.cached_property
     def flash_layout(self) -> FlashLayout:
@@ -129,7 +132,8 @@ class Pack:
         """The token ids of each response's prompt, and its own."""
         for response in self.responses:
             prefix = response.prefix
-            yield self._ids[prefix.start : prefix.stop], self._ids[response.start : response.stop]
+            prompt, own = self._ids[prefix.start : prefix.stop], self._ids[response.start : response.stop]
+            yield prompt.tolist(), own.tolist()
 
     def last_tokens(self, padding: int | None = None) -> torch.Tensor:
         """Index of the last token of each response, int64 (responses,).

@@ -140,7 +140,11 @@ def _candidates(
 def _scores(
     responses: pa.Table, rewards: pa.Table, responses_path: Path, rewards_path: Path
 ) -> dict[tuple[str, int], tuple[float | None, str]]:
-    """Reward, or why there is none, by prompt and draw: one for each response, and no others."""
+    """The reward of each response and why it has none, by prompt and draw.
+
+    Raises:
+        ArtifactError: a response without a row of rewards, a reward without its response, or null without a reason.
+    """
     rows = {(prompt, draw): row for row, prompt, draw in _rows(responses, "prompt_id", "draw")}
     scores: dict[tuple[str, int], tuple[float | None, str]] = {}
     for row, prompt, draw, reward, invalid in _rows(rewards, "prompt_id", "draw", "reward", "invalid"):

@@ -1,8 +1,10 @@
-"""Pairs as they lie in their files, in Arrow: a row becomes Python objects when it is asked for."""
+"""Pairs as they lie in their files, in Arrow: token ids are looked at where they are, and never made Python objects."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, overload
 
 import pyarrow as pa
@@ -24,10 +26,12 @@ PAIR_COLUMNS = [
 
 
 class PairTable(Sequence[Pair]):
-    """Rows of a table. Each is made anew at every access: 4 bytes for a token in Arrow are 40 as a Python object."""
+    """Rows of a table. Each is made anew at every access; its token ids are views of the table, int32 (tokens,)."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
+        self._batches = table.to_batches()
+        self._ends = list(accumulate(batch.num_rows for batch in self._batches))
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -45,4 +49,13 @@ class PairTable(Sequence[Pair]):
     def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
         if isinstance(index, slice):
             return [self[row] for row in range(len(self))[index]]
-        return self._table.slice(range(len(self))[index], 1).to_pylist()[0]
+        row = range(len(self))[index]
+        place = bisect_right(self._ends, row)
+        batch = self._batches[place]
+        values = (column[row - self._ends[place] + batch.num_rows] for column in batch.columns)
+        return {name: _plain(value) for name, value in zip(batch.schema.names, values, strict=True)}
+
+
+def _plain(value: pa.Scalar) -> Any:
+    """A string or number, or a view of a list's elements."""
+    return value.values.to_numpy() if isinstance(value, pa.ListScalar) else value.as_py()

@@ -13,6 +13,10 @@ Choice = Literal["best_worst", "best_random", "random", "margin"]
 DRAWN_CHOICES = ("best_random", "random")
 
 
+LARGEST_MARGIN = 1e9
+"""Of rewards: with a larger one no pair would be left."""
+
+
 def require_target_for_margin(choose: Choice, target_margin: float | None) -> None:
     """Raise ValueError where only one of the two is there."""
     if (choose == "margin") != (target_margin is not None):
@@ -26,9 +30,9 @@ class PairSettings(Settings):
     """`best_worst`: the highest and the lowest reward. `best_random`: the highest against one of the others at random.
     `random`: two at random, as REBEL's analysis has it. `margin`: the highest against the one whose margin to it is
     nearest to `target_margin`."""
-    target_margin: float | None = Field(None, gt=0)
+    target_margin: float | None = Field(None, ge=1e-9, le=LARGEST_MARGIN)
     """Reward margin that `choose: margin` looks for; null with the other choices."""
-    min_margin: float = Field(0.0, ge=0)
+    min_margin: float = Field(0.0, ge=0, le=LARGEST_MARGIN)
     """Smallest reward margin of a pair; pairs below are dropped and counted. A margin of 0 is never a pair."""
 
     @model_validator(mode="after")

@@ -1,10 +1,11 @@
 """Parts: fixed-size slices of a split, train from the start of the prompts, test from their end."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from rlhf.artifacts import ArtifactError
+from rlhf.artifacts import ArtifactError, count_rows
 from rlhf.prompts import PROMPTS
 from rlhf.settings import Settings
 
@@ -31,15 +32,15 @@ def part_rows(part: str, size: int, part_size: int) -> Rows:
     return Rows(start=start, stop=stop) if split == "train" else Rows(start=-stop, stop=-start)
 
 
-def read_part(path: Path, rows: Rows) -> pa.Table:
-    """Those rows of the prompts.
+def read_part(path: Path, rows: Rows, columns: Sequence[str] | None = None) -> pa.Table:
+    """Those rows of the prompts, or some columns of them, whatever else the file holds.
 
     Raises:
         ArtifactError: the file has fewer rows.
     """
-    table = PROMPTS.read(path)
-    start, stop, _ = slice(rows.start, rows.stop if rows.stop or rows.start >= 0 else None).indices(len(table))
+    total = count_rows(path)
+    start, stop, _ = slice(rows.start, rows.stop if rows.stop or rows.start >= 0 else None).indices(total)
     wanted = rows.stop - rows.start
     if stop - start != wanted:
-        raise ArtifactError(f"{path}: rows {rows.start} to {rows.stop} are asked for, and it has {len(table)} rows")
-    return table.slice(start, wanted)
+        raise ArtifactError(f"{path}: rows {rows.start} to {rows.stop} are asked for, and it has {total} rows")
+    return PROMPTS.read(path, columns, range(start, stop))

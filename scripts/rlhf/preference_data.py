@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,21 +30,32 @@ STORED = (
 """Numbers of a pair that losses read, in the order of `PairBatch`."""
 
 
-def read_pairs(pair_files: Sequence[Path], logprob_files: Sequence[Path], spec: TrainSpec) -> PairTable:
+def read_pairs(
+    pair_files: Sequence[Path],
+    logprob_files: Sequence[Path],
+    spec: TrainSpec,
+    share: Callable[[Callable[[], Iterator[pa.Table]]], pa.Table] = lambda read: pa.concat_tables(read()),
+) -> PairTable:
     """The pairs of all files in order, each with its reference log-probabilities where the loss needs them.
+
+    Args:
+        share: makes one table of what it lets be read, for several processes of one machine for example.
 
     Raises:
         ArtifactError: log-probabilities are missing, are of other pairs, or of another temperature or precision.
     """
-    if not spec.loss.needs_reference:
-        return PairTable(pa.concat_tables([PAIRS.read(path, PAIR_COLUMNS) for path in pair_files]))
-    if len(logprob_files) != len(pair_files):
+    if spec.loss.needs_reference and len(logprob_files) != len(pair_files):
         raise ArtifactError(
             f"{len(pair_files)} file(s) of pairs need as many of log-probabilities; {spec.loss.name} has a reference, "
             f"and {len(logprob_files)} were given"
         )
-    files = zip(pair_files, logprob_files, strict=True)
-    return PairTable(pa.concat_tables([_with_reference(*of_part, spec) for of_part in files]))
+
+    def read() -> Iterator[pa.Table]:
+        if not spec.loss.needs_reference:
+            return (PAIRS.read(path, PAIR_COLUMNS) for path in pair_files)
+        return (_with_reference(*files, spec) for files in zip(pair_files, logprob_files, strict=True))
+
+    return PairTable(share(read))
 
 
 def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.Table:
@@ -65,10 +77,11 @@ def _read_logprobs(path: Path, spec: TrainSpec) -> pa.Table:
     return table
 
 
-def epoch_order(pairs: int, seed: int, epoch: int) -> list[int]:
-    """A permutation of the pairs that depends on seed and epoch alone."""
+@lru_cache(maxsize=1)  # every step asks for it: without, the steps of an epoch would take its square
+def epoch_order(pairs: int, seed: int, epoch: int) -> torch.Tensor:
+    """A permutation of the pairs that depends on seed and epoch alone, int64 (pairs,)."""
     generator = torch.Generator().manual_seed((seed + 0x9E3779B9 * (epoch + 1)) % 2**63)
-    return torch.randperm(pairs, generator=generator).tolist()
+    return torch.randperm(pairs, generator=generator)
 
 
 def micro_batches(pairs: Sequence[Pair], token_budget: int, process: int, processes: int) -> list[list[Pair]]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rlhf.dataset_files import open_hub
 from rlhf.errors import UserError
+from rlhf.machine.full_disks import named_full_disk
+from rlhf.model_files import refuse_pickled_weights
 from rlhf.models import ModelSource
 from rlhf.revisions import Kind
 from rlhf.settings import Settings
@@ -47,13 +51,15 @@ def fetch_model(name: str, revision: str | None) -> str:
     """Download a model to the cache, where it is not there yet; the commit that it is.
 
     Raises:
-        UserError: there is no such model, or it is not for this token.
+        UserError: there is no such model, it is not for this token, its weights are pickles, or the disk is full.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
+    refuse_pickled_weights(name, revision)
     try:
-        folder = snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES))
+        with named_full_disk(Path(constants.HF_HUB_CACHE)):
+            folder = snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES))
     except GatedRepoError as error:
         raise UserError(gated("model", name)) from error
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:

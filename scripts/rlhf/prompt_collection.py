@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,17 +22,59 @@ DROP_REASONS = ("not_text", "empty", "duplicate", "too_long")
 """In the order in which a text is looked at; it is dropped for the first one that fits."""
 
 
+ORDER = pa.field("order", pa.string())
+ROWS_AT_ONCE = 1024
+"""That wait in memory for their bucket."""
+
+
+class KeptPrompts:
+    """Prompts on disk, in unnamed files by the first digit of their order: one of them at a time is put in order."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._schema = PROMPTS.schema.insert(0, ORDER)
+        self._files = [tempfile.TemporaryFile() for _ in range(16)]  # noqa: SIM115 - open as long as this is there
+        self._writers = [pa.ipc.new_stream(file, self._schema) for file in self._files]
+        self._waiting: list[list[dict[str, object]]] = [[] for _ in self._files]
+
+    def add(self, order: str, identity: str, text: str, token_ids: list[int]) -> None:
+        bucket = int(order[0], 16)
+        ids = np.array(token_ids, np.int32)
+        self._waiting[bucket].append(
+            {"order": order, **dict(zip(PROMPTS.schema.names, (identity, text, ids), strict=True))}
+        )
+        self.count += 1
+        if len(self._waiting[bucket]) == ROWS_AT_ONCE:
+            self._flush(bucket)
+
+    def close(self) -> None:
+        """No more are added."""
+        for bucket, writer in enumerate(self._writers):
+            self._flush(bucket)
+            writer.close()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All of them, rows of `PROMPTS` in order."""
+        for file in self._files:
+            file.seek(0)
+            yield pa.ipc.open_stream(file).read_all().combine_chunks().sort_by("order").drop_columns("order")
+
+    def _flush(self, bucket: int) -> None:
+        self._writers[bucket].write_table(pa.Table.from_pylist(self._waiting[bucket], schema=self._schema))
+        self._waiting[bucket] = []
+
+
 @dataclass(frozen=True)
 class Collection:
-    """The prompts that are kept, as rows of `PROMPTS`, and how many texts were dropped, by reason."""
+    """The prompts that are kept, and how many texts were dropped, by reason."""
 
-    table: pa.Table
+    kept: KeptPrompts
     dropped: dict[str, int]
 
     @property
     def counts(self) -> dict[str, object]:
         """`rows` of the dataset; each is one of the `prompts` or was `dropped`."""
-        kept = len(self.table)
+        kept = self.kept.count
         return {"rows": kept + sum(self.dropped.values()), "prompts": kept, "dropped": self.dropped}
 
 
@@ -50,8 +94,8 @@ def collect(
         UserError: a prompt cannot be encoded, see `encode_prompt`; with its row.
     """
     dropped = dict.fromkeys(DROP_REASONS, 0)
-    seen: set[str] = set()
-    kept: list[tuple[str, str, str, np.ndarray]] = []
+    seen: set[bytes] = set()
+    kept = KeptPrompts()
     for row, value in enumerate(texts):
         text = normalise_prompt(value) if isinstance(value, str) else None
         reason = _reason_before_encoding(text, seen)
@@ -62,24 +106,22 @@ def collect(
                 raise UserError(f"row {row} of the dataset: {error}") from error
             if len(ids) <= max_tokens:
                 identity = prompt_id(text)
-                kept.append((order_key(seed, identity), identity, text, np.array(ids, np.int32)))
+                kept.add(order_key(seed, identity), identity, text, ids)
             else:
                 reason = "too_long"
         if reason is not None:
             dropped[reason] += 1
-    kept.sort(key=lambda row: row[0])
-    columns = [[row[column] for row in kept] for column in (1, 2, 3)]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, PROMPTS.schema, strict=True)]
-    return Collection(pa.Table.from_arrays(arrays, schema=PROMPTS.schema), dropped)
+    kept.close()
+    return Collection(kept, dropped)
 
 
-def _reason_before_encoding(text: str | None, seen: set[str]) -> str | None:
+def _reason_before_encoding(text: str | None, seen: set[bytes]) -> str | None:
     """Why a normalised text is dropped, as far as no tokenizer is needed; keeps `seen` up to date."""
     if text is None:
         return "not_text"
     if not text:
         return "empty"
-    key = duplicate_key(text)
+    key = hashlib.sha256(duplicate_key(text).encode()).digest()[:16]
     if key in seen:
         return "duplicate"
     seen.add(key)

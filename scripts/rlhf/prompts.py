@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,10 @@ from pydantic import Field
 from rlhf.artifacts import TOKEN_IDS, Artifact, count_rows, read_provenance
 from rlhf.errors import UserError
 from rlhf.models import ModelSource
-from rlhf.settings import Settings
+from rlhf.settings import LONGEST_CONTEXT, GivenText, Settings
+
+MOST_PROMPTS = 1_000_000_000
+"""Of a split."""
 
 
 class PromptSettings(Settings):
@@ -20,23 +24,23 @@ class PromptSettings(Settings):
 
     dataset: str = Field(min_length=1)
     """Hub name of a dataset, a local Parquet or JSON lines file, or `{results}/...` for one that a rule makes."""
-    revision: str | None = None
+    revision: GivenText | None = None
     """Commit of the hub's dataset repository; null takes the newest and records which one it was."""
-    subset: str | None = None
+    subset: GivenText | None = None
     """Subset of the hub dataset, where it has several (its configuration, in the hub's words)."""
-    split: str = "train"
+    split: str = Field("train", min_length=1)
     """Split of the hub dataset (local files have one split)."""
-    column: str = "prompt"
+    column: str = Field("prompt", min_length=1)
     """Column with the prompt's text."""
     system: str | None = None
     """System prompt that goes before every prompt; null for none."""
-    max_tokens: int = Field(1024, ge=1)
+    max_tokens: int = Field(1024, ge=1, le=LONGEST_CONTEXT)
     """Longest prompt in tokens, chat template included; longer ones are dropped and counted."""
-    train: int = Field(59000, ge=1)
+    train: int = Field(59000, ge=1, le=MOST_PROMPTS)
     """Prompts to train on, from the start of the order by hash. May grow: full parts do not change."""
-    test: int = Field(1000, ge=1)
+    test: int = Field(1000, ge=1, le=MOST_PROMPTS)
     """Prompts to evaluate on, from the end of the order by hash. May grow like `train`."""
-    part_size: int = Field(7500, ge=1)
+    part_size: int = Field(7500, ge=1, le=MOST_PROMPTS)
     """Prompts per part: the unit of work of one job, and what a killed job loses."""
     per_iteration: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
     """Train parts of each iteration: `all` of them, or a number of its own (iteration 2 takes the next ones)."""
@@ -100,13 +104,32 @@ def order_key(seed: int, identity: str) -> str:
     return hashlib.sha256(f"{seed}\0{identity}".encode()).hexdigest()
 
 
-def require_split_sizes(prompts: int, train: int, test: int, where: str) -> None:
-    """Raise UserError where `train` and `test` would meet; `where` names them in the message."""
-    if prompts < train + test:
-        raise UserError(
-            f"{where}: there are {prompts} prompts, and `prompts.train` ({train}) and `prompts.test` ({test}) ask for "
-            f"{train + test}. Lower them, raise `prompts.max_tokens`, or give a larger dataset."
-        )
+REMEDIES = {
+    "not_text": "what most rows hold in the column is no text: set `prompts.column` to one that holds text",
+    "empty": "most texts are empty: set `prompts.column` to another one",
+    "duplicate": "most texts stand there before: give a larger dataset (`prompts.dataset`)",
+    "too_long": "most texts are too long: raise `prompts.max_tokens`",
+}
+"""By why most rows of a dataset are dropped."""
+
+
+def require_split_sizes(prompts: int, train: int, test: int, where: str, dropped: Mapping[str, int]) -> None:
+    """Raise UserError where `train` and `test` would meet, or there is no prompt at all.
+
+    Args:
+        where: names the prompts in the message.
+        dropped: rows of the dataset that are no prompts, by reason; the main one decides what to do.
+    """
+    if prompts and prompts >= train + test:
+        return
+    reason = max(dropped, key=dropped.__getitem__, default="")
+    counts = ", ".join(f"{count} {name}" for name, count in dropped.items())
+    main = f"; {REMEDIES[reason]}" if dropped.get(reason, 0) > prompts else ""
+    asked = f"`prompts.train` ({train}) and `prompts.test` ({test}) ask for {train + test}"
+    there = f"there are {prompts} prompts" if prompts else "no prompt is left"
+    raise UserError(
+        f"{where} (dropped: {counts}): {there}, and {asked}{main or '. Lower them, or give a larger dataset'}."
+    )
 
 
 def check_split_sizes(path: Path, train: int, test: int, spec: CollectSpec) -> None:
@@ -115,5 +138,9 @@ def check_split_sizes(path: Path, train: int, test: int, spec: CollectSpec) -> N
     Raises:
         UserError: as `collect_prompts` would.
     """
-    if path.exists() and read_provenance(path)["spec"] == spec.model_dump(mode="json"):
-        require_split_sizes(count_rows(path), train, test, str(path))
+    if not path.exists():
+        return
+    origin = read_provenance(path)
+    if origin["spec"] == spec.model_dump(mode="json"):
+        dropped = origin.get("counts", {}).get("dropped", {})
+        require_split_sizes(count_rows(path), train, test, str(path), dropped)

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rlhf.checksums import stated_checksum
 from rlhf.settings import Settings
 from rlhf.source_digest import source_digest
 
@@ -54,7 +55,10 @@ def installed_versions() -> dict[str, str]:
 
 
 def digest(path: Path) -> str:
-    """Hex digest (16 characters) of a file's bytes, or of a folder's fingerprint."""
+    """Hex digest (16 characters) of a result, as it states it; of other files their bytes, of folders `fingerprint`."""
+    stated = stated_checksum(path)
+    if stated is not None:
+        return stated[:16]
     if path.is_dir():
         return fingerprint(path)
     with path.open("rb") as file:

@@ -12,7 +12,7 @@ from pydantic import Field
 from rlhf.artifacts import TOKEN_IDS, Artifact
 from rlhf.models import ModelSource, Precision
 from rlhf.parts import Rows
-from rlhf.settings import Settings
+from rlhf.settings import LONGEST_CONTEXT, Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,22 +48,25 @@ class SamplingSettings(Settings):
 
     engine: Literal["vllm", "transformers"] = "vllm"
     """What samples: `vllm`, or `transformers`, which needs no other environment and runs well on a CPU."""
-    draws: int = Field(5, ge=2)
-    """Responses per prompt."""
-    temperature: float = Field(0.8, gt=0)
-    """Logits are divided by it, here and in the log-probabilities."""
-    top_p: float = Field(0.9, gt=0, le=1)
-    """Nucleus: the smallest set of most likely tokens whose probability reaches it; 1 for all."""
-    top_k: int | None = Field(None, ge=1)
+    draws: int = Field(5, ge=2, le=10_000)
+    """Responses per prompt, at least two: a pair is made of two."""
+    temperature: float = Field(0.8, ge=0.01, le=100)
+    """Logits are divided by it, here and in the log-probabilities. Below 0.01 all draws are the most likely tokens, and
+    there is no pair (vLLM takes 0.01 there without a word); at 100 every token is about as likely."""
+    top_p: float = Field(0.9, ge=0.01, le=1)
+    """Nucleus: the smallest set of most likely tokens whose probability reaches it; 1 for all. Below 0.01 it is the
+    most likely token alone: all draws would be one."""
+    top_k: int | None = Field(None, ge=1, le=10_000_000)
     """Number of most likely tokens to sample from; null for all."""
     min_p: float = Field(0.0, ge=0, lt=1)
     """Tokens at least so likely, relative to the most likely one; 0 for all."""
-    max_tokens: int = Field(2048, ge=1)
+    max_tokens: int = Field(2048, ge=1, le=LONGEST_CONTEXT)
     """Longest response in tokens, end-of-turn token included; what is cut here never becomes part of a pair."""
     stop_tokens: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     """Tokens that end a response, by their text, beside those of the model's generation config and tokenizer."""
-    max_model_len: int | None = Field(None, ge=1)
-    """Longest prompt and response together, in tokens, for which vLLM sets memory aside; null for the model's own."""
+    max_model_len: int | None = Field(None, ge=3, le=LONGEST_CONTEXT)
+    """Longest prompt and response together, in tokens, for which vLLM sets memory aside; null for the model's own. At
+    least `prompts.max_tokens` and `responses.max_tokens` together."""
     precision: Precision = "bfloat16"
     """Type of the weights while sampling."""
 

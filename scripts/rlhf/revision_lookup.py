@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from rlhf.errors import UserError
+from rlhf.machine.temporary_files import temporary_beside
 from rlhf.prefetching import PrefetchSpec, gated
 from rlhf.revisions import COMMIT, Kind, Revisions, read_revisions
 
@@ -38,9 +38,9 @@ def resolve_revisions(spec: PrefetchSpec, path: Path) -> None:
         for kind, name, key in _missing(spec, revisions):
             if name not in revisions.of(kind):
                 revisions.of(kind)[name] = newest_commit(kind, name, key)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(_as_text(revisions, spec))
-        temporary.replace(path)
+        with temporary_beside(path) as temporary:
+            temporary.write_text(_as_text(revisions, spec))
+            temporary.replace(path)
 
 
 def _unpinned(spec: PrefetchSpec) -> Iterator[tuple[Kind, str, str]]:

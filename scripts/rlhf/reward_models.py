@@ -10,6 +10,8 @@ from torch import nn
 from rlhf.armo import ArmoRewardModel
 from rlhf.chat import turn_change_ids
 from rlhf.errors import UserError
+from rlhf.loaded_weights import check_loading_report, check_numbers
+from rlhf.models import load_model
 from rlhf.pack_check import check_decoder
 from rlhf.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.packing import Pack
@@ -86,21 +88,19 @@ def load_sequence_classifier(name: str, revision: str | None, dtype: torch.dtype
     """Load a causal decoder below a linear head `score` with one output.
 
     Raises:
-        UserError: there is none, or it is something else.
+        UserError: there is none, it is something else, or its weights are not whole or not numbers.
     """
     from transformers import AutoModelForSequenceClassification
 
-    try:
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(
-            name, revision=revision, dtype=dtype, output_loading_info=True
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"no reward model can be loaded from {name!r}: {error}") from error
+    model, report = load_model(AutoModelForSequenceClassification, "reward model", name, revision, dtype)
     head = getattr(model, "score", None)
-    if not isinstance(head, nn.Linear) or head.out_features != 1 or loaded["missing_keys"]:
-        missing = f", without weights for {sorted(loaded['missing_keys'])[:3]}" if loaded["missing_keys"] else ""
+    headless = "score.weight" in report["missing_keys"]
+    if not isinstance(head, nn.Linear) or head.out_features != 1 or headless:
+        missing = ", without weights for `score`" if headless else ""
         raise UserError(
             f"{name}: not a reward model: it must be a causal decoder with a linear head `score` of one output, and it "
             f"is a {type(model).__name__} with {model.config.num_labels} outputs{missing}"
         )
+    check_loading_report(name, model, report)
+    check_numbers(name, model)
     return model

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rlhf.chat import encode_conversation, encode_prompt
 from rlhf.function_scoring import Score
@@ -50,20 +52,21 @@ def score_conversations(
     Returns:
         In the order of the conversations.
     """
-    left: dict[str, dict[str, list[int]]] = {}
+    left: dict[str, dict[str, NDArray[np.int32]]] = {}
     scores: dict[tuple[str, str], Score] = {}
     for prompt, response in dict.fromkeys(conversations):
         ids = encode_conversation(tokenizer, prompt, response)
         if len(ids) > max_tokens:
             scores[prompt, response] = Score(None, "too_long")
         else:
-            left.setdefault(prompt, {})[response] = ids
+            left.setdefault(prompt, {})[response] = np.array(ids, np.int32)  # a list takes nine times the memory
     progress.advance(len(scores))
 
     def score_left(tokens: int) -> None:
         prompts = [prompt for prompt in left if left[prompt]]
         responses = [list(left[prompt]) for prompt in prompts]
-        groups = [shared_prefix(encode_prompt(tokenizer, prompt), list(left[prompt].values())) for prompt in prompts]
+        heads = (np.array(encode_prompt(tokenizer, prompt), np.int32) for prompt in prompts)
+        groups = [shared_prefix(head, list(left[prompt].values())) for head, prompt in zip(heads, prompts, strict=True)]
         for members in pack_groups(groups, pack_budget(tokens, device)):
             parts = [PromptGroup(groups[g].prompt, [groups[g].responses[r] for r in rs]) for g, rs in members]
             pack = Pack(parts, device)
@@ -81,11 +84,10 @@ def score_conversations(
     return [scores[conversation] for conversation in conversations]
 
 
-def shared_prefix(prompt: list[int], conversations: list[list[int]]) -> PromptGroup:
+def shared_prefix(prompt: NDArray[np.int32], conversations: Sequence[NDArray[np.int32]]) -> PromptGroup:
     """Split conversations behind what they share with their prompt: all of it, with nearly every chat template."""
-    shared = 0
-    for tokens in zip(prompt, *conversations, strict=False):
-        if len(set(tokens)) > 1:
-            break
-        shared += 1
+    shared = min(len(prompt), *map(len, conversations))
+    for ids in conversations:
+        different = np.flatnonzero(ids[:shared] != prompt[:shared])
+        shared = int(different[0]) if len(different) else shared
     return PromptGroup(prompt[:shared], [ids[shared:] for ids in conversations])

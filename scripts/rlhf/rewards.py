@@ -10,7 +10,12 @@ from pydantic import Field, StringConstraints
 from rlhf.artifacts import Artifact
 from rlhf.models import ModelSource, Precision
 from rlhf.parts import Rows
-from rlhf.settings import Settings
+from rlhf.settings import LONGEST_CONTEXT, Settings
+
+LARGEST_REWARD = (2 - 2**-23) * 2.0**127
+"""The largest float32: a larger reward would be infinite in `REWARDS`."""
+NO_REWARD = "no_reward"
+"""Why a response is invalid that the user's function or dataset gives no reward."""
 
 
 class ArmoSettings(Settings):
@@ -22,7 +27,7 @@ class ArmoSettings(Settings):
     """Hub name, a local folder, or `{results}/...` for a model that a rule of the experiment makes."""
     revision: str | None = None
     """Commit of the hub's repository; null takes the newest and records which one it was."""
-    max_tokens: int = Field(4096, ge=1)
+    max_tokens: int = Field(4096, ge=2, le=LONGEST_CONTEXT)
     """Longest conversation in tokens; a longer one has no reward and enters no pair."""
     precision: Precision = "bfloat16"
     """Type of the backbone; heads and score are float32 in any case."""
@@ -37,7 +42,7 @@ class SequenceClassificationSettings(Settings):
     """Hub name or a local folder."""
     revision: str | None = None
     """Commit of the hub's repository; null takes the newest and records which one it was."""
-    max_tokens: int = Field(4096, ge=1)
+    max_tokens: int = Field(4096, ge=2, le=LONGEST_CONTEXT)
     """Longest conversation in tokens; a longer one has no reward and enters no pair."""
     precision: Precision = "bfloat16"
     """Type of the decoder; the head and the score are float32 in any case."""
@@ -48,22 +53,23 @@ class FunctionSettings(Settings):
 
     kind: Literal["function"] = "function"
     """A Python function."""
-    function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    """`module:function`, importable from the working directory or from `scripts/`; it gets two lists of strings (the
-    prompts, the responses) and returns as many finite numbers."""
+    function: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+    """`module:function`, of a module in the working directory or in `scripts/`; it gets two lists of strings (the
+    prompts, the responses) and returns as many finite numbers, or None for a response that has no reward."""
 
 
 RewardModelSettings = ArmoSettings | SequenceClassificationSettings
 Scorer = RewardModelSettings | FunctionSettings
 ScorerSettings = Annotated[Scorer, Field(discriminator="kind")]
-ScorerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+ScorerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 
 class WeightedScorer(Settings):
     """One of several scorers, with its weight."""
 
-    weight: float = Field(1.0, gt=0)
-    """Its share of the weighted mean."""
+    weight: Weight = 1.0
+    """Its share of the weighted mean. Beyond a million to one the smaller ones are lost in rounding."""
     scorer: ScorerSettings
     """A reward model or function."""
 
@@ -104,7 +110,7 @@ class ScoreSpec(Settings):
 class CombineSpec(Settings):
     """What `combine_rewards` reads."""
 
-    weights: dict[ScorerName, Annotated[float, Field(gt=0)]]
+    weights: dict[ScorerName, Weight]
     """The weight of each scorer by its name; the files are given in the alphabetical order of the names."""
 
 

@@ -1,8 +1,15 @@
 """The base of all settings classes: strict, immutable, documented where they are defined."""
 
 import json
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+LONGEST_CONTEXT = 10_000_000
+"""Tokens: no model's context is longer."""
+GivenText = Annotated[str, Field(min_length=1)]
+Strength = Annotated[float, Field(ge=1e-6, le=1e6)]
+"""Of a term of a loss: beyond these bounds the others are lost in rounding, and no gradient is left."""
 
 
 class Settings(BaseModel):

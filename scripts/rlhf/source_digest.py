@@ -1,7 +1,8 @@
 """A digest of a program and of the project modules that it imports, blind to comments, docstrings and formatting.
 
-Snakemake sees neither helper modules nor whether an edit means anything. The digest is a parameter of every rule, so
-that an edit of a module reruns the stages that import it, and no other. It is the same under every Python version.
+Snakemake does not notice edits of imported modules, and cannot tell a new comment from new code. So every rule has this
+digest as a parameter: an edit of a module reruns the stages that import it, and no others. The digest is the same under
+every version of Python.
 """
 
 import ast
@@ -26,16 +27,28 @@ def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple
     Raises:
         FileNotFoundError: `program` or a module of `extra_modules` is not there.
     """
-    roots = roots or (SCRIPTS, Path.cwd())
-    pending = [program.resolve(), *(_existing_module(module, roots) for module in extra_modules)]
+    roots = roots or default_roots()
+    starts = [program.resolve(), *(file for module in extra_modules for file in module_files(module, roots))]
+    digests = source_files(starts, roots)
+    digests.update((file, digest_of_bytes(file)) for path in list(digests) for file in package_data(path))
+    return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()[:16]
+
+
+def default_roots() -> tuple[Path, ...]:
+    """The folders whose modules count: those of this project and of the working directory."""
+    return (SCRIPTS, Path.cwd())
+
+
+def source_files(starts: Iterable[Path], roots: tuple[Path, ...]) -> dict[Path, str]:
+    """The files `starts` and those below `roots` that they import, transitively, with a digest of each one's code."""
+    pending = list(starts)
     digests: dict[Path, str] = {}
     while pending:
         path = pending.pop()
         if path not in digests and CHANGES_NO_RESULT not in path.parents:
             digests[path], imported = _read(path, path.stat().st_mtime_ns, roots)
             pending.extend(imported)
-            digests.update((file, digest_of_bytes(file)) for file in package_data(path))
-    return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()[:16]
+    return digests
 
 
 def find_module(module: str, roots: tuple[Path, ...]) -> Path | None:
@@ -59,11 +72,22 @@ def digest_of_bytes(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _existing_module(module: str, roots: tuple[Path, ...]) -> Path:
-    path = find_module(module, roots)
-    if path is None:
+def module_files(module: str, roots: tuple[Path, ...]) -> list[Path]:
+    """The file of the module `a.b`, and those of the packages around it, which run when it is imported.
+
+    Raises:
+        FileNotFoundError: it is not below one of `roots`.
+    """
+    if find_module(module, roots) is None:
         raise FileNotFoundError(f"no module {module!r} in {' or '.join(map(str, roots))}")
-    return path
+    found = (find_module(name, roots) for name in _with_packages(module))
+    return [path for path in found if path is not None]
+
+
+def _with_packages(module: str) -> list[str]:
+    """Of `a.b.c` that is `a`, `a.b` and `a.b.c`."""
+    parts = module.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 @functools.cache
@@ -71,7 +95,7 @@ def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[P
     """Digest of one file and the project files that it imports; `mtime` keeps the cache true."""
     code = _Code()
     lines: list[str] = []
-    _write_canonical(code.visit(ast.parse(path.read_bytes())), lines)
+    _write_canonical(code.visit(ast.parse(path.read_bytes(), str(path))), lines)
     imported = {find_module(name, roots) for name in _imported_names(code.imports)}
     imported |= {find_module(name, (folder,)) for folder, name in _relative_imports(code.imports, path)}
     return hashlib.sha256("\n".join(lines).encode()).hexdigest(), tuple(sorted(p for p in imported if p))
@@ -107,8 +131,7 @@ def _imported_names(imports: Iterable[ast.Import | ast.ImportFrom]) -> set[str]:
         else:
             continue
         for name in loaded:
-            parts = name.split(".")
-            names.update(".".join(parts[: i + 1]) for i in range(len(parts)))
+            names.update(_with_packages(name))
     return names
 
 

@@ -1,15 +1,17 @@
 """What the workflow looks up before any job: which names are local files, and how it was started."""
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
-from rlhf.dataset_files import LOADERS
+from rlhf.dataset_files import SUFFIXES
 from rlhf.errors import UserError
 from rlhf.models import ModelSource
 from rlhf.provenance import digest
 
+LONGEST_HUB_NAME = 200
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -20,13 +22,12 @@ def model_source(name: str, revision: str | None) -> ModelSource:
         UserError: the folder holds no model, or the name can be neither.
     """
     folder = Path(name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise UserError(f"model {name!r}: no model in this folder (it has no config.json)")
+    if _exists(folder.is_dir):
+        _check_configuration(folder)
         if revision is not None:
-            raise UserError(f"model {name!r}: a local folder has no revision; remove `revision: {revision}`")
+            raise UserError(f"{name!r}: a local folder has no revision; remove `revision: {revision}`")
         return ModelSource(name=name, fingerprint=_cached_digest(folder.resolve()))
-    _check_hub_name(name, "model")
+    _check_hub_name(name)
     return ModelSource(name=name, revision=revision)
 
 
@@ -37,14 +38,37 @@ def local_fingerprint(dataset: str) -> str | None:
         UserError: the name is a file's and there is none, or it can be neither.
     """
     path = Path(dataset)
-    if path.is_file():
-        if path.suffix not in LOADERS:
-            raise UserError(f"dataset {dataset!r}: a local dataset is a file with one of {', '.join(LOADERS)}")
+    if _exists(path.is_file):
+        if path.suffix not in SUFFIXES:
+            raise UserError(f"{dataset!r}: a local dataset is a file with one of {', '.join(SUFFIXES)}")
         return _cached_digest(path.resolve())
-    if path.suffix in LOADERS or path.is_dir():
-        raise UserError(f"dataset {dataset!r}: there is no such file")
-    _check_hub_name(dataset, "dataset")
+    if path.suffix in SUFFIXES:
+        raise UserError(f"{dataset!r}: there is no such file")
+    if _exists(path.is_dir):
+        raise UserError(f"{dataset!r}: it is a folder; a local dataset is a file with one of {', '.join(SUFFIXES)}")
+    _check_hub_name(dataset)
     return None
+
+
+def _exists(check: Callable[[], bool]) -> bool:
+    """As `check`, and False for a name that is too long for a file."""
+    try:
+        return check()
+    except OSError:
+        return False
+
+
+def _check_configuration(folder: Path) -> None:
+    """Raise UserError where a folder has no `config.json`, or what has that name is none."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"'{folder}': no model in this folder (it has no config.json)")
+    try:
+        readable = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except ValueError:
+        readable = False
+    if not readable:
+        raise UserError(f"'{folder}': its config.json is damaged: it is no JSON object. Copy the model again.")
 
 
 def require_conda(environments: str, methods: Collection[object]) -> None:
@@ -73,9 +97,10 @@ def _has_conda(methods: Collection[object]) -> bool:
     return any("conda" in str(method).lower() for method in methods)
 
 
-def _check_hub_name(name: str, kind: str) -> None:
-    if not HUB_NAME.fullmatch(name) or name.startswith("."):
-        raise UserError(f"{kind} {name!r}: there is no such folder or file, and it is no hub name (owner/name)")
+def _check_hub_name(name: str) -> None:
+    if not HUB_NAME.fullmatch(name) or name.startswith(".") or len(name) > LONGEST_HUB_NAME:
+        shown = name if len(name) <= LONGEST_HUB_NAME else f"{name[:LONGEST_HUB_NAME]}..."
+        raise UserError(f"{shown!r}: there is no such folder or file, and it is no hub name (owner/name)")
 
 
 @cache

@@ -30,6 +30,7 @@ from rlhf.errors import UserError
 from rlhf.hardware import Strategy, check_strategy
 from rlhf.leases import lease_gpus
 from rlhf.models import Precision
+from rlhf.process_failures import root_cause
 from rlhf.token_budget import saved_budgets
 
 LOGGER = logging.getLogger(__name__)
@@ -88,10 +89,10 @@ def _run(command: list[str], states: Path, *, again: bool) -> NoReturn:
         try:
             run_processes(launcher_arguments(command))
             sys.exit()
-        except ChildFailedError:
+        except ChildFailedError as failed:
             after = saved_budgets(states)
             if not again or all(tokens >= before.get(file, math.inf) for file, tokens in after.items()):
-                raise
+                raise UserError(root_cause(failed.failures)) from failed
             LOGGER.warning("starting all processes again with the smaller token budget")
 
 

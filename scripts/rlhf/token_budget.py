@@ -6,7 +6,6 @@ import gc
 import json
 import logging
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +13,7 @@ from typing import TypeVar
 import torch
 
 from rlhf.errors import UserError
+from rlhf.machine.temporary_files import temporary_beside
 
 Result = TypeVar("Result")
 LOGGER = logging.getLogger(__name__)
@@ -103,10 +103,9 @@ class TokenBudget:
         """Several processes may do this at once, and each writes a whole file."""
         if self.saved is None:
             return
-        self.saved.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self.saved.parent, prefix=f".{SAVED}.", delete=False) as file:
-            json.dump({"configured": self.configured, "token_budget": self.tokens}, file)
-        Path(file.name).replace(self.saved)
+        with temporary_beside(self.saved) as temporary:
+            temporary.write_text(json.dumps({"configured": self.configured, "token_budget": self.tokens}))
+            temporary.replace(self.saved)
 
 
 def smaller_budget(tokens: int, sizes: Sequence[int], processes: int) -> int | None:

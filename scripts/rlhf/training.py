@@ -1,6 +1,6 @@
 """Training of a policy on preference pairs: settings of a recipe, and the schema of the training metrics."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -10,7 +10,10 @@ from rlhf.errors import UserError
 from rlhf.hardware import Strategy
 from rlhf.losses import LossSettings
 from rlhf.models import ModelSource, Precision
-from rlhf.settings import Settings
+from rlhf.settings import GivenText, Settings
+
+SAVED_STATES = "training_state"
+"""The folder beside a checkpoint from which a killed training goes on."""
 
 
 class LoraSettings(Settings):
@@ -19,42 +22,43 @@ class LoraSettings(Settings):
     The checkpoint keeps them by themselves too, in `adapter/`, for PEFT.
     """
 
-    rank: int = Field(64, ge=1)
+    rank: int = Field(64, ge=1, le=65_536)
     """Width of the adapters."""
-    alpha: int = Field(64, ge=1)
+    alpha: int = Field(64, ge=1, le=1_000_000)
     """An adapter's product counts `alpha / rank`."""
-    targets: Literal["all-linear"] | list[str] = "all-linear"
+    targets: Literal["all-linear"] | Annotated[list[GivenText], Field(min_length=1)] = "all-linear"
     """Names of the matrices that get one (`q_proj`, ...); `all-linear`: every one of the layers."""
 
 
 class RecipeSettings(Settings):
     """Optimizer, schedule and length of one training run."""
 
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1, le=10_000)
     """Passes over the pairs."""
-    pairs: int | None = Field(None, ge=1)
+    pairs: int | None = Field(None, ge=1, le=1_000_000_000)
     """Number of pairs to train on, in whole batches, instead of `epochs`; they start over where there are fewer."""
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=1_000_000)
     """Pairs per optimizer step, whatever the number of processes."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """`adamw_8bit` keeps AdamW's moments in 8 bits (bitsandbytes), for strategies `single` and `ddp`."""
-    learning_rate: float = Field(3.0e-7, gt=0)
-    """Peak learning rate of AdamW."""
+    learning_rate: float = Field(3.0e-7, ge=1e-12, le=1)
+    """Peak learning rate of AdamW: about what a weight moves in a step, so that above 1 nothing of the policy is left,
+    and below 1e-12 float32 weights stay as they are."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of the first moment."""
     adam_beta2: float = Field(0.95, ge=0, lt=1)
     """Decay of the second moment."""
-    adam_epsilon: float = Field(1.0e-8, gt=0)
-    """Added to the root of the second moment."""
-    weight_decay: float = Field(1.0e-6, ge=0)
-    """Decoupled weight decay."""
+    adam_epsilon: float = Field(1.0e-8, ge=1e-30, le=1)
+    """Added to the root of the second moment; float32 holds nothing much smaller, and above 1 nothing learns."""
+    weight_decay: float = Field(1.0e-6, ge=0, le=100)
+    """Decoupled weight decay: a step takes `learning_rate` times this share from each weight."""
     warmup: float = Field(0.1, ge=0, le=1)
     """Share of the steps with linear warm-up; a cosine to zero follows."""
-    max_grad_norm: float | None = Field(None, gt=0)
+    max_grad_norm: float | None = Field(None, ge=1e-6)
     """Clip the norm of the gradient of the optimised loss (REBEL's is divided by eta); null: no clipping."""
     lora: LoraSettings | None = None
     """Train low-rank adapters; null trains all weights."""
-    validation_interval: int = Field(200, ge=1)
+    validation_interval: int = Field(200, ge=1, le=1_000_000_000)
     """Optimizer steps between two validations; there is one at the start and one at the end in any case."""
 
 
@@ -67,8 +71,9 @@ def check_optimizer(recipe: RecipeSettings, strategy: Strategy) -> None:
 class TrainingSettings(RecipeSettings):
     """What all variants share; a variant may set any of these keys differently."""
 
-    iterations: int = Field(1, ge=1)
-    """Rounds of generate, score, pair, train. May grow: training goes on from what exists."""
+    iterations: int = Field(1, ge=1, le=1000)
+    """Rounds of generate, score, pair, train. May grow: training goes on from what exists. Each is a policy with a
+    checkpoint of its own: a thousand fill any disk."""
 
 
 class VariantSettings(TrainingSettings):

@@ -122,7 +122,7 @@ def batch_of_step(pairs: Sequence[Pair], step: int, steps_per_epoch: int, spec: 
     """The pairs of an optimizer step; the first one is step 1."""
     epoch, number = divmod(step - 1, steps_per_epoch)
     order, size = epoch_order(len(pairs), spec.seed, epoch), spec.recipe.batch_size
-    return [pairs[index] for index in order[number * size : (number + 1) * size]]
+    return [pairs[index] for index in order[number * size : (number + 1) * size].tolist()]
 
 
 def number_of_steps(recipe: RecipeSettings, pairs: int) -> int:

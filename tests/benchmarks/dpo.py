@@ -43,7 +43,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     spec = dpo_spec(options)
     if options["work"] == "training":
         pairs = [with_reference(pair, options["vocabulary"]) for pair in pairs]
-    order = epoch_order(len(pairs), spec.seed, 0) if options["work"] == "training" else range(len(pairs))
+    order = epoch_order(len(pairs), spec.seed, 0).tolist() if options["work"] == "training" else range(len(pairs))
     if way == "pipeline":
         turns = Turns(lambda pause: by_pipeline(options, pairs, spec, pause))
     else:
@@ -86,7 +86,10 @@ def by_pipeline(options: dict[str, Any], pairs: list[Pair], spec: TrainSpec, pau
     from rlhf.training_state import Position, TrainingStates
 
     class Steps:
-        """In the place of `TrainingStates`, which also saves. It goes on from step 0: the reference is a made one."""
+        """Stands in for `TrainingStates` and saves nothing.
+
+        It resumes at step 0, which skips the check that the policy equals the reference: this reference is made up.
+        """
 
         budget_file = None
 

@@ -1,6 +1,7 @@
 """Schemas, whole files, and provenance of the artifacts."""
 
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlhf.artifacts import Artifact, ArtifactError, count_rows, read_provenance
+from rlhf.artifacts import ROWS_PER_GROUP, Artifact, ArtifactError, count_rows, read_provenance
+from rlhf.checksums import DamagedError
+from sealed_files import write_sealed
 
 THINGS = Artifact(
     "things",
@@ -86,11 +89,11 @@ def test_failed_write_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch:
     path = tmp_path / "things.parquet"
     THINGS.write(path, [thing()], {})
 
-    def fail(table: pa.Table, where: Path, **options: object) -> None:
-        Path(where).write_bytes(b"half a file")
+    def fail(writer: pq.ParquetWriter, *_: object, **__: object) -> None:
+        Path(writer.where).write_bytes(b"half a file")
         raise OSError("disk full")
 
-    monkeypatch.setattr(pq, "write_table", fail)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="disk full"):
         THINGS.write(path, [thing("b")], {})
     assert list(tmp_path.iterdir()) == [path]
@@ -103,15 +106,15 @@ def test_reading_checks_too(tmp_path: Path) -> None:
         THINGS.read(path)
     THINGS.write(path, [thing()], {})
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ArtifactError, match="not a whole things file"):
+    with pytest.raises(DamagedError, match=r"things\.parquet: this file is not as the pipeline wrote it"):
         THINGS.read(path)
     table = pa.Table.from_pylist([thing(score=float("inf"))], schema=THINGS.schema)
-    pq.write_table(table, path)
+    write_sealed(table, path)
     with pytest.raises(ArtifactError, match=r"row 0: things\.score is inf"):
         THINGS.read(path)
     with pytest.raises(ArtifactError, match="no provenance"):
         read_provenance(path)
-    pq.write_table(table.rename_columns(["name", "number", "points", "ids"]), path)
+    write_sealed(table.rename_columns(["name", "number", "points", "ids"]), path)
     with pytest.raises(ArtifactError, match="not a things artifact"):
         THINGS.read(path)
 
@@ -128,3 +131,70 @@ def test_nulls_and_numbers_that_are_not_finite_inside_lists_are_found(tmp_path: 
     with pytest.raises(ArtifactError, match=r"row 3: lists\.scores holds nan"):
         lists.write(path, table, {})
     assert lists.read(path).to_pylist() == rows
+
+
+def many_things(count: int) -> list[dict[str, Any]]:
+    return [thing(f"thing {row}", row, float(row), (row, row + 1)) for row in range(count)]
+
+
+def test_rows_of_a_file_are_read_from_their_row_groups_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rows = tmp_path / "things.parquet", many_things(3 * ROWS_PER_GROUP + 5)
+    THINGS.write(path, rows, {})
+    read: list[int] = []
+    usual = pq.ParquetFile.read_row_groups
+
+    def counted(file: pq.ParquetFile, groups: list[int], *more: Any, **options: Any) -> pa.Table:
+        read.extend(groups)
+        return usual(file, groups, *more, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    for wanted, groups in (
+        (range(ROWS_PER_GROUP), [0]),
+        (range(ROWS_PER_GROUP - 1, ROWS_PER_GROUP + 1), [0, 1]),
+        (range(len(rows) - 1, len(rows)), [3]),
+        (range(len(rows)), [0, 1, 2, 3]),
+    ):
+        read.clear()
+        assert THINGS.read(path, rows=wanted).to_pylist() == rows[wanted.start : wanted.stop]
+        assert read == groups
+
+
+def test_columns_that_are_not_asked_for_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    THINGS.write(tmp_path / "things.parquet", many_things(10), {})
+    read: list[list[str]] = []
+    usual = pq.ParquetFile.read_row_groups
+
+    def counted(file: pq.ParquetFile, groups: list[int], columns: list[str]) -> pa.Table:
+        read.append(columns)
+        return usual(file, groups, columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    assert THINGS.read(tmp_path / "things.parquet", ["score"]).column_names == ["score"]
+    assert read == [["name", "number", "score"]]  # the key is checked in any case
+
+
+def test_a_bad_row_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "things.parquet"
+    rows = many_things(5000)
+    rows[4500]["score"] = float("inf")
+    write_sealed(pa.Table.from_pylist(rows, schema=THINGS.schema), path, row_group_size=1000)
+    with pytest.raises(ArtifactError, match=r"row 4500: things\.score is inf"):
+        THINGS.read(path, rows=range(4400, 4600))
+    assert len(THINGS.read(path, rows=range(4000, 4500))) == 500
+
+
+@pytest.mark.parametrize("sizes", [[0, 3], [ROWS_PER_GROUP], [1, 2 * ROWS_PER_GROUP, 7], [5000, 5000], [100] * 90])
+def test_tables_give_the_bytes_of_their_rows_however_they_are_cut(sizes: list[int], tmp_path: Path) -> None:
+    whole = pa.Table.from_pylist(many_things(sum(sizes)), schema=THINGS.schema)
+    ends = list(accumulate(sizes, initial=0))
+    tables = [whole.slice(start, size) for start, size in zip(ends, sizes, strict=False)]
+    THINGS.write(tmp_path / "whole.parquet", whole, {"a": 1})
+    THINGS.write_tables(tmp_path / "tables.parquet", iter(tables), {"a": 1})
+    assert (tmp_path / "tables.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_key_that_two_tables_share_is_found_and_nothing_is_written(tmp_path: Path) -> None:
+    table, other = (pa.Table.from_pylist(rows, schema=THINGS.schema) for rows in (many_things(3), [thing()]))
+    with pytest.raises(ArtifactError, match=r"rows 1 and 4 are both name='thing 1', number=1"):
+        THINGS.write_tables(tmp_path / "things.parquet", [table, table.slice(0, 0), other, table.slice(1, 1)], {})
+    assert list(tmp_path.iterdir()) == []

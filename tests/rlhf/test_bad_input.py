@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import build_pairs
@@ -23,6 +22,7 @@ from rlhf.prompts import PROMPTS, CollectSpec
 from rlhf.responses import RESPONSES, ImportResponsesSpec, ImportSpec
 from rlhf.reward_models import load_reward_model
 from rlhf.rewards import REWARDS, ArmoSettings, RewardModelSettings, SequenceClassificationSettings
+from sealed_files import write_sealed
 from small_models import CPU, save_small_policy, save_small_reward_model
 from small_tokenizers import small_tokenizer
 
@@ -45,7 +45,7 @@ MAX_TOKENS = 200_000
 
 
 def run(monkeypatch: pytest.MonkeyPatch, program: Any, spec: Any, **files: Path) -> Path:
-    flags = [word for flag, path in files.items() for word in (f"--{flag}", str(path))]
+    flags = [word for flag, path in files.items() for word in (f"--{flag.replace('_', '-')}", str(path))]
     monkeypatch.setattr(sys, "argv", ["x", "--spec", spec.model_dump_json(), *flags])
     program.main()
     return files["output"]
@@ -77,7 +77,7 @@ def prompts(tmp_path: Path, dataset: Path, policy_folder: Path, monkeypatch: pyt
     values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
     values.update(seed=1, split="train", column="prompt", max_tokens=MAX_TOKENS, dataset=str(dataset))
     spec = CollectSpec.model_validate(values)
-    return run(monkeypatch, collect_prompts, spec, policy=policy_folder, output=tmp_path / "prompts.parquet")
+    return run(monkeypatch, collect_prompts, spec, base_model=policy_folder, output=tmp_path / "prompts.parquet")
 
 
 def test_no_good_prompt_is_lost(prompts: Path) -> None:
@@ -121,11 +121,11 @@ def test_no_good_response_or_pair_is_lost(
 def test_rewards_artifact_with_a_number_that_is_not_finite(
     tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch, reward: float
 ) -> None:
-    """As a program that is not ours may write it."""
+    """As no program of the pipeline writes it."""
     keys = [{"prompt_id": row["prompt_id"], "draw": 0} for row in PROMPTS.read(prompts).to_pylist()]
     scores = [{**key, "reward": 1.0, "invalid": None, "objectives": None} for key in keys]
     scores[4]["reward"] = reward
-    pq.write_table(pa.Table.from_pylist(scores, schema=REWARDS.schema), tmp_path / "rewards.parquet")
+    write_sealed(pa.Table.from_pylist(scores, schema=REWARDS.schema), tmp_path / "rewards.parquet")
     rest = {"response": "x", "response_token_ids": [1], "finish_reason": "stop", "seed": 0}
     RESPONSES.write(tmp_path / "responses.parquet", [{**key, **rest} for key in keys], {})
     choice = PairSpec(rows=Rows(start=0, stop=9), choose="best_worst", target_margin=None, min_margin=0.0, seed=None)

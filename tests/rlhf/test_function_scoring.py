@@ -1,47 +1,13 @@
-"""The reward function of a user: found, called once, and its scores checked."""
+"""The scores of a user's function: called once, and checked."""
 
 import math
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rlhf.errors import UserError
-from rlhf.function_scoring import Score, load_function, score_by_function
-
-
-@pytest.fixture
-def my_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    (tmp_path / "my_rewards.py").write_text(
-        "NUMBER = 3\ndef words(prompts, responses):\n    return [len(text.split()) for text in responses]\n"
-    )
-    (tmp_path / "my_broken_rewards.py").write_text("import there_is_no_such_package\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield "my_rewards"
-    for name in ("my_rewards", "my_broken_rewards"):
-        sys.modules.pop(name, None)
-
-
-def test_a_function_by_name(my_module: str) -> None:
-    function = load_function(f"{my_module}:words")
-    assert score_by_function(function, ["p", "p"], ["one two", ""]) == [Score(2.0), Score(0.0)]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("no_such_module:words", "No module named 'no_such_module'.*importable from the working directory"),
-        ("my_rewards:sentences", "my_rewards.py has no function 'sentences'"),
-        ("my_rewards:NUMBER", "has no function 'NUMBER'"),
-        ("my_broken_rewards:words", "No module named 'there_is_no_such_package'"),
-    ],
-)
-def test_what_is_no_function(my_module: str, name: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        load_function(name)
+from rlhf.function_scoring import Score, score_by_function
 
 
 def test_the_function_is_called_once_with_two_lists_in_order() -> None:
@@ -68,9 +34,14 @@ def test_numbers_of_any_type(returned: Any) -> None:
     assert all(type(score.reward) is float for score in scores)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, None, "0.5", [0.5], np.float32("nan")], ids=repr)
+def test_none_is_no_reward() -> None:
+    scores = score_by_function(lambda prompts, responses: [0.5, None], ["p", "p"], ["x", "y"])
+    assert scores == [Score(0.5), Score(None, "no_reward")]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e39, "0.5", [0.5], np.float32("nan")], ids=repr)
 def test_what_is_no_finite_number_is_named_with_its_row(value: Any) -> None:
-    with pytest.raises(UserError, match=r"for row 1, which is no finite number. Prompt: 'why'. Response: 'so'"):
+    with pytest.raises(UserError, match=r"for row 1, which is no finite number .*Prompt: 'why'. Response: 'so'"):
         score_by_function(lambda prompts, responses: [0.5, value], ["p", "why"], ["x", "so"])
 
 

@@ -177,17 +177,36 @@ def test_all_wrong_values_are_counted_and_some_are_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "missing"),
+    ("columns", "key", "missing"),
     [
-        ({"text": ["a"], "response": ["x"], "reward": [1.0]}, "'prompt'; there are 'text', 'response', 'reward'"),
-        ({"prompt": ["a"], "answer": ["x"], "reward": [1.0]}, "'response'; there are 'prompt', 'answer', 'reward'"),
-        ({"prompt": ["a"], "response": ["x"]}, "'reward'; there are 'prompt', 'response'"),
-        ({"prompt": ["a"], "response_0": ["x"]}, "'response_1', 'response_0_reward', 'response_1_reward'; there are"),
+        (
+            {"text": ["a"], "response": ["x"], "reward": [1.0]},
+            "column",
+            "'prompt'; there are 'text', 'response', 'reward'",
+        ),
+        (
+            {"prompt": ["a"], "answer": ["x"], "reward": [1.0]},
+            "dataset",
+            "'response'; there are 'prompt', 'answer', 'reward'",
+        ),
+        ({"prompt": ["a"], "response": ["x"]}, "rewards", "'reward'; there are 'prompt', 'response'.*`false`"),
+        (
+            {"prompt": ["a"], "response_0": ["x"], "response_0_reward": [1.0], "response_1": ["y"]},
+            "rewards",
+            "'response_1_reward'; there are .*`false`",
+        ),
     ],
 )
-def test_missing_columns(columns: dict[str, list[Any]], missing: str) -> None:
-    with pytest.raises(UserError, match=rf"^data\.jsonl: there is no column {missing}"):
+def test_missing_columns(columns: dict[str, list[Any]], key: str, missing: str) -> None:
+    """Each with the key to set."""
+    with pytest.raises(UserError, match=rf"^responses\.imported\.{key}: data\.jsonl: there is no column {missing}"):
         read(columns, "a")
+
+
+def test_fewer_columns_of_responses_than_draws() -> None:
+    expected = r"^responses\.draws: data\.jsonl: there is no column 'response_2'.*set `responses\.draws: 2`"
+    with pytest.raises(UserError, match=expected):
+        read({"prompt": ["a"], "response_0": ["x"], "response_1": ["y"]}, "a", draws=3, rewards=False)
 
 
 def test_prompts_without_responses_are_named() -> None:

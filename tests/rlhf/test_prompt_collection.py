@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,8 +41,12 @@ def collected(texts: Sequence[object], seed: int = 1, max_tokens: int = 200) -> 
     return collect(texts, TOKENIZER, seed=seed, system=None, max_tokens=max_tokens)
 
 
+def table(collection: Collection) -> pa.Table:
+    return pa.concat_tables(collection.kept.tables())
+
+
 def prompts(collection: Collection) -> list[str]:
-    return collection.table["prompt"].to_pylist()
+    return table(collection)["prompt"].to_pylist()
 
 
 def collect_spec(**changes: object) -> CollectSpec:
@@ -73,7 +78,7 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
 
 def test_prompt_id_is_the_start_of_the_hash_of_the_text() -> None:
     collection = collected(["Grüße \r\n 🦙"])
-    assert collection.table["prompt_id"].to_pylist() == [hashlib.sha256("Grüße \n 🦙".encode()).hexdigest()[:16]]
+    assert table(collection)["prompt_id"].to_pylist() == [hashlib.sha256("Grüße \n 🦙".encode()).hexdigest()[:16]]
 
 
 def test_order_is_by_hash_of_seed_and_identity() -> None:
@@ -88,12 +93,12 @@ def test_order_is_by_hash_of_seed_and_identity() -> None:
 @settings(deadline=None, max_examples=100)
 def test_counts_add_up_and_duplicates_are_gone(values: list[object], extra: list[object], seed: int) -> None:
     collection = collected(values, seed, max_tokens=OVERHEAD + 20)
-    PROMPTS.check(collection.table, Path("prompts.parquet"))
-    assert len(collection.table) + sum(collection.dropped.values()) == len(values)
+    PROMPTS.check(table(collection), Path("prompts.parquet"))
+    assert len(table(collection)) + sum(collection.dropped.values()) == len(values)
     kept = prompts(collection)
     assert len({duplicate_key(prompt) for prompt in kept}) == len(kept)
     assert set(kept) <= {normalise_prompt(value) for value in values if isinstance(value, str)}
-    assert all(len(ids) <= OVERHEAD + 20 for ids in collection.table["prompt_token_ids"].to_pylist())
+    assert all(len(ids) <= OVERHEAD + 20 for ids in table(collection)["prompt_token_ids"].to_pylist())
     # More rows at the end of the dataset put prompts between the others, and change neither them nor their order.
     longer = prompts(collected([*values, *extra], seed, max_tokens=OVERHEAD + 20))
     assert [prompt for prompt in longer if prompt in set(kept)] == kept
@@ -102,24 +107,24 @@ def test_counts_add_up_and_duplicates_are_gone(values: list[object], extra: list
 @given(texts=st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=8), unique=True), data=st.data())
 @settings(deadline=None, max_examples=50)
 def test_order_of_the_dataset_does_not_matter(texts: Sequence[object], data: st.DataObject) -> None:
-    assert collected(data.draw(st.permutations(texts))).table.equals(collected(texts).table)
+    assert table(collected(data.draw(st.permutations(texts)))).equals(table(collected(texts)))
 
 
 def test_length_counts_the_template_and_the_system_prompt() -> None:
     length = len(encode_prompt(TOKENIZER, "what is this?", "Be brief."))
     for limit, kept in ((length, 1), (length - 1, 0)):
         collection = collect(["what is this?"], TOKENIZER, seed=1, system="Be brief.", max_tokens=limit)
-        assert (len(collection.table), collection.dropped["too_long"]) == (kept, 1 - kept)
+        assert (len(table(collection)), collection.dropped["too_long"]) == (kept, 1 - kept)
 
 
 def test_token_ids_are_those_of_the_prompt() -> None:
     collection = collected(["what is <|eot_id|>?", "שלום", "🦙" * 10])
-    for row in collection.table.to_pylist():
+    for row in table(collection).to_pylist():
         assert row["prompt_token_ids"] == encode_prompt(TOKENIZER, row["prompt"])
 
 
 def test_nothing_left_is_an_empty_table() -> None:
-    assert collected([None]).table.schema == PROMPTS.schema
+    assert table(collected([None])).schema == PROMPTS.schema
 
 
 def test_prompt_that_cannot_be_encoded_is_named_by_its_row() -> None:
@@ -129,17 +134,36 @@ def test_prompt_that_cannot_be_encoded_is_named_by_its_row() -> None:
 
 
 def test_split_sizes() -> None:
-    require_split_sizes(3, 2, 1, "here")
-    with pytest.raises(UserError, match=r"here: there are 3 prompts.*\(2\).*\(2\) ask for 4"):
-        require_split_sizes(3, 2, 2, "here")
+    require_split_sizes(3, 2, 1, "here", {})
+    with pytest.raises(UserError, match=r"here .*: there are 3 prompts.*\(2\).*\(2\) ask for 4"):
+        require_split_sizes(3, 2, 2, "here", {})
+
+
+@pytest.mark.parametrize(
+    ("dropped", "remedy"),
+    [
+        ({"not_text": 9, "too_long": 1}, "set `prompts.column` to one that holds text"),
+        ({"not_text": 1, "too_long": 9}, "raise `prompts.max_tokens`"),
+        ({"duplicate": 9}, "give a larger dataset"),
+        ({"too_long": 1}, "Lower them, or give a larger dataset"),
+    ],
+)
+def test_the_remedy_follows_from_what_was_dropped_most(dropped: dict[str, int], remedy: str) -> None:
+    """A column of messages is not mended by longer prompts."""
+    with pytest.raises(UserError, match=f"there are 3 prompts.*{remedy}"):
+        require_split_sizes(3, 2, 2, "here", dropped)
+    others = {"prompts.column", "prompts.max_tokens", "larger dataset"} - {word for word in [remedy] if word}
+    with pytest.raises(UserError) as caught:
+        require_split_sizes(3, 2, 2, "here", dropped)
+    assert sum(word in str(caught.value) for word in others) == 1
 
 
 def test_split_sizes_are_checked_against_prompts_of_the_same_spec(tmp_path: Path) -> None:
     path = tmp_path / "prompts.parquet"
     spec = collect_spec()
     check_split_sizes(path, 100, 100, spec)  # nothing there yet
-    PROMPTS.write(path, collected(["a", "b", "c"]).table, {"spec": json.loads(spec.model_dump_json())})
+    PROMPTS.write(path, table(collected(["a", "b", "c"])), {"spec": json.loads(spec.model_dump_json())})
     check_split_sizes(path, 2, 1, spec)
     check_split_sizes(path, 100, 100, collect_spec(max_tokens=10))  # will be collected again
-    with pytest.raises(UserError, match=re.escape(f"{path}: there are 3 prompts")):
+    with pytest.raises(UserError, match=re.escape(f"{path} (dropped: ): there are 3 prompts")):
         check_split_sizes(path, 2, 2, spec)

@@ -1,5 +1,6 @@
 """Scores of a reward model: one conversation by itself, or any batch of them."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -90,8 +91,9 @@ def test_equal_texts_have_exactly_equal_scores() -> None:
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=4))
 def test_the_shared_prefix_is_the_longest_one(sequences: list[list[int]]) -> None:
     prompt, conversations = sequences[0], [[*ids, 9] for ids in sequences]
-    group = shared_prefix(prompt, conversations)
-    assert [group.prompt + response for response in group.responses] == conversations
-    assert prompt[: len(group.prompt)] == group.prompt
-    longer = prompt[: len(group.prompt) + 1]
-    assert longer == group.prompt or any(ids[: len(longer)] != longer for ids in conversations)
+    group = shared_prefix(np.array(prompt, np.int32), [np.array(ids, np.int32) for ids in conversations])
+    shared = list(group.prompt)
+    assert [shared + list(response) for response in group.responses] == conversations
+    assert prompt[: len(shared)] == shared
+    longer = prompt[: len(shared) + 1]
+    assert longer == shared or any(ids[: len(longer)] != longer for ids in conversations)

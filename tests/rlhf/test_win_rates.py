@@ -2,17 +2,22 @@
 
 import itertools
 import math
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rlhf.win_rates
 from rlhf.errors import UserError
-from rlhf.evaluation import ScoredResponse
+from rlhf.evaluation import ScoredResponses
 from rlhf.win_rates import (
-    Duel,
+    Duels,
     bootstrap_interval,
     duels,
     length_controlled_win_rate,
@@ -20,60 +25,77 @@ from rlhf.win_rates import (
     prompt_win_rates,
 )
 
-Scored = list[tuple[float | None, int]]
+Draw = tuple[float | None, int]
+"""Score, and length in characters."""
+Sides = list[tuple[list[Draw], list[Draw]]]
 
 
-def draws(*scored: tuple[float | None, int]) -> list[ScoredResponse]:
-    """Draws from pairs of score and length in characters."""
-    return [
-        ScoredResponse(i, "x" * length, 1, "stop", score, None if score is not None else "too_long")
-        for i, (score, length) in enumerate(scored)
+def side(draws: Mapping[str, Sequence[Draw]]) -> ScoredResponses:
+    """The draws of each prompt, by its name."""
+    rows = [
+        {
+            "prompt_id": prompt_id,
+            "draw": draw,
+            "characters": characters,
+            "tokens": 1,
+            "truncated": False,
+            "reward": score,
+            "invalid": None if score is not None else "too_long",
+        }
+        for prompt_id in sorted(draws)
+        for draw, (score, characters) in enumerate(draws[prompt_id])
     ]
+    types = [pa.string(), pa.int32(), pa.int32(), pa.int32(), pa.bool_(), pa.float32(), pa.string()]
+    table = pa.Table.from_pylist(rows, schema=pa.schema(list(zip(rows[0], types, strict=True))))
+    return ScoredResponses(pa.array(sorted(draws)), np.array([len(draws[name]) for name in sorted(draws)]), table)
 
 
-side = st.lists(st.tuples(st.none() | st.integers(-3, 3).map(float), st.integers(0, 40)), min_size=1, max_size=4)
-sides = st.lists(st.tuples(side, side), min_size=1, max_size=6)
+draws = st.lists(st.tuples(st.none() | st.integers(-3, 3).map(float), st.integers(0, 40)), min_size=1, max_size=4)
+sides = st.lists(st.tuples(draws, draws), min_size=1, max_size=6)
 
 
 def test_counts_pairs_of_draws_with_ties_half() -> None:
-    found = duels({"p": draws((1.0, 3), (2.0, 5))}, {"p": draws((1.0, 4), (0.0, 4), (3.0, 4))})
+    found = duels(side({"p": [(1.0, 3), (2.0, 5)]}), side({"p": [(1.0, 4), (0.0, 4), (3.0, 4)]}))
     # 1 against 1, 0, 3: a tie, a win, a loss; 2 against the same: a win, a win, a loss
-    assert found["p"].outcomes.tolist() == [0.5, 1, 0, 1, 1, 0]
-    assert found["p"].length_differences.tolist() == [-1, -1, -1, 1, 1, 1]
+    assert found.outcomes.tolist() == [0.5, 1, 0, 1, 1, 0]
+    assert found.length_differences.tolist() == [-1, -1, -1, 1, 1, 1]
+    assert found.counts.tolist() == [6]
     assert prompt_win_rates(found).tolist() == [3.5 / 6]
 
 
 def test_every_prompt_counts_the_same_whatever_its_number_of_draws() -> None:
-    policy = {"a": draws((1.0, 1)), "b": draws((0.0, 1), (0.0, 1), (0.0, 1))}
-    base = {"a": draws((0.0, 1)), "b": draws((1.0, 1), (1.0, 1))}
-    assert prompt_win_rates(duels(policy, base)).mean() == 0.5
+    policy = {"a": [(1.0, 1)], "b": [(0.0, 1), (0.0, 1), (0.0, 1)]}
+    base = {"a": [(0.0, 1)], "b": [(1.0, 1), (1.0, 1)]}
+    assert prompt_win_rates(duels(side(policy), side(base))).mean() == 0.5
 
 
 @settings(deadline=None)
-@given(sides)
-def test_agrees_with_counting(
-    pairs: list[tuple[list[tuple[float | None, int]], list[tuple[float | None, int]]]],
-) -> None:
-    policy = {str(i): draws(*left) for i, (left, _) in enumerate(pairs)}
-    base = {str(i): draws(*right) for i, (_, right) in enumerate(pairs)}
-    expected = []
-    for left, right in pairs:
-        games = [(a > b) + 0.5 * (a == b) for (a, _), (b, _) in itertools.product(left, right)
-                 if a is not None and b is not None]  # fmt: skip
-        expected += [sum(games) / len(games)] if games else []
-    if not expected:
-        with pytest.raises(UserError, match=r"no.* valid score"):
-            duels(policy, base)
-        return
-    assert sorted(prompt_win_rates(duels(policy, base))) == pytest.approx(sorted(expected))
-    mirrored = prompt_win_rates(duels(base, policy))
-    assert mirrored == pytest.approx(1 - prompt_win_rates(duels(policy, base)))
+@given(sides, st.integers(1, 7))
+def test_agrees_with_counting(pairs: Sides, block: int) -> None:
+    """Prompt by prompt and in order, whatever is computed at a time."""
+    policy, base = (side({str(i): pair[which] for i, pair in enumerate(pairs)}) for which in (0, 1))
+    games = [
+        [(a, b) for a, b in itertools.product(left, right) if a[0] is not None and b[0] is not None]
+        for left, right in pairs
+    ]
+    games = [played for played in games if played]
+    with mock.patch.object(rlhf.win_rates, "PROMPTS_PER_BLOCK", block):
+        if not games:
+            with pytest.raises(UserError, match=r"no.* valid score"):
+                duels(policy, base)
+            return
+        found, mirrored = duels(policy, base), duels(base, policy)
+    outcomes = [[(a > b) + 0.5 * (a == b) for (a, _), (b, _) in played] for played in games]
+    assert found.outcomes.tolist() == list(itertools.chain(*outcomes))
+    assert found.length_differences.tolist() == [a - b for (_, a), (_, b) in itertools.chain(*games)]
+    assert prompt_win_rates(found).tolist() == [sum(played) / len(played) for played in outcomes]
+    assert prompt_win_rates(mirrored) == pytest.approx(1 - prompt_win_rates(found))
 
 
 @settings(deadline=None)
-@given(st.lists(side.filter(lambda found: any(score is not None for score, _ in found)), min_size=1, max_size=6))
-def test_base_against_itself_is_exactly_one_half(answers: list[Scored]) -> None:
-    same = {str(i): draws(*found) for i, found in enumerate(answers)}
+@given(st.lists(draws.filter(lambda found: any(score is not None for score, _ in found)), min_size=1, max_size=6))
+def test_base_against_itself_is_exactly_one_half(answers: list[list[Draw]]) -> None:
+    same = side({str(i): found for i, found in enumerate(answers)})
     rates = prompt_win_rates(duels(same, same))
     assert set(rates) == {0.5}
     assert bootstrap_interval(rates, 100, 0.95, 3) == (0.5, 0.5)
@@ -83,8 +105,10 @@ def test_base_against_itself_is_exactly_one_half(answers: list[Scored]) -> None:
 
 
 def test_other_prompts_on_one_side_are_an_error() -> None:
-    with pytest.raises(UserError, match="'b'"):
-        duels({"a": draws((1.0, 1))}, {"a": draws((1.0, 1)), "b": draws((1.0, 1))})
+    one, both = side({"a": [(1.0, 1)]}), side({"a": [(1.0, 1)], "b": [(1.0, 1)]})
+    for policy, base in ((one, both), (both, one)):
+        with pytest.raises(UserError, match="'b'"):
+            duels(policy, base)
 
 
 def test_interval_is_that_of_the_normal_approximation_for_many_prompts() -> None:
@@ -110,25 +134,31 @@ def test_interval_depends_on_the_seed_alone() -> None:
     assert bootstrap_interval(values, 200, 0.95, 1) != bootstrap_interval(values, 200, 0.95, 2)
 
 
-def random_duels(bias: float, length_effect: float, shift: float, seed: int) -> dict[str, Duel]:
+def duels_of(*prompts: tuple[Sequence[float], Sequence[int]]) -> Duels:
+    """Outcomes and length differences of each prompt."""
+    outcomes, differences = (np.concatenate([np.array(prompt[which]) for prompt in prompts]) for which in (0, 1))
+    counts = np.array([len(outcomes) for outcomes, _ in prompts])
+    return Duels((2 * outcomes).astype(np.int8), differences.astype(np.int32), counts)
+
+
+def random_duels(bias: float, length_effect: float, shift: float, seed: int) -> Duels:
     generator = np.random.default_rng(seed)
-    found = {}
-    for i in range(400):
+    found = []
+    for _ in range(400):
         count = int(generator.integers(1, 10))
         differences = np.round(generator.normal(shift, 50, count))
         chance = 1 / (1 + np.exp(-(bias + length_effect * np.tanh(differences / 50))))
         outcomes = (generator.random(count) < chance).astype(float)
         outcomes[generator.random(count) < 0.1] = 0.5
-        found[str(i)] = Duel(outcomes, differences)
-    return found
+        found.append((outcomes.tolist(), differences.tolist()))
+    return duels_of(*found)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_length_control_agrees_with_a_generic_optimizer(seed: int) -> None:
     found = random_duels(0.3, 1.5, 30, seed)
-    outcomes = np.concatenate([duel.outcomes for duel in found.values()])
-    differences = np.concatenate([duel.length_differences for duel in found.values()])
-    weights = np.concatenate([np.full(len(duel.outcomes), 1 / len(duel.outcomes)) for duel in found.values()])
+    outcomes, differences = found.outcomes, found.length_differences.astype(float)
+    weights = np.concatenate([np.full(count, 1 / count) for count in found.counts])
     feature = torch.tensor(np.tanh(differences / differences.std()))
     parameters = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([parameters], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
@@ -153,33 +183,64 @@ def test_length_control_takes_away_what_length_alone_gave() -> None:
 
 
 def test_length_control_of_equal_lengths_is_the_win_rate() -> None:
-    found = {"a": Duel(np.array([1.0, 0.0]), np.zeros(2)), "b": Duel(np.array([1.0]), np.zeros(1))}
+    found = duels_of(([1.0, 0.0], [0, 0]), ([1.0], [0]))
     assert length_controlled_win_rate(found) == 0.75
 
 
 def test_length_control_of_one_sided_outcomes_is_their_limit() -> None:
-    found = {"a": Duel(np.array([1.0, 1.0]), np.array([3.0, -4.0]))}
+    found = duels_of(([1.0, 1.0], [3, -4]))
     assert length_controlled_win_rate(found) == 1.0
 
 
 @pytest.mark.parametrize(
     "differences",
-    [[5.0, 5.0, 5.0], [1.0, 3.0, 2.0], [4.0, 3.0, -2.0], [-4.0, -3.0, 2.0]],
+    [[5, 5, 5], [1, 3, 2], [4, 3, -2], [-4, -3, 2]],
     ids=["constant", "always longer", "separated", "reversed"],
 )
-def test_length_control_says_nothing_where_length_explains_all(differences: list[float]) -> None:
-    assert length_controlled_win_rate({"a": Duel(np.array([1.0, 1.0, 0.0]), np.array(differences))}) is None
+def test_length_control_says_nothing_where_length_explains_all(differences: list[int]) -> None:
+    assert length_controlled_win_rate(duels_of(([1.0, 1.0, 0.0], differences))) is None
 
 
 def test_length_control_where_wins_and_losses_meet_at_equal_length_is_what_is_seen_there() -> None:
-    found = {"a": Duel(np.array([1.0, 0.5, 1.0, 0.0]), np.array([5.0, 0.0, 0.0, -5.0]))}
+    found = duels_of(([1.0, 0.5, 1.0, 0.0], [5, 0, 0, -5]))
     assert length_controlled_win_rate(found) == 0.75
 
 
-def test_regression_finds_the_only_stationary_point() -> None:
+def test_length_control_does_not_depend_on_what_is_computed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = random_duels(0.3, 1.5, 30, seed=5)
+    whole = length_controlled_win_rate(found)
+    monkeypatch.setattr(rlhf.win_rates, "DUELS_PER_BLOCK", 100)
+    assert length_controlled_win_rate(found) == pytest.approx(whole, abs=1e-12)
+
+
+@pytest.mark.parametrize("rows", [300, 7])
+def test_regression_finds_the_only_stationary_point(rows: int) -> None:
     generator = np.random.default_rng(2)
     features = np.stack([np.ones(300), generator.normal(size=300)], axis=1)
     labels, weights = generator.random(300), generator.random(300) + 0.1
-    coefficients = logistic_regression(features, labels, weights)
+    starts = range(0, 300, rows)
+    blocks = [tuple(values[start : start + rows] for values in (features, labels, weights)) for start in starts]
+    coefficients = logistic_regression(lambda: blocks)
     residual = labels - 1 / (1 + np.exp(-features @ coefficients))
     assert features.T @ (weights * residual) == pytest.approx([0, 0], abs=1e-8)
+
+
+def test_a_duel_takes_less_than_40_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the peak of all that is computed of duels, beside the blocks: for 25 million that is 1 GB."""
+    monkeypatch.setattr(rlhf.win_rates, "PROMPTS_PER_BLOCK", 500)
+    monkeypatch.setattr(rlhf.win_rates, "DUELS_PER_BLOCK", 2**13)
+    generator, prompts, draws = np.random.default_rng(0), 20_000, 5
+    columns = {
+        "characters": pa.array(generator.integers(0, 3000, prompts * draws, np.int32)),
+        "reward": pa.array(generator.normal(size=prompts * draws).astype(np.float32)),
+    }
+    keys, counts, rows = pa.array(map(str, range(prompts))), np.full(prompts, draws), pa.table(columns)
+    mixed = rows.take(pa.array(generator.permutation(len(rows))))
+    tracemalloc.start()  # it knows of numpy's arrays too
+    found = duels(ScoredResponses(keys, counts, rows), ScoredResponses(keys, counts, mixed))
+    prompt_win_rates(found)
+    controlled = length_controlled_win_rate(found)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert controlled is not None
+    assert peak / len(found.wins) < 40

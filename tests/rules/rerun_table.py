@@ -167,7 +167,7 @@ TABLE = [
         REPORT,
     ),
     Row(
-        "combined rewards and all that follows; of a scorer: its scores, and no other's, before them",
+        "combined rewards and all that follows; first the scores of the scorer that changed, not those of the others",
         {},
         tested_apart=tuple(
             f"rewards.scorers.<name>.{key}"

@@ -1,5 +1,6 @@
 """Results that are kept although the code changed, or although Snakemake's records are lost."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,9 @@ import pytest
 from test_determinism import COMPARED, digest
 from test_reruns import patch
 from workflow import Project
+
+from rlhf.artifacts import read_provenance
+from rlhf.responses import RESPONSES
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +56,7 @@ def test_a_harmless_change_of_three_stages(scratch_micro: Project) -> None:
     assert "Accepted" in done.stdout
     assert project.planned() == {}
     assert digests(project) == before
-    assert not list(project.folder.glob(".accept-*"))
+    assert not list(project.folder.glob(".accept*"))
     assert_a_later_edit_is_noticed(project)
 
 
@@ -76,16 +80,43 @@ def test_edited_settings_are_not_accepted(micro: Project) -> None:
 
 
 def test_records_that_are_lost(scratch_micro: Project) -> None:
-    """As where results/ alone was copied to another machine: Snakemake would notice no edit any more."""
+    """As where results/ alone was copied to another machine: results say themselves what they were made of."""
     project, before = scratch_micro, digests(scratch_micro)
     shutil.rmtree(project.folder / ".snakemake")
     config = project.write_config(patch(project.read_config(), {"training.learning_rate": 2e-3}), "edited")
-    assert project.planned(configfile=config) == {}
     refused = accept(project, "--cores", "2", "--configfile", config)
     assert refused.returncode == 1
     assert "results/micro/rebel-1/checkpoint: recipe" in refused.stderr
     done = accept(project)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to accept" in done.stdout
     assert project.planned() == {}
     assert digests(project) == before
     assert_a_later_edit_is_noticed(project)
+
+
+def test_a_later_stage_is_checked_too(scratch_micro: Project) -> None:
+    """Snakemake does not say of a stage behind a changed one that its own code changed."""
+    project = scratch_micro
+    edit(project, "build_pairs.py", "\n\n\ndef ", "\n\nUNUSED = 0\n\n\ndef ")
+    edit(project, "rlhf/losses.py", "square()", "square() * 2")
+    done = accept(project)
+    assert done.returncode == 1
+    assert "error: the change is not harmless" in done.stderr
+    assert "checkpoint" in done.stderr
+
+
+def test_rewards_of_other_responses_are_not_accepted(micro: Project) -> None:
+    """As where responses were sampled again with equal settings, and the run ended before they were scored."""
+    path = micro.folder / "results/micro/rebel-1/responses/test-000.parquet"
+    content, status, origin = path.read_bytes(), path.stat(), read_provenance(path)
+    rows = RESPONSES.read(path).to_pylist()
+    rows[0]["response"] += " again"
+    origin.pop("artifact")
+    RESPONSES.write(path, rows, origin)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    done = accept(micro)
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert done.returncode == 1
+    assert "results/micro/rebel-1/rewards/test-000.parquet: other responses" in done.stderr

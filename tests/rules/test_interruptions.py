@@ -14,6 +14,8 @@ from test_determinism import digest
 from test_reruns import patch
 from workflow import Project, programs, wait_for
 
+from small_disk import NEEDS_ROOT, SmallDisk
+
 pytestmark = pytest.mark.slow
 
 FLAGS = ("--cores", "2", "--configfile", "config/micro.yaml")
@@ -62,8 +64,16 @@ def assert_as_if_undisturbed(project: Project, finished_micro: Project, stage: s
     assert policy not in project.planned().get(stage, set())  # a new checkpoint's children run again
 
 
-@pytest.mark.parametrize("victim", ["job", "snakemake", "both"])
-@pytest.mark.parametrize("stage", STAGES)
+VICTIMS = ("job", "snakemake", "both")
+KILLED = [(stage, victim) for stage in ("generate_responses", "train_policy") for victim in VICTIMS] + [
+    (stage, VICTIMS[number % 3])
+    for number, stage in enumerate(STAGES)
+    if stage not in ("generate_responses", "train_policy")
+]
+"""Everybody at the stages that take long, and somebody at each of the others."""
+
+
+@pytest.mark.parametrize(("stage", "victim"), KILLED)
 def test_kill_9(stage: str, victim: str, scratch_micro: Project, finished_micro: Project) -> None:
     project, target = scratch_micro, STAGES[stage]
     remove(project.folder / "results/micro" / target)
@@ -107,7 +117,7 @@ def test_results_move_with_snakemakes_records(finished_micro: Project, tmp_path:
     assert set(moved.planned(configfile=config)) >= {"train_policy"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@NEEDS_ROOT
 def test_a_full_disk(scratch_micro: Project, finished_micro: Project) -> None:
     """Nothing half-written stays, the message says what is full, and with room the same line goes on."""
     project, target = scratch_micro, STAGES["compute_logprobs"]
@@ -124,20 +134,3 @@ def test_a_full_disk(scratch_micro: Project, finished_micro: Project) -> None:
         disk.resize("100m")
         project.run(f"results/micro/{target}")
         assert digests(path) == digests(expected)
-
-
-class SmallDisk:
-    """A context manager: a file system in memory, of a size, on a folder. Needs root."""
-
-    def __init__(self, folder: Path, size: str) -> None:
-        self.folder, self.size = folder, size
-
-    def __enter__(self) -> SmallDisk:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size}", "tmpfs", self.folder], check=True)
-        return self
-
-    def resize(self, size: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True)
-
-    def __exit__(self, *exception: object) -> None:
-        subprocess.run(["umount", self.folder], check=True)

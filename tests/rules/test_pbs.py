@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_determinism import digest
-from test_slurm_requests import PUBLISHED, TRAINED, published
+from test_slurm_requests import NO_MORE_THAN_FILES, PUBLISHED, TRAINED, published
 from workflow import Project
 
 pytestmark = pytest.mark.slow
@@ -21,12 +21,12 @@ echo "$!.server"
 """
 
 
-def submitted(project: Project, target: str, configfile: str) -> str:
+def submitted(project: Project, target: str, configfile: str, *more: str) -> str:
     """The arguments of the one `qsub` of a run that makes the target."""
     (project.folder / "bin").mkdir()
     (project.folder / "bin/qsub").write_text(QSUB)
     (project.folder / "bin/qsub").chmod(0o755)
-    flags = ["--configfile", configfile, "--workflow-profile", "profiles/pbs", "--latency-wait", "5"]
+    flags = ["--configfile", configfile, "--workflow-profile", "profiles/pbs", "--latency-wait", "5", *more]
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", target, *flags],
         cwd=project.folder,
@@ -49,6 +49,7 @@ def test_the_command_asks_for_what_the_rule_declares(scratch_micro: Project, fin
 
 
 def test_the_published_training_asks_for_its_gpus_and_all_their_cpus(tmp_path: Path) -> None:
-    call = submitted(published(tmp_path / "project"), str(TRAINED), f"config/{PUBLISHED}.yaml")
+    project = published(tmp_path / "project")
+    call = submitted(project, str(TRAINED), f"config/{PUBLISHED}.yaml", *NO_MORE_THAN_FILES)
     asked = r"-N train_policy .*-l select=1:ncpus=64:ngpus=8:mem=800000mb -l walltime=00:1440:00 \S+\.sh$"
     assert re.search(asked, call), call

@@ -39,7 +39,8 @@ def test_the_reasons_of_a_stage(micro: Project) -> None:
     shown = plan(micro, "--configfile", config)
     assert rows(shown)["train_policy"][:3] == ["2", "", "rebel-1 rebel-2"]
     training = re.sub(r"[│\s]+", " ", shown.split("│ train_policy")[1].split("│ report")[0])
-    assert "Params have changed since last execution (1)" in training
+    assert "loss.eta 10.0 -> 5.0 (1)" in training
+    assert "Params have changed" not in training
     assert "Input files updated by another job (1)" in training
 
 

@@ -1,6 +1,7 @@
 """An edit reruns what it concerns, and nothing else: every key of the configuration, and everything that is no key."""
 
 import copy
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -88,7 +89,8 @@ def prepared(micro: Project) -> Project:
         shutil.copytree(world / "policy", models / "policy")
         shutil.copytree(world / "reward_model", models / "other")
         shutil.copy(world / "prompts.parquet", models / "prompts.parquet")
-        (models / "imported.jsonl").write_text('{"prompt": "", "response_0": ""}\n')
+        columns = {f"response_{draw}{kind}": None for draw in range(3) for kind in ("", "_reward")}
+        (models / "imported.jsonl").write_text(json.dumps({"prompt": "a", "text": "a", **columns}) + "\n")
         (micro.folder / "reward_of_length.py").write_text(
             "def score(prompts, responses):\n    return map(len, responses)\n"
         )

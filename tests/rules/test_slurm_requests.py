@@ -23,6 +23,8 @@ RESULTS = Path("results") / PUBLISHED
 TRAINED = RESULTS / "simpo-1/training.parquet"
 FROM_THE_HUB = ("base_model", "prompts", "rewards", "evaluation.judge")
 PROGRAMS = ("generate_responses", "score_responses", "compute_logprobs", "train_policy")
+NO_MORE_THAN_FILES = ("--rerun-triggers", "mtime")
+"""Snakemake's flag for results that do not say what they were made of, as those of `published`."""
 STAND_IN = """
 import argparse, os
 from pathlib import Path
@@ -73,8 +75,8 @@ def published(folder: Path, **hardware: Any) -> Project:
 
 def requests(cluster: SlurmCluster, project: Project, *targets: Path) -> dict[str, Request]:
     """By the rule, of jobs that all have run to their end."""
-    config = f"config/{PUBLISHED}.yaml"
-    running = start(cluster, project, "--configfile", config, "--retries", "0", *map(str, targets))
+    flags = ["--configfile", f"config/{PUBLISHED}.yaml", "--retries", "0", *NO_MORE_THAN_FILES]
+    running = start(cluster, project, *map(str, targets), *flags)
     output = finish(running, 300)
     assert running.returncode == 0, output
     found = {}

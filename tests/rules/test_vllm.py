@@ -105,7 +105,8 @@ def test_the_first_token_has_the_distribution_of_the_settings(project: Project, 
 @pytest.mark.slow
 def test_a_model_without_generation_config(project: Project, tmp_path: Path) -> None:
     shutil.copytree(project.folder / POLICY, project.folder / "plain")
-    (project.folder / "plain/generation_config.json").unlink()
+    for name in ("generation_config.json", "SHA256SUMS"):  # as a model of a user's own
+        (project.folder / "plain" / name).unlink()
     rows = generate(project, tmp_path / "plain.parquet", "plain", rows={"start": 0, "stop": 2})
     whole = RESPONSES.read(project.folder / "results/micro/base/responses/train-000.parquet").to_pylist()
     assert rows == whole[: 2 * 3]

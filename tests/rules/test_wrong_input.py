@@ -17,6 +17,20 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"rewards": {"kind": "function", "function": "nowhere:score"}},
         ["nowhere", "no module"],
     ),
+    "a reward function that cannot be imported": (
+        {"rewards": {"kind": "function", "function": "broken_rewards:score"}},
+        ["rewards.function", "ZeroDivisionError", "broken_rewards.py, line 2: HALF = 1 / 0"],
+    ),
+    "a dataset of another column": (
+        {"prompts.dataset": "texts.jsonl"},
+        ["prompts.column: there is no column 'prompt' in texts.jsonl", "'text'"],
+    ),
+    "ten million iterations": ({"training.iterations": 10_000_000}, ["training.iterations", "10000000", "1000"]),
+    "a billion parts": (
+        {"prompts.dataset": "owner/name", "prompts.train": 10**9, "prompts.part_size": 1},
+        ["prompts.part_size: it is 1", "1,000,000,004 parts", "10,000"],
+    ),
+    "heads that do not divide": ({"tiny.network.heads": 3}, ["tiny.network: heads: 3", "allowed: 1, 2, 4, 8, 16"]),
     "no such imported responses": (
         {"responses.imported": {"dataset": "none.jsonl"}},
         ["none.jsonl", "no such file"],
@@ -26,7 +40,10 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return copy_project(tmp_path_factory.mktemp("wrong"))
+    project = copy_project(tmp_path_factory.mktemp("wrong"))
+    (project.folder / "broken_rewards.py").write_text("def score(prompts, responses): return []\nHALF = 1 / 0\n")
+    (project.folder / "texts.jsonl").write_text('{"text": "a"}\n')
+    return project
 
 
 def computed_seconds() -> float:
@@ -37,11 +54,14 @@ def computed_seconds() -> float:
 
 def stopped(project: Project, patches: dict[str, Any]) -> str:
     """What a run says that must stop at once."""
-    path = project.write_config(patch(project.read_config(), patches), "wrong")
+    return stopped_with(project, project.write_config(patch(project.read_config(), patches), "wrong"))
+
+
+def stopped_with(project: Project, path: str) -> str:
     before = computed_seconds()
     finished = project.snakemake(configfile=path)
     assert finished.returncode != 0
-    assert computed_seconds() - before < 5  # not the time on the wall: other tests run beside this one
+    assert computed_seconds() - before < 3  # not the time on the wall: other tests run beside this one
     output = finished.stdout + finished.stderr
     assert "Traceback" not in output
     assert "jobid" not in output
@@ -56,7 +76,22 @@ def test_wrong_input_stops_before_the_first_job(case: str, project: Project) -> 
         assert words in output
 
 
+def test_a_key_that_stands_twice_stops_the_run_with_both_lines(project: Project) -> None:
+    text = (project.folder / "config/micro.yaml").read_text()
+    (project.folder / "config/twice.yaml").write_text(text.replace("prompts:\n", "seed: 2\nprompts:\n", 1))
+    output = stopped_with(project, "config/twice.yaml")
+    assert "twice.yaml: keys stand twice" in output
+    assert "  seed: in line 4 and in line 8" in output
+
+
 def test_splits_that_meet_stop_at_the_start_where_the_prompts_are_known(micro: Project) -> None:
-    output = stopped(micro, {"prompts.train": 15})
+    output = stopped(micro, {"prompts.train": 15, "tiny.prompts": 100})
     assert "there are 16 prompts" in output
     assert "`prompts.train` (15)" in output
+
+
+@pytest.mark.parametrize("content", ["", "- experiment: tiny\n", "experiment: {tiny\n"])
+def test_snakemake_itself_refuses_what_has_no_keys(content: str, project: Project) -> None:
+    """It reads --configfile before it runs the Snakefile; `make plan` names the file and the line too."""
+    (project.folder / "config/none.yaml").write_text(content)
+    assert "Config file " in stopped_with(project, "config/none.yaml")

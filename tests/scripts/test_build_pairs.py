@@ -95,6 +95,20 @@ def test_no_pairs_are_an_empty_file_and_a_warning(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+def test_no_pairs_of_many_prompts_stop_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [{"prompt_id": f"p{number}", "draw": draw} for number in range(20) for draw in (0, 1)]
+    prompts = [{"prompt_id": f"p{n}", "prompt": f"{n}", "prompt_token_ids": [n]} for n in range(20)]
+    PROMPTS.write(folder / "prompts.parquet", prompts, {})
+    cut = {"response": "r", "response_token_ids": [1], "finish_reason": "length", "seed": 1}
+    RESPONSES.write(folder / "responses.parquet", [{**key, **cut} for key in keys], {})
+    write_rewards(folder, keys, [float(row) for row in range(40)])
+    with pytest.raises(
+        UserError, match=r"pairs\.parquet: no prompt has a pair\. .*40 responses .*`responses.max_tokens`"
+    ):
+        run_program(folder, monkeypatch, 0, 20)
+    assert not (folder / "pairs.parquet").exists()
+
+
 def test_another_part_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is none of the part's 2 prompts"

@@ -43,7 +43,7 @@ def collect(tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
 
     def run(dataset: Path, *flags: str, **changes: Any) -> Path:
         output = tmp_path / "out" / "prompts.parquet"
-        arguments = ["--spec", spec_json(**changes), "--dataset", str(dataset), "--policy", str(policy_folder)]
+        arguments = ["--spec", spec_json(**changes), "--dataset", str(dataset), "--base-model", str(policy_folder)]
         monkeypatch.setattr(sys, "argv", ["collect_prompts.py", *arguments, *flags, "--output", str(output)])
         collect_prompts.main()
         return output
@@ -67,7 +67,7 @@ def test_counts_go_to_the_provenance_and_the_log(
     counts = {"rows": 24, "prompts": 20, "dropped": {"not_text": 1, "empty": 1, "duplicate": 1, "too_long": 1}}
     provenance = read_provenance(output)
     assert provenance["counts"] == counts
-    assert provenance["inputs"] == {"dataset": digest(dataset), "policy": digest(policy_folder)}
+    assert provenance["inputs"] == {"dataset": digest(dataset), "base_model": digest(policy_folder)}
     assert any(json.dumps(counts, sort_keys=True, separators=(",", ":")) in message for message in caplog.messages)
     assert sorted(PROMPTS.read(output)["prompt"].to_pylist()) == sorted(row["prompt"] for row in LINES)
 
@@ -97,7 +97,7 @@ def test_too_few_prompts_are_an_error_that_says_how_many(collect: Collect, tmp_p
 
 def test_missing_column_is_an_error_that_names_the_columns(collect: Collect, tmp_path: Path) -> None:
     dataset = write_lines(tmp_path / "data.jsonl", [{"question": "a", "answer": "b"}])
-    with pytest.raises(UserError, match=r"no column 'prompt'; there are 'question', 'answer'"):
+    with pytest.raises(UserError, match=r"prompts\.column: .*no column 'prompt'; there are 'question', 'answer'"):
         collect(dataset)
 
 
@@ -109,7 +109,7 @@ def test_missing_column_is_an_error_that_names_the_columns(collect: Collect, tmp
         ("data.jsonl", b'{"prompt": "a\\ud800"}\n', r"row 0 \(line 1\) is no JSON object: .*surrogates"),
         ("data.jsonl", b'"a"\n"b"\n', r"row 0 \(line 1\) is no JSON object: it is 'a'"),
         ("data.jsonl", b"", "the file is empty"),
-        ("data.parquet", b"PAR1 no Parquet", "cannot be read as parquet"),
+        ("data.parquet", b"PAR1 no Parquet", "cannot be read as Parquet"),
         ("data.csv", b"prompt\na\n", r"suffixes \.parquet, \.jsonl, \.json"),
     ],
 )
@@ -127,8 +127,8 @@ def test_missing_files_and_models(
         collect(tmp_path / "absent.jsonl")
     dataset = write_lines(tmp_path / "data.jsonl", LINES)
     with pytest.raises(UserError, match=r"no model in this folder"):
-        collect(dataset, "--policy", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["x", "--spec", spec_json(), "--policy", str(policy_folder), "--output", "x"])
+        collect(dataset, "--base-model", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["x", "--spec", spec_json(), "--base-model", str(policy_folder), "--output", "x"])
     with pytest.raises(UserError, match="no dataset"):
         collect_prompts.main()
 
@@ -139,7 +139,7 @@ def test_flags_without_a_value_take_the_spec(
     dataset = write_lines(tmp_path / "data.jsonl", LINES)
     spec = spec_json(dataset=str(dataset), model=ModelSource(name=str(policy_folder)))
     output = tmp_path / "prompts.parquet"
-    arguments = ["--spec", spec, "--dataset", "--policy", "--train", "1", "--test", "1", "--output", str(output)]
+    arguments = ["--spec", spec, "--dataset", "--base-model", "--train", "1", "--test", "1", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["collect_prompts.py", *arguments])
     collect_prompts.main()
     assert len(PROMPTS.read(output)) == len(LINES)
@@ -182,7 +182,7 @@ def test_program_leaves_the_cache_alone_and_gives_equal_bytes(tmp_path: Path, po
         output = tmp_path / f"prompts-{number}.parquet"
         command = [
             sys.executable, collect_prompts.__file__, "--spec", spec_json(), "--dataset", str(dataset),
-            "--policy", str(policy_folder), "--output", str(output),
+            "--base-model", str(policy_folder), "--output", str(output),
         ]  # fmt: skip
         done = subprocess.run(command, env={**os.environ, "HF_HOME": str(home)}, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

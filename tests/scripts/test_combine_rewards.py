@@ -12,6 +12,7 @@ import combine_rewards
 from rlhf.artifacts import ArtifactError, read_provenance
 from rlhf.errors import UserError
 from rlhf.provenance import digest
+from rlhf.responses import RESPONSES
 from rlhf.rewards import REWARDS, CombineSpec
 
 ARMO = [1.0, 2.0, 4.0, 0.0]
@@ -38,9 +39,21 @@ def write(path: Path, rewards: Sequence[float | None]) -> Path:
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, list[Path]]:
     """Two scorers' files of a part, and of the reference part."""
+    rows = [
+        {
+            "prompt_id": f"p{row // 2}",
+            "draw": row % 2,
+            "response": "",
+            "response_token_ids": [1],
+            "finish_reason": "stop",
+            "seed": 0,
+        }
+        for row in range(4)
+    ]
+    RESPONSES.write(tmp_path / "responses.parquet", rows, {})
     references = [write(tmp_path / "reference" / f"{name}.parquet", scores) for name, scores in REFERENCES.items()]
     scores = [write(tmp_path / "armo.parquet", ARMO), write(tmp_path / "length.parquet", LENGTH)]
-    return {"--scores": scores, "--reference-scores": references}
+    return {"--responses": [tmp_path / "responses.parquet"], "--scores": scores, "--reference-scores": references}
 
 
 def run_program(
@@ -71,6 +84,7 @@ def test_weighted_mean(tmp_path: Path, files: dict[str, list[Path]], monkeypatch
     assert provenance["scales"]["armo"] == pytest.approx({"mean": 3.0, "deviation": np.std(REFERENCES["armo"])})
     assert provenance["scales"]["length"] == pytest.approx({"mean": 60.0, "deviation": np.std([10.0, 90.0, 80.0])})
     assert provenance["inputs"] == {
+        "responses": digest(files["--responses"][0]),
         "scores": [digest(path) for path in files["--scores"]],
         "reference_scores": [digest(path) for path in files["--reference-scores"]],
     }
@@ -110,7 +124,7 @@ def test_files_that_do_not_fit(tmp_path: Path, files: dict[str, list[Path]], mon
 def test_scores_of_two_revisions_of_a_scorer_do_not_go_together(
     tmp_path: Path, files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for paths in files.values():
+    for paths in (files["--scores"], files["--reference-scores"]):
         REWARDS.write(paths[0], REWARDS.read(paths[0]), {"model_revision": "a" * 40})
     output = run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")
     assert read_provenance(output)["revisions"] == {"scorer armo": "a" * 40}
@@ -120,4 +134,13 @@ def test_scores_of_two_revisions_of_a_scorer_do_not_go_together(
     with pytest.raises(
         UserError, match=r"two revisions of the reward model are mixed: .*/armo.parquet is of commit aaaa"
     ):
+        run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")
+
+
+def test_scores_of_other_responses(
+    tmp_path: Path, files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = files["--scores"][1]
+    REWARDS.write(scored, REWARDS.read(scored), {"inputs": {"responses": "0123456789abcdef"}})
+    with pytest.raises(ArtifactError, match=rf"{scored}: the scores were made from other responses than"):
         run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")

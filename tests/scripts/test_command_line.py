@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rlhf.machine.telemetry import REPORTS_OFF
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "program_parser(__doc__" in path.read_text())
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "from command_line import" in path.read_text())
 PROGRAM = '''"""Print the spec."""
 from command_line import add_hardware_flags, program_parser, read_spec, run
 from rlhf.errors import UserError
@@ -117,13 +121,17 @@ def test_without_a_spec(program: Path) -> None:
 
 
 SITE_CUSTOMIZE = """
-import atexit, importlib, os, sys
+import atexit, importlib, json, os, sys
 
 NAME = "huggingface_hub.constants"
+LIBRARIES = ("vllm", "ray", "wandb")
 
 
 def tell():
-    print("telemetry is off:", importlib.import_module(NAME).HF_HUB_DISABLE_TELEMETRY, flush=True)
+    imported = [library for library in LIBRARIES if library in sys.modules]
+    variables = dict(os.environ)
+    read = importlib.import_module(NAME).HF_HUB_DISABLE_TELEMETRY
+    print(json.dumps({"off": read, "variables": variables, "imported": imported}), flush=True)
 
 
 class AtItsFirstImport:
@@ -140,24 +148,69 @@ atexit.register(tell)
 """Python runs it before a program: it tells what huggingface_hub reads where the program imports it, now or later."""
 
 
-def what_the_hub_library_reads(program: Path, folder: Path, **variables: str) -> str:
+def what_the_hub_library_reads(program: Path, folder: Path, **variables: str) -> dict[str, Any]:
     (folder / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
-    unset = ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    unset = ("DISABLE_TELEMETRY", *REPORTS_OFF)
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     environment = {**kept, "PYTHONPATH": str(folder), **variables}
     done = subprocess.run([sys.executable, program, "--help"], capture_output=True, text=True, env=environment)
-    return done.stdout.splitlines()[-1]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
 def test_no_program_reports_to_the_hub(program: Path, tmp_path: Path) -> None:
-    assert what_the_hub_library_reads(program, tmp_path) == "telemetry is off: True"
+    """Nor to anybody else: the variables are set before any library that reads them is imported."""
+    told = what_the_hub_library_reads(program, tmp_path)
+    assert told["off"] is True
+    assert {name: told["variables"].get(name) for name in REPORTS_OFF} == REPORTS_OFF
+    assert told["imported"] == []
 
 
 def test_the_users_own_choice_of_telemetry_counts(tmp_path: Path) -> None:
-    read = what_the_hub_library_reads(SCRIPTS / "prefetch.py", tmp_path, HF_HUB_DISABLE_TELEMETRY="0")
-    assert read == "telemetry is off: False"
+    wanted = {"HF_HUB_DISABLE_TELEMETRY": "0", "DO_NOT_TRACK": "0"}
+    told = what_the_hub_library_reads(SCRIPTS / "prefetch.py", tmp_path, **wanted)
+    assert told["off"] is False
+    assert {name: told["variables"][name] for name in wanted} == wanted
 
 
 def test_all_programs_are_looked_at() -> None:
     assert {"train_policy", "generate_responses", "prefetch", "train_tiny_policy"} <= {p.stem for p in PROGRAMS}
+
+
+@pytest.mark.parametrize(
+    ("name", "does"),
+    [
+        ("plan", "What a run would do, why"),
+        ("accept", "Accept results as they are"),
+        ("resume", "Go on after an interruption"),
+    ],
+)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_programs_that_hand_on_arguments_say_what_they_do(name: str, does: str, flag: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / f"{name}.py"), flag, "--cores", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert does in done.stdout
+    assert "arguments of snakemake" in done.stdout
+    assert "--configfile" in done.stdout
+
+
+def test_an_interruption_is_no_traceback(program: Path) -> None:
+    """As Ctrl-C does."""
+    waiting = program.with_name("waiting.py")
+    waiting.write_text(
+        "import time\nfrom command_line import run\nrun(lambda: print('here', flush=True) or time.sleep(60))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    command = [sys.executable, str(waiting)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as started:
+        assert started.stdout is not None and started.stderr is not None
+        assert started.stdout.readline() == "here\n"
+        started.send_signal(signal.SIGINT)
+        said = started.stderr.read()
+        assert started.wait() == 130
+    assert said.startswith("interrupted: ")
+    assert "Traceback" not in said

@@ -37,7 +37,9 @@ def run_program(
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
-    table = collect(["a", "b", "c"], small_tokenizer(), seed=1, system=None, max_tokens=50).table
+    table = pa.concat_tables(
+        collect(["a", "b", "c"], small_tokenizer(), seed=1, system=None, max_tokens=50).kept.tables()
+    )
     PROMPTS.write(tmp_path / "prompts.parquet", table, {})
     return tmp_path / "prompts.parquet"
 
@@ -149,7 +151,7 @@ def test_real_responses(
     (policy / "config.json").write_text(json.dumps({"model_type": "llama"}))
     source = pq.read_table(real_responses).to_pylist()
     collection = collect((row["prompt"] for row in source), tokenizer, seed=1, system=None, max_tokens=1024)
-    PROMPTS.write(tmp_path / "prompts.parquet", collection.table, {})
+    PROMPTS.write_tables(tmp_path / "prompts.parquet", collection.kept.tables(), {})
     output = run_program(
         monkeypatch, real_responses, tmp_path / "prompts.parquet", policy, tmp_path / "out.parquet",
         rows=Rows(start=-100, stop=0), draws=5, max_tokens=1024,

@@ -49,7 +49,7 @@ def run_program(monkeypatch: pytest.MonkeyPatch, dataset: Path, prompts: Path, o
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
-    table = collect(["a", "b"], small_tokenizer(), seed=1, system=None, max_tokens=50).table
+    table = pa.concat_tables(collect(["a", "b"], small_tokenizer(), seed=1, system=None, max_tokens=50).kept.tables())
     PROMPTS.write(tmp_path / "prompts.parquet", table, {})
     return tmp_path / "prompts.parquet"
 

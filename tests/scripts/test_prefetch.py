@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from small_disk import NEEDS_ROOT, SmallDisk
 from small_hub import COMMIT, TOKEN, SmallHub
 from small_models import SCRIPTS, save_small_policy
 
@@ -23,6 +24,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallHub]:
         (folder / "original").mkdir()
         (folder / "original/consolidated.pth").write_bytes(b"the same weights again")
         (folder / "modeling.py").write_text("raise SystemExit('remote code')")
+    pickled = save_small_policy(root / "models/open/pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model-00001-of-00001.bin")
     (root / "datasets/open/prompts/data").mkdir(parents=True)
     table = pa.table({"prompt": ["What is 2 + 2?", "Name a colour."]})
     pq.write_table(table, root / "datasets/open/prompts/data/train-00000-of-00001.parquet")
@@ -76,6 +79,15 @@ def test_a_gated_model_wants_a_token_from_the_environment(hub: SmallHub, tmp_pat
     assert prefetch(hub, tmp_path, "gated/policy", HF_TOKEN=TOKEN).returncode == 0
 
 
+def test_pickled_weights_are_refused_before_anything_is_fetched(hub: SmallHub, tmp_path: Path) -> None:
+    """By name, with the line that converts them; not even the tokenizer is asked for."""
+    done = prefetch(hub, tmp_path, "open/pickled")
+    assert done.returncode == 1
+    assert "error: open/pickled: its weights are pickled (pytorch_model-00001-of-00001.bin)" in done.stderr
+    assert "hf download open/pickled" in done.stderr
+    assert not [line for line in hub.asked if "/open/pickled/resolve/" in line]
+
+
 def test_what_the_hub_does_not_have(hub: SmallHub, tmp_path: Path) -> None:
     done = prefetch(hub, tmp_path, "open/nothing")
     assert done.returncode == 1
@@ -119,3 +131,23 @@ def test_what_was_fetched_is_what_the_jobs_take(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(f'"open/prompts": "{COMMIT}"', f'"open/prompts": "{pushed}"'))
     stale = python(["-c", RECORDED, str(file)], cache, HF_HUB_OFFLINE="1")
     assert f"dataset 'open/prompts': commit {pushed} is wanted, the hub cannot be reached" in stale.stderr
+
+
+@NEEDS_ROOT
+@pytest.mark.slow
+def test_a_full_disk(hub: SmallHub, tmp_path: Path) -> None:
+    """In the middle of the model, of the dataset's first files, and of what is made of it."""
+    with SmallDisk(tmp_path, size="1m"):
+        assert prefetch(hub, tmp_path, "open/policy").returncode == 0
+        status = os.statvfs(tmp_path)
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize
+    for size, place in ((used // 5, "hub"), (used - 4 * 4096, "datasets"), (used - 4096, "datasets")):
+        with SmallDisk(tmp_path, size=str(size)) as disk:
+            stopped = prefetch(hub, tmp_path, "open/policy")
+            assert stopped.returncode == 1, stopped.stderr
+            last = stopped.stderr.splitlines()[-1]
+            assert last.startswith(f"error: {tmp_path}/{place}: cannot be written: the disk {tmp_path} is full"), last
+            disk.resize("50m")
+            done = prefetch(hub, tmp_path, "open/policy")
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[0] == f"base_model.revision: {COMMIT}  # open/policy"

@@ -132,7 +132,7 @@ def test_a_sequence_classifier(form: str, tmp_path: Path, part: tuple[Path, Path
     assert read_provenance(output)["objectives"] == []
 
 
-@pytest.mark.parametrize(("labels", "said"), [(2, "with 2 outputs"), (1, "without weights for ['score.weight']")])
+@pytest.mark.parametrize(("labels", "said"), [(2, "with 2 outputs"), (1, "without weights for `score`")])
 def test_what_is_no_reward_model(
     labels: int, said: str, tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
 ) -> None:
@@ -190,6 +190,39 @@ def test_a_function_of_the_user(tmp_path: Path, part: tuple[Path, Path, list[tup
         assert all(row["invalid"] is None and row["objectives"] is None for row in rows)
         codes.add(read_provenance(output)["code"])
     assert len(codes) == 2
+
+
+def test_none_is_counted_as_a_response_without_a_reward(
+    tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
+) -> None:
+    prompts, responses, texts = part
+    (tmp_path / "my_reward.py").write_text(
+        "def some(prompts, responses):\n    return [float(len(text)) if text else None for text in responses]\n"
+    )
+    settings = spec({"kind": "function", "function": "my_reward:some"})
+    output = tmp_path / "rewards.parquet"
+    done = score_in(tmp_path, "--spec", settings, "--prompts", prompts, "--responses", responses, "--output", output)
+    assert done.returncode == 0, done.stderr
+    rows = REWARDS.read(output).to_pylist()
+    assert [row["reward"] for row in rows] == [len(answer) or None for _, answer in texts]
+    assert [row["invalid"] for row in rows] == [None if answer else "no_reward" for _, answer in texts]
+    assert read_provenance(output)["counts"] == {"responses": 20, "scored": 16, "invalid": {"no_reward": 4}}
+    assert "no_reward" in done.stderr
+
+
+def test_a_function_that_raises_ends_the_program_with_its_own_line(
+    tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
+) -> None:
+    prompts, responses, _ = part
+    (tmp_path / "my_reward.py").write_text("def inverse(prompts, responses):\n    return [1 / 0 for _ in responses]\n")
+    settings = spec({"kind": "function", "function": "my_reward:inverse"})
+    flags = ("--spec", settings, "--prompts", prompts, "--responses", responses)
+    done = score_in(tmp_path, *flags, "--output", tmp_path / "rewards.parquet")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    line = "return [1 / 0 for _ in responses]"
+    said = f"ZeroDivisionError: division by zero, at {tmp_path / 'my_reward.py'}, line 2: {line}"
+    assert f"error: the reward function raised {said}\n" in done.stderr
 
 
 def test_responses_of_another_part(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:

@@ -1,5 +1,6 @@
 """Recipes and hardware of training beside the plain ones, by the program itself."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,14 @@ def test_a_tracker_that_is_not_there(data: tuple[Path, Path], tmp_path: Path) ->
     done = run_program("train_policy", *flags(*data, tmp_path, made), "--tracker", "wandb")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("pip install wandb")
+
+
+def test_a_training_that_cannot_save_in_time_says_so_at_the_start(data: tuple[Path, Path], tmp_path: Path) -> None:
+    made = spec({"name": "dpo", "beta": 0.1, "label_smoothing": 0.0}, "float32")
+    for seconds, told in ((30, True), (60, False)):
+        output = tmp_path / str(seconds)
+        done = run_program("train_policy", *flags(*data, output, made), "--stop-seconds", seconds)
+        assert done.returncode == 0, done.stderr
+        warning = re.search(r"WARNING asked to end, .*stop_seconds gives it 30 seconds.* may take it 60", done.stderr)
+        assert bool(warning) == told
+        assert warning is None or warning.start() < done.stderr.index("training trained-1")

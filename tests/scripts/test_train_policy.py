@@ -69,7 +69,7 @@ def test_a_train_part_of_another_model_is_refused(tmp_path: Path, policy: Path) 
     done = run_program("train_policy", *flags(tmp_path, policy, tmp_path / "out", spec({"name": "dpo"}, "float32")))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: the policy is not the reference of its pairs")
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").rglob("*"))
 
 
 def test_help_explains_the_spec() -> None:

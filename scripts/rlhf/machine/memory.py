@@ -64,19 +64,14 @@ class MemoryUse:
 def training_memory(shape: ModelShape, setup: TrainingSetup, tokens: int) -> MemoryUse:
     """A process of `train_policy`, by the tokens of its largest pack."""
     size = _bytes(setup.precision)
-    adapters = 0 if setup.lora_rank is None else shape.adapters(setup.lora_rank)
-    trained = shape.parameters if setup.lora_rank is None else adapters
+    trained = trained_weights(shape, setup)
     shared = shards(setup.strategy, setup.processes)
-    rounded = setup.strategy in ROUNDS_FROZEN_WEIGHTS
-    frozen = 0 if setup.lora_rank is None else _frozen_bytes(shape, size) if rounded else 4 * shape.parameters
-    per_weight_moments = 8.0 if setup.optimizer == "adamw" else 2 + 8 / 256  # 8 bits, and two scales per block of 256
+    rounded = setup.lora_rank is not None and setup.strategy in ROUNDS_FROZEN_WEIGHTS
     return MemoryUse(
-        weights=int((4 * trained + frozen) / shared),
+        weights=stored_weights(shape, setup) // shared,
         gradients=int(4 * trained / shared) + (4 * trained if setup.strategy == "ddp" else 0),  # and its buckets
-        moments=int(per_weight_moments * trained / shared),
-        gathered=gathered_bytes(
-            shape, setup.strategy, size, keep=setup.activations == "keep", stored_rounded=frozen > 0 and rounded
-        ),
+        moments=stored_moments(shape, setup) // shared,
+        gathered=gathered_bytes(shape, setup.strategy, size, keep=setup.activations == "keep", stored_rounded=rounded),
         activations=int(
             max(
                 _head_backward(shape, setup, tokens),
@@ -85,6 +80,28 @@ def training_memory(shape: ModelShape, setup: TrainingSetup, tokens: int) -> Mem
             )
         ),
     )
+
+
+def trained_weights(shape: ModelShape, setup: TrainingSetup) -> int:
+    """How many weights a training changes: all, or its adapters'."""
+    return shape.parameters if setup.lora_rank is None else shape.adapters(setup.lora_rank)
+
+
+def stored_weights(shape: ModelShape, setup: TrainingSetup) -> int:
+    """Bytes of all weights, those of all processes together: float32 where they are trained."""
+    if setup.lora_rank is None:
+        frozen = 0
+    elif setup.strategy in ROUNDS_FROZEN_WEIGHTS:
+        frozen = _frozen_bytes(shape, _bytes(setup.precision))
+    else:
+        frozen = 4 * shape.parameters
+    return 4 * trained_weights(shape, setup) + frozen
+
+
+def stored_moments(shape: ModelShape, setup: TrainingSetup) -> int:
+    """Bytes of the optimizer's moments, those of all processes together: two numbers for each trained weight."""
+    per_weight = 8.0 if setup.optimizer == "adamw" else 2 + 8 / 256  # 8 bits, and two scales per block of 256
+    return int(per_weight * trained_weights(shape, setup))
 
 
 def logprob_memory(shape: ModelShape, precision: Precision, tokens: int) -> MemoryUse:

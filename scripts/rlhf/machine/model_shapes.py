@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlhf.errors import UserError
+
 SHIPPED = Path(__file__).with_name("model_shapes.json")
 """The configurations of the models that the experiments in `config/` name: the hub need not be asked for a plan."""
 
@@ -99,20 +101,39 @@ def known_shape(name: str, revision: str | None = None) -> ModelShape | None:
     Returns:
         None where nothing here knows the model (before `prefetch`, or before the rule that makes it has run), or it is
         no decoder of Llama's form.
+
+    Raises:
+        UserError: its `config.json` is damaged.
     """
-    folder = Path(name)
-    local = folder / "config.json" if folder.is_dir() else _cached_config(name, revision)
-    if local is not None and local.is_file():
-        return shape_of_config(json.loads(local.read_text()))
+    folder = model_folder(name, revision)
+    if folder is not None and (folder / "config.json").is_file():
+        return _shape_in_file(folder / "config.json", name)
     shipped = json.loads(SHIPPED.read_text())
     return shape_of_config(shipped[name]) if name in shipped else None
 
 
-def _cached_config(name: str, revision: str | None) -> Path | None:
-    """`config.json` in the hub's cache, read without the hub's library: a plan takes no second for an import."""
+def _shape_in_file(path: Path, name: str) -> ModelShape | None:
+    try:
+        return shape_of_config(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:  # of a text that is no model's
+        # In the hub's cache it is a link: without its target, the hub's library would only make the link again.
+        cached = f"delete {path.resolve()}, and `snakemake prefetch` fetches it again"
+        again = f"copy the model {name} again" if Path(name).is_dir() else cached
+        raise UserError(
+            f"{path}: this file is damaged, it does not describe a model ({type(error).__name__}: {error}); {again}"
+        ) from error
+
+
+def model_folder(name: str, revision: str | None = None) -> Path | None:
+    """The folder of a local model, or of one in the hub's cache; None where it is not here.
+
+    The cache is read without the hub's library: a plan takes no second for an import.
+    """
+    if Path(name).is_dir():
+        return Path(name)
     home = Path(os.environ.get("HF_HOME", Path("~/.cache/huggingface").expanduser()))
     repository = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{name.replace('/', '--')}"
     reference = repository / "refs" / (revision or "main")
     commit = reference.read_text().strip() if reference.is_file() else revision
-    config = repository / "snapshots" / (commit or "none") / "config.json"
-    return config if config.is_file() else None
+    folder = repository / "snapshots" / (commit or "none")
+    return folder if (folder / "config.json").is_file() else None

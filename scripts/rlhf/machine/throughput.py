@@ -32,22 +32,44 @@ def sampling_seconds(shape: ModelShape, tokens: float, gpus: int, tflops: float)
 
 
 def forward_seconds(shape: ModelShape, tokens: float, head_tokens: float, tflops: float) -> float:
-    """Time of a forward pass on one GPU over some tokens, a part of which reach the head."""
-    return START_SECONDS + 2 * _products(shape, tokens, head_tokens) / (tflops * 1e12 * FORWARD_SHARE)
+    """Time of a job that makes a forward pass on one GPU over some tokens, a part of which reach the head."""
+    return START_SECONDS + _forward(shape, tokens, head_tokens, tflops)
+
+
+def _forward(shape: ModelShape, tokens: float, head_tokens: float, tflops: float) -> float:
+    return 2 * _products(shape, tokens, head_tokens) / (tflops * 1e12 * FORWARD_SHARE)
 
 
 def training_seconds(
     shape: ModelShape, setup: TrainingSetup, tokens: float, head_tokens: float, gpus: int, tflops: float
 ) -> float:
-    """Time of the forward and backward passes over some tokens on all GPUs of a training.
+    """Time of a training that makes forward and backward passes over some tokens on all its GPUs."""
+    return START_SECONDS + _forward_and_backward(shape, setup, tokens, head_tokens, gpus * tflops)
 
-    Backward is twice a forward pass, once where matrices are not trained; a recomputed layer is one more.
+
+def step_seconds(
+    shape: ModelShape, setup: TrainingSetup, tokens: float, validation_tokens: float, tflops: float
+) -> float:
+    """Time of an optimizer step that a validation follows, on all GPUs of a training, one per process.
+
+    Args:
+        tokens: of a batch; all are taken to reach the head, as few do not.
+        validation_tokens: likewise.
+        tflops: of one GPU.
     """
+    step = _forward_and_backward(shape, setup, tokens, tokens, setup.processes * tflops)
+    return step + _forward(shape, validation_tokens, validation_tokens, setup.processes * tflops)
+
+
+def _forward_and_backward(
+    shape: ModelShape, setup: TrainingSetup, tokens: float, head_tokens: float, tflops: float
+) -> float:
+    """Backward is twice a forward pass, once where matrices are not trained; a recomputed layer is one more."""
     lora = setup.lora_rank is not None
     passes = (2 if lora else 3) + (1 if setup.activations == "recompute" else 0)
     share = ADAPTER_SHARE if lora else TRAINING_SHARE
     operations = 2 * passes * _products(shape, tokens, head_tokens)
-    return START_SECONDS + operations / (tflops * 1e12 * share * gpus)
+    return operations / (tflops * 1e12 * share)
 
 
 def _products(shape: ModelShape, tokens: float, head_tokens: float) -> float:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
-from rlhf.report.material import Material, Policy, Scored
+from rlhf.report.material import Material, Policy
 from rlhf.report.style import INK, MUTED, PAPER, add_legend, new_figure, policy_colours, to_svg
 
+Values = NDArray[np.float32] | NDArray[np.float64]
+"""Of a group, one by one."""
 BINS = 80
 SMOOTHING_BINS = 1.6
 """Standard deviation of the Gaussian that smooths the histograms."""
@@ -37,7 +40,7 @@ def evaluation_figures(material: Material) -> Iterator[Drawing]:
     if label is not None and trained:
         yield reward_and_judge(material.policies, label)
     colours = policy_colours([policy.name for policy in material.policies])
-    rewards = {policy.name: valid_scores(policy.rewards) for policy in material.policies}
+    rewards = {policy.name: policy.rewards.valid.to_numpy() for policy in material.policies}
     yield Drawing(
         "rewards",
         "scores",
@@ -46,7 +49,9 @@ def evaluation_figures(material: Material) -> Iterator[Drawing]:
         ridges(rewards, colours, "reward", "rewards"),
     )
     if label is not None:
-        judgements = {policy.name: valid_scores(policy.judgements) for policy in material.policies}
+        judgements = {
+            policy.name: policy.judgements.valid.to_numpy() for policy in material.policies if policy.judgements
+        }
         yield Drawing(
             "judgements",
             "scores",
@@ -58,17 +63,12 @@ def evaluation_figures(material: Material) -> Iterator[Drawing]:
 
 def pair_figure(material: Material) -> Drawing | None:
     """The reward margins of the pairs of each policy; None where no policy has pairs."""
-    margins = {policy.name: policy.pairs.margins for policy in material.policies if policy.pairs}
-    margins = {name: values for name, values in margins.items() if values}
+    margins = {policy.name: policy.pairs.margins.to_numpy() for policy in material.policies if policy.pairs}
+    margins = {name: values for name, values in margins.items() if len(values)}
     if not margins:
         return None
     svg = ridges(margins, policy_colours(list(margins)), "reward of chosen − reward of rejected", "margins")
     return Drawing("margins", "pairs", "Reward margins of the pairs", "By the policy whose responses were paired.", svg)
-
-
-def valid_scores(scored: Scored) -> list[float]:
-    """All scores that are not null."""
-    return [draw.score for draws in scored.values() for draw in draws if draw.score is not None]
 
 
 def win_rates(trained: Sequence[Policy], label: str | None, order: Sequence[str]) -> Drawing:
@@ -139,10 +139,10 @@ def reward_and_judge(policies: Sequence[Policy], label: str) -> Drawing:
     return Drawing("reward_and_judge", "evaluation", title, caption, to_svg(figure, "reward_and_judge"))
 
 
-def ridges(groups: Mapping[str, Sequence[float]], colours: Mapping[str, str], unit: str, name: str) -> str:
+def ridges(groups: Mapping[str, Values], colours: Mapping[str, str], unit: str, name: str) -> str:
     """One smoothed histogram above the other, on one axis, with their means."""
     figure, axes = new_figure(0.9 + 0.52 * max(len(groups), 2))
-    low, high = _range([value for values in groups.values() for value in values])
+    low, high = _range(list(groups.values()))
     edges = np.linspace(low, high, BINS + 1)
     centres = (edges[:-1] + edges[1:]) / 2
     densities = {group: _density(values, edges) for group, values in groups.items()}
@@ -155,21 +155,24 @@ def ridges(groups: Mapping[str, Sequence[float]], colours: Mapping[str, str], un
         if group != first:
             axes.plot(centres, i - densities[first] * scale, color=MUTED, linewidth=0.9, alpha=0.8, zorder=2 + i)
         if len(groups[group]):
-            axes.plot(np.mean(groups[group]), i, "o", color=INK, markersize=4.5, clip_on=False, zorder=60)
+            axes.plot(
+                groups[group].astype(np.float64).mean(), i, "o", color=INK, markersize=4.5, clip_on=False, zorder=60
+            )
     _label_rows(axes, list(groups))
     axes.set_xlim(low, high)
     axes.set_xlabel(unit)
     return to_svg(figure, name)
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def _range(groups: Sequence[Values]) -> tuple[float, float]:
     """From the lowest to the highest value with a margin, and not empty where all are equal."""
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    bounds = [(float(values.min()), float(values.max())) for values in groups if len(values)] or [(0.0, 1.0)]
+    low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
     margin = 0.06 * (high - low) or 0.5
     return low - margin, high + margin
 
 
-def _density(values: Sequence[float], edges: np.ndarray) -> np.ndarray:
+def _density(values: Values, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Smoothed histogram, shape (bins,), of sum 1 (of sum 0 without values)."""
     counts = np.histogram(values, edges)[0] / max(len(values), 1)
     reach = int(4 * SMOOTHING_BINS)

@@ -1,10 +1,11 @@
 """The folder of the report, written as a whole."""
 
-import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rlhf.errors import UserError
+from rlhf.folders import whole_folder, write_folder_provenance
 from rlhf.report.figures import Drawing, evaluation_figures, pair_figure
 from rlhf.report.material import Material
 from rlhf.report.page import render
@@ -15,8 +16,8 @@ from rlhf.report.training_figures import training_figures
 PAGE, SUMMARY, FIGURES = "index.html", "summary.md", "figures"
 
 
-def write_report(material: Material, output: Path) -> None:
-    """Write `index.html`, `summary.md` and `figures/*.svg`; a folder that exists is whole.
+def write_report(material: Material, output: Path, provenance: Mapping[str, Any]) -> None:
+    """Write `index.html`, `summary.md`, `figures/*.svg` and `provenance.json`; a folder that exists is whole.
 
     Raises:
         UserError: `output` is a file, or a folder that holds something else than a report.
@@ -26,16 +27,11 @@ def write_report(material: Material, output: Path) -> None:
     summary, drawings = summarize(material), draw(material)
     files = {PAGE: render(material, summary, drawings), SUMMARY: markdown(summary)}
     files |= {f"{FIGURES}/{drawing.name}.svg": drawing.svg for drawing in drawings}
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    (temporary / FIGURES).mkdir(parents=True)
-    try:
+    with whole_folder(output) as folder:
+        (folder / FIGURES).mkdir()
         for name, text in files.items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        temporary.replace(output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        write_folder_provenance(folder, provenance)
 
 
 def draw(material: Material) -> list[Drawing]:

@@ -1,6 +1,5 @@
 """What the report shows, read from the artifacts. A policy's name is the name of its folder."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlhf.artifacts import ArtifactError, read_provenance
 from rlhf.errors import UserError
-from rlhf.evaluation import EVALUATION, ScoredResponse, read_scored_responses
+from rlhf.evaluation import EVALUATION, ScoredResponses, read_scored_responses
 from rlhf.pairs import PAIRS
-from rlhf.prompts import PROMPTS
+from rlhf.report.examples import ANSWERS, Example, choose_examples
 from rlhf.report.settings import ReportSpec
 from rlhf.training import TRAINING
-
-Scored = dict[str, list[ScoredResponse]]
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,30 @@ class ReportFiles:
 class PairStatistics:
     """The pairs of a policy."""
 
-    margins: list[float]
-    """Reward of chosen less reward of rejected, one per pair."""
+    margins: pa.Array
+    """Reward of chosen less reward of rejected, float64 (pairs,)."""
     counts: dict[str, int]
     """What `build_pairs` counted: prompts, pairs, and what was dropped by reason."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a policy's test responses by one judge."""
+
+    valid: pa.Array
+    """Those that there are, float32, by prompt and draw."""
+    prompts: int
+    responses: int
+    draws: int
+    """Responses of a prompt, at most."""
+    invalid: dict[str, int]
+    """Responses without a score, by why."""
+
+    @classmethod
+    def of(cls, found: ScoredResponses) -> "Scores":
+        rows = found.draws
+        invalid = Counter(rows.filter(rows["reward"].is_null())["invalid"].to_pylist())
+        return cls(found.valid(), len(found.counts), len(rows), int(found.counts.max()), dict(invalid))
 
 
 @dataclass(frozen=True)
@@ -50,8 +68,10 @@ class Policy:
     name: str
     evaluations: dict[str, dict[str, Any]]
     """Rows of the evaluation, by judge: `reward`, and `judge` where there is one."""
-    rewards: Scored
-    judgements: Scored
+    rewards: Scores
+    judgements: Scores | None
+    prompt_ids: pa.Array = field(repr=False)
+    """Of the test prompts, ascending."""
     training: pa.Table | None = None
     pairs: PairStatistics | None = None
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -66,15 +86,6 @@ class Policy:
     def iteration(self) -> int:
         """Round of training, from 1; 0 for a policy that no recipe made."""
         return split_name(self.name)[1]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One prompt with the first draw of each policy."""
-
-    prompt: str
-    answers: dict[str, tuple[ScoredResponse, float | None]]
-    """By policy: the response with its reward, and its judgement."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,11 @@ def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
             raise UserError(f"no {kind} of {', '.join(missing)}: give the files of every policy in `policies`")
     policies = [_read_policy(name, {kind: paths.get(name, []) for kind, paths in grouped.items()}, spec)
                 for name in spec.policies]  # fmt: skip
-    return Material(spec, policies, _choose_examples(spec, files.prompts, policies))
+    answers = {
+        policy.name: (policy.prompt_ids, {kind: grouped[kind].get(policy.name, []) for kind in ANSWERS})
+        for policy in policies
+    }
+    return Material(spec, policies, choose_examples(spec.examples, files.prompts, answers))
 
 
 def _by_policy(spec: ReportSpec, paths: Iterable[Path], depth: int) -> dict[str, list[Path]]:
@@ -135,11 +150,14 @@ def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec) -
             f"{paths['evaluation'][0]}: rows for the judges {sorted(evaluations)}, and the report needs "
             f"{sorted(wanted)}. Run evaluate_policy with the judgements, or set judge_label to null."
         )
+    kinds = {"reward": paths["rewards"], **({"judge": paths["judgements"]} if paths["judgements"] else {})}
+    scored = read_scored_responses(paths["responses"], kinds)
     return Policy(
         name,
         evaluations,
-        rewards=read_scored_responses(paths["responses"], paths["rewards"]),
-        judgements=read_scored_responses(paths["responses"], paths["judgements"]) if paths["judgements"] else {},
+        rewards=Scores.of(scored["reward"]),
+        judgements=Scores.of(scored["judge"]) if "judge" in scored else None,
+        prompt_ids=scored["reward"].prompt_ids,
         training=TRAINING.read(paths["training"][0]) if paths["training"] else None,
         pairs=_read_pairs(paths["pairs"]) if paths["pairs"] else None,
         provenance={kind: read_provenance(found[0]) for kind, found in paths.items() if found},
@@ -147,14 +165,14 @@ def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec) -
 
 
 def _read_pairs(paths: Sequence[Path]) -> PairStatistics:
-    margins: list[float] = []
+    margins: list[pa.Array] = []
     counts: Counter[str] = Counter()
     for path in paths:
         table = PAIRS.read(path, ["chosen_reward", "rejected_reward"])
-        chosen, rejected = table["chosen_reward"].to_pylist(), table["rejected_reward"].to_pylist()
-        margins += [win - lose for win, lose in zip(chosen, rejected, strict=True)]
+        chosen, rejected = (table[f"{side}_reward"].cast(pa.float64()) for side in ("chosen", "rejected"))
+        margins += pc.subtract(chosen, rejected).chunks
         counts.update(flat_counts(read_provenance(path).get("counts", {})))
-    return PairStatistics(margins, dict(counts))
+    return PairStatistics(pa.chunked_array(margins, pa.float64()).combine_chunks(), dict(counts))
 
 
 def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
@@ -166,25 +184,3 @@ def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def _choose_examples(spec: ReportSpec, prompts: Path, policies: Sequence[Policy]) -> list[Example]:
-    """Prompts that every policy answers, in the order of a hash: nobody picked them, and they stay the same."""
-    if not spec.examples:
-        return []
-    shared = set.intersection(*(set(policy.rewards) for policy in policies))
-    table = PROMPTS.read(prompts, ["prompt_id", "prompt"])
-    texts = dict(zip(table["prompt_id"].to_pylist(), table["prompt"].to_pylist(), strict=True))
-    unknown = shared - texts.keys()
-    if unknown:
-        raise ArtifactError(f"{prompts}: no prompt_id={min(unknown)!r}, which the responses answer")
-    chosen = sorted(shared, key=lambda prompt_id: hashlib.sha256(prompt_id.encode()).hexdigest())[: spec.examples]
-    return [
-        Example(texts[prompt_id], {policy.name: _first_draw(policy, prompt_id) for policy in policies})
-        for prompt_id in chosen
-    ]
-
-
-def _first_draw(policy: Policy, prompt_id: str) -> tuple[ScoredResponse, float | None]:
-    judgement = policy.judgements[prompt_id][0].score if policy.judgements else None
-    return policy.rewards[prompt_id][0], judgement

@@ -1,10 +1,10 @@
 """The page: one HTML file that asks nothing of the network."""
 
-import statistics
-from collections import Counter
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -94,12 +94,11 @@ def facts(material: Material) -> list[tuple[str, str]]:
     """The size of the experiment: numbers and what they count."""
     first = material.policies[0]
     trained = sum(policy.iteration > 0 for policy in material.policies)
-    draws = max(len(answers) for answers in first.rewards.values())
     pairs = sum(len(policy.pairs.margins) for policy in material.policies if policy.pairs)
     counted = [
         (trained, "trained policy" if trained == 1 else "trained policies"),
-        (len(first.rewards), "test prompts"),
-        (draws, "responses per prompt"),
+        (first.rewards.prompts, "test prompts"),
+        (first.rewards.draws, "responses per prompt"),
         (pairs, "preference pairs"),
     ]
     return [(f"{count:,}".replace(",", "\u202f"), name) for count, name in counted if count]
@@ -129,12 +128,11 @@ def unscored(material: Material) -> list[str]:
     found = []
     for policy in material.policies:
         for label, scored in (("reward", policy.rewards), (material.spec.judge_label, policy.judgements)):
-            draws = [draw for answers in scored.values() for draw in answers]
-            reasons = Counter(draw.invalid for draw in draws if draw.score is None)
-            found += [
-                f"{policy.name}: {count} of {len(draws)} responses have no {label} ({reason})"
-                for reason, count in sorted(reasons.items())
-            ]
+            if scored is not None:
+                found += [
+                    f"{policy.name}: {count} of {scored.responses} responses have no {label} ({reason})"
+                    for reason, count in sorted(scored.invalid.items())
+                ]
     return found
 
 
@@ -147,12 +145,12 @@ def pair_table(material: Material) -> tuple[list[str], list[PairRow]]:
 
 
 def _pair_row(policy: str, pairs: PairStatistics, names: list[str]) -> PairRow:
-    margins = pairs.margins
+    margins = pairs.margins.to_numpy()
     return PairRow(
         policy,
         {name: f"{pairs.counts.get(name, 0)}" for name in names},
-        number(statistics.median(margins) if margins else None, 3),
-        number(statistics.fmean(margins) if margins else None, 3),
+        number(float(np.median(margins)) if len(margins) else None, 3),
+        number(math.fsum(margins) / len(margins) if len(margins) else None, 3),
     )
 
 

@@ -1,13 +1,12 @@
 """Model folders of the tiny world: weights, tokenizer and provenance, written atomically."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rlhf.folders import whole_folder
+from rlhf.folders import whole_folder, write_folder_provenance
 
 
 def save_model(
@@ -20,4 +19,4 @@ def save_model(
     with whole_folder(target) as folder:
         save_weights(folder)
         tokenizer.save_pretrained(folder)
-        (folder / "provenance.json").write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+        write_folder_provenance(folder, provenance)

@@ -2,18 +2,20 @@
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from rlhf.models import load_policy
 from rlhf.progress import Progress
 from rlhf.tiny.conversations import Conversation, batches, padded
 from rlhf.tiny.optimizer import Optimizer
-from rlhf.tiny.settings import LearningSettings, NetworkSettings
+from rlhf.tiny.settings import CONTEXT, LearningSettings, NetworkSettings
 
-LONGEST = 512
 INITIALIZER_RANGE = 0.08
 
 
@@ -27,7 +29,7 @@ def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, see
         num_hidden_layers=network.layers,
         num_attention_heads=network.heads,
         num_key_value_heads=network.heads,
-        max_position_embeddings=LONGEST,
+        max_position_embeddings=CONTEXT,
         # The default of 0.02 is made for wide networks: a narrow one starts too slowly with it.
         initializer_range=INITIALIZER_RANGE,
         tie_word_embeddings=True,
@@ -41,6 +43,15 @@ def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, see
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, do_sample=True
     )
     return model
+
+
+def load_pretrained_policy(folder: Path) -> LlamaForCausalLM:
+    """The policy that `pretrain_tiny_policy` made, on the CPU.
+
+    Raises:
+        UserError: see `load_policy`.
+    """
+    return cast(LlamaForCausalLM, load_policy(str(folder), None, "float32", torch.device("cpu")))
 
 
 def learn(

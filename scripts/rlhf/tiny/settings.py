@@ -1,31 +1,44 @@
 """The `tiny` section of an experiment's configuration, and what each program of the tiny world gets of it."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlhf.settings import Settings
+
+CONTEXT = 512
+"""Longest sequence of the tiny models, in tokens."""
 
 
 class NetworkSettings(Settings):
     """Shape of the tiny Llama, for the policy and the backbone of the reward model."""
 
-    hidden_size: int = Field(128, ge=16, multiple_of=16)
+    hidden_size: int = Field(128, ge=16, le=4096, multiple_of=16)
     """Width."""
-    intermediate_size: int = Field(256, ge=16)
+    intermediate_size: int = Field(256, ge=16, le=16_384)
     """Width inside the feed-forward layers."""
-    layers: int = Field(2, ge=1)
+    layers: int = Field(2, ge=1, le=100)
     """Transformer layers."""
-    heads: int = Field(4, ge=1)
-    """Attention heads; they must divide the width."""
+    heads: int = Field(4, ge=1, le=256)
+    """Attention heads; they divide the width into an even number for each."""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "NetworkSettings":
+        if self.hidden_size % (2 * self.heads):
+            fitting = [str(heads) for heads in range(1, self.hidden_size) if self.hidden_size % (2 * heads) == 0]
+            raise ValueError(
+                f"heads: {self.heads} attention heads do not divide hidden_size {self.hidden_size} into an even number "
+                f"for each; allowed: {', '.join(fitting)}"
+            )
+        return self
 
 
 class LearningSettings(Settings):
     """One stage of learning by AdamW, with a short warm-up and a cosine to zero."""
 
-    steps: int = Field(ge=0)
+    steps: int = Field(ge=0, le=1_000_000)
     """Optimizer steps; 0 leaves the weights as they were."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=100_000)
     """Conversations per step."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(ge=1e-12, le=1)
     """Peak learning rate."""
 
 
@@ -39,7 +52,7 @@ class MixtureSettings(LearningSettings):
 class RewardModelSettings(LearningSettings):
     """Training of the reward model."""
 
-    gate_steps: int = Field(150, ge=0)
+    gate_steps: int = Field(150, ge=0, le=1_000_000)
     """Steps of the gate's training on preferences, with a frozen backbone."""
 
 
@@ -48,7 +61,7 @@ class TinySettings(Settings):
 
     prompts: int = Field(2600, ge=2, le=5000)
     """Prompts of the dataset. The models learn from the grammar's other prompts."""
-    vocabulary_size: int = Field(1536, ge=320)
+    vocabulary_size: int = Field(1536, ge=320, le=100_000)
     """Tokens of the tokenizer, special tokens included."""
     network: NetworkSettings = NetworkSettings()
     """Shape of the policy and of the reward model's backbone."""

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+import pyarrow as pa
+
+from rlhf.artifacts import Artifact
 from rlhf.errors import UserError
 from rlhf.tiny import facts
 from rlhf.tiny.templates import (
@@ -16,6 +19,9 @@ from rlhf.tiny.templates import (
     SUM_QUESTIONS,
     TABLE_FAMILIES,
 )
+
+TINY_PROMPTS = Artifact("tiny prompts", pa.schema([pa.field("prompt", pa.string(), nullable=False)]), key=("prompt",))
+"""The experiment's dataset."""
 
 
 @dataclass(frozen=True)

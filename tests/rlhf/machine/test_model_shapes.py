@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from rlhf.errors import UserError
 from rlhf.machine.model_shapes import SHIPPED, ModelShape, known_shape, shape_of_config
 from small_models import save_small_policy
 
@@ -80,6 +81,33 @@ def test_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (repository / "refs/main").write_text("bbb")
     found = [known_shape("owner/model", revision) for revision in (None, "aaa", "ccc")]
     assert [shape and shape.layers for shape in found] == [6, 5, None]
+
+
+TRUNCATED = json.dumps(LLAMA)[:-40].encode()
+
+
+@pytest.mark.parametrize("content", [b"", TRUNCATED, b"\xff\xfe\x00", b"[]", b'{"text_config": 3}'])
+def test_a_damaged_file_in_the_hubs_cache_is_named(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    path = tmp_path / "models--owner--model/snapshots/aaa/config.json"
+    blob = tmp_path / "models--owner--model/blobs/bbb"
+    for folder in (path.parent, blob.parent):
+        folder.mkdir(parents=True)
+    blob.write_bytes(content)
+    path.symlink_to(blob)
+    with pytest.raises(UserError) as caught:
+        known_shape("owner/model", "aaa")
+    assert str(caught.value).startswith(f"{path}: this file is damaged")
+    assert str(caught.value).endswith(f"delete {blob}, and `snakemake prefetch` fetches it again")
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": "wide"}, {"num_attention_heads": 0}, {"vocab_size": [1]}])
+def test_sizes_that_are_none_are_named_with_a_local_folder(change: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change}))
+    with pytest.raises(UserError, match=rf"{tmp_path}/config.json: .* copy the model {tmp_path} again"):
+        known_shape(str(tmp_path))
 
 
 @pytest.mark.parametrize("change", [{"num_local_experts": 8}, {"intermediate_size": None}])

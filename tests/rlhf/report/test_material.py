@@ -23,7 +23,11 @@ def test_files_belong_to_the_policy_of_their_folder(tmp_path: Path) -> None:
     material = read_material(spec_of(), write_experiment(tmp_path, prompts=10, draws=2))
     assert [policy.name for policy in material.policies] == list(DEFAULT_POLICIES)
     known = {policy.name: policy for policy in material.policies}
-    assert all(len(policy.rewards) == 10 and len(policy.judgements) == 10 for policy in material.policies)
+    for policy in material.policies:
+        assert policy.judgements is not None
+        for scores in (policy.rewards, policy.judgements):
+            assert (scores.prompts, scores.responses, scores.draws) == (10, 20, 2)
+            assert len(scores.valid) + sum(scores.invalid.values()) == 20
     assert known["base"].training is None
     assert known["base"].pairs is not None
     assert known["base"].pairs.counts == {"prompts": 15, "pairs": 10, "dropped: tie": 3,

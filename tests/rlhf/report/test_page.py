@@ -52,7 +52,7 @@ def report(
 ) -> Path:
     files = write_experiment(folder / "results", policies, judged=label is not None)
     spec = ReportSpec(experiment="tiny & <small>", policies=list(policies), judge_label=label, examples=examples)
-    write_report(read_material(spec, files), folder / "report")
+    write_report(read_material(spec, files), folder / "report", {})
     return folder / "report"
 
 
@@ -162,7 +162,7 @@ def test_what_could_not_be_scored_is_counted_with_its_reason(tmp_path: Path) -> 
         expected.append(f"{policy}: {missing} of {len(rows)} responses have no reward (too_long)")
         assert missing > 0
     assert said == expected
-    write_report(read_material(spec, files), tmp_path / "report")
+    write_report(read_material(spec, files), tmp_path / "report", {})
     assert expected[1] in Page((tmp_path / "report/index.html").read_text(encoding="utf-8")).text
 
 

@@ -1,0 +1,32 @@
+"""All of `score_responses` but the model: texts to packs and back. Arguments: the folder of the artifacts, the part."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from rlhf.packing import Pack
+from rlhf.parts import Rows
+from rlhf.progress import Progress
+from rlhf.reward_scoring import RewardOutput, score_conversations
+from score_responses import read_conversations
+from small_tokenizers import small_tokenizer
+
+
+def no_model(pack: Pack) -> RewardOutput:
+    return RewardOutput(torch.zeros(len(pack.responses)))
+
+
+def main() -> None:
+    data, part = Path(sys.argv[1]), sys.argv[2]
+    rows = Rows(start=-7000, stop=0)
+    responses = data / f"base/responses/{part}.parquet"
+    conversations = read_conversations(data / "prompts.parquet", rows, responses)[1]
+    with Progress(len(conversations), "responses", "scoring") as progress:
+        score_conversations(no_model, torch.device("cpu"), small_tokenizer(), conversations, 10**6, 16384, progress)
+
+
+if __name__ == "__main__":
+    main()
