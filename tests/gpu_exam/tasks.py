@@ -76,6 +76,6 @@ def carry_out(tasks: Sequence[Task], exam: Exam, report: Callable[[Row], None]) 
 def free_memory(device: torch.device) -> None:
     """Drop what nothing refers to, and begin to count the peak anew."""
     gc.collect()
-    if device.type == "cuda":
+    if device.type == "cuda" and torch.cuda.is_initialized():  # not yet where all was computed on the CPU
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

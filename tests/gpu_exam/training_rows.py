@@ -101,7 +101,7 @@ def trajectory(
     spec = tiny_spec(options, precision)
     pairs = tiny_pairs(options, precision)
     accelerator = one_process(strategy, spec, device)
-    policy = random_policy(options, accelerator.device)
+    policy = random_policy(options, CPU).to(accelerator.device)  # a GPU draws other numbers from the same seed
     start = {name: tensor.detach().double().cpu() for name, tensor in policy.named_parameters()}
     trained = train(ResponseLogprobs(policy, TEMPERATURE), pairs, pairs[:8], spec, accelerator, budget)
     before, after = (
