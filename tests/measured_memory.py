@@ -1,6 +1,6 @@
-"""Peak memory of a training's passes under FakeTensorMode: every tensor has a size and none has numbers.
+"""Peak memory of a training's passes under FakeTensorMode: tensors have sizes and hold no numbers.
 
-So the full Llama-3-8B fits anywhere. What a GPU's kernel and tiles are is put in the place of the CPU's.
+That way the full Llama-3-8B fits on any machine. A GPU's kernels and tile sizes replace the CPU's.
 """
 
 from __future__ import annotations

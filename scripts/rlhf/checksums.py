@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +20,8 @@ KEY = b"rlhf_sha256"
 """Of the checksum in a Parquet file's metadata."""
 ZEROS = b"0" * 64
 SUMS = "SHA256SUMS"
+SHARD_INDEX = ".metadata"
+"""Torch's index of a sharded state: hidden, and part of it."""
 STATED = re.compile(re.escape(KEY) + rb".{1,4}?([0-9a-f]{64})", re.DOTALL)
 """Key and checksum as Parquet writes them: strings as they are, a few bytes of lengths between them."""
 FOOTER_END = 8
@@ -41,7 +45,8 @@ def seal_file(path: Path) -> None:
 
 def seal_folder(folder: Path) -> None:
     """Write the checksums of a folder's files, in the order of their names."""
-    lines = [f"{_checksum(folder / name)}  {name}\n" for name in _names(folder)]
+    names = _names(folder)
+    lines = [f"{checksum}  {name}\n" for checksum, name in zip(_checksums(folder, names), names, strict=True)]
     (folder / SUMS).write_text("".join(lines))
 
 
@@ -96,7 +101,8 @@ def damaged_file(folder: Path) -> str | None:
     names = _names(folder)
     for name in sorted(stated.keys() ^ set(names)):
         return name
-    return next((name for name in names if _checksum(folder / name) != stated[name]), None)
+    checksums = zip(_checksums(folder, names), names, strict=True)
+    return next((name for checksum, name in checksums if checksum != stated[name]), None)
 
 
 @cache
@@ -140,15 +146,25 @@ def _file_checksum(path: Path, start: int) -> str:
     return sha.hexdigest()
 
 
+def _checksums(folder: Path, names: Sequence[str]) -> list[str]:
+    """Of some files, at once: a state of many gigabytes has a file for each process."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return list(threads.map(lambda name: _checksum(folder / name), names))
+
+
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _names(folder: Path) -> list[str]:
-    """Files of a folder, without hidden ones, which Snakemake and file systems leave behind."""
+    """Files of a folder, without hidden ones that Snakemake, file systems and download tools leave behind."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(name.as_posix() for name in found if name.name != SUMS and not any(p[0] == "." for p in name.parts))
+    return sorted(name.as_posix() for name in found if name.name != SUMS and not _is_hidden(name))
+
+
+def _is_hidden(name: Path) -> bool:
+    return any(part[0] == "." for part in name.parts if part != SHARD_INDEX)
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:

@@ -1,14 +1,13 @@
 """Folders that are written atomically, with their checksums and provenance."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rlhf.checksums import seal_folder
-from rlhf.machine.temporary_files import temporary_beside
+from rlhf.machine.temporary_files import remove, temporary_beside
 
 PROVENANCE = "provenance.json"
 
@@ -34,8 +33,9 @@ def whole_folder(target: Path) -> Iterator[Path]:
 def remove_folder(folder: Path) -> None:
     """Remove a folder under another name: half of it, left by a kill, is never taken for the whole."""
     renamed = folder.with_name(f".{folder.name.lstrip('.')}.removed")
+    remove(renamed)  # of a removal that was killed
     folder.replace(renamed)
-    shutil.rmtree(renamed)
+    remove(renamed)
 
 
 def write_folder_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from rlhf.errors import UserError
 from rlhf.folders import remove_folder
 from rlhf.hardware import Strategy
 from rlhf.machine.full_disks import named_full_disk
+from rlhf.state_index import refuse_code
 from rlhf.token_budget import SAVED
 
 LOGGER = logging.getLogger("train_policy")
@@ -138,6 +139,7 @@ class TrainingStates:
         self._refuse_other_layout(newest)
         try:
             self._refuse_damaged(accelerator, newest)
+            refuse_code(newest)
             with _without_code(accelerator):
                 accelerator.load_state(str(newest))
             position = Position(**_progress(newest)["position"])

@@ -1,10 +1,10 @@
-"""A folder is whole or not there."""
+"""Folders that are written and removed: whole, or not there at all."""
 
 from pathlib import Path
 
 import pytest
 
-from rlhf.folders import whole_folder
+from rlhf.folders import remove_folder, whole_folder
 
 
 def test_the_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -37,3 +37,17 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError("half way")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
     assert [path.name for path in target.iterdir()] == ["old"]
+
+
+def test_a_killed_removal_does_not_stop_the_next(tmp_path: Path) -> None:
+    half = tmp_path / ".checkpoint.removed"
+    half.mkdir()
+    (half / "weights").write_text("left")
+    target = tmp_path / "checkpoint"
+    target.mkdir()
+    (target / "weights").write_text("old")
+    with whole_folder(target) as temporary:
+        (temporary / "weights").write_text("new")
+    assert (target / "weights").read_text() == "new"
+    remove_folder(target)
+    assert not list(tmp_path.iterdir())

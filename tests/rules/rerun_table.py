@@ -167,7 +167,7 @@ TABLE = [
         REPORT,
     ),
     Row(
-        "combined rewards and all that follows; first the scores of the scorer that changed, not those of the others",
+        "the scores of that scorer, the combined rewards, and all that follows",
         {},
         tested_apart=tuple(
             f"rewards.scorers.<name>.{key}"

@@ -37,7 +37,7 @@ if arguments.checkpoint:
     arguments.checkpoint.mkdir()
 (arguments.output or arguments.metrics).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 """
-"""In the place of a program, which would need its 8B model: it writes the GPUs that it sees."""
+"""Replaces a program, which would need the 8B model: it writes which GPUs it sees."""
 
 
 class Request(NamedTuple):

@@ -16,6 +16,8 @@ from rlhf.machine.throughput import step_seconds
 
 DISK_BYTES_PER_SECOND = 0.5e9
 """What a disk takes at least of all processes of a training: a tenth of an NVMe drive, 40 % of a 10 Gbit/s network."""
+CHECKSUM_BYTES_PER_SECOND = 0.5e9
+"""SHA-256 by one thread, on a processor without instructions for it. Every file has its own thread."""
 MARGIN_SECONDS = 30
 """To copy weights from the GPUs, to wait for each other, and to end the processes."""
 DEFAULT_STOP_SECONDS = 300
@@ -30,6 +32,13 @@ LEAST_DISK_MB = 50_000
 def state_bytes(shape: ModelShape, setup: TrainingSetup) -> int:
     """Bytes of one saved state, the files of all processes together."""
     return stored_weights(shape, setup) + stored_moments(shape, setup)
+
+
+def largest_file(shape: ModelShape, setup: TrainingSetup) -> int:
+    """Bytes of a saved state's largest file, at most: all of a process's part, or the moments where it is not cut."""
+    if setup.strategy in ("single", "ddp"):
+        return max(stored_weights(shape, setup), stored_moments(shape, setup))
+    return math.ceil(state_bytes(shape, setup) / setup.processes)
 
 
 def checkpoint_bytes(shape: ModelShape, setup: TrainingSetup) -> int:
@@ -50,7 +59,8 @@ def stop_seconds(shape: ModelShape, setup: TrainingSetup, step: float) -> int:
     Args:
         step: seconds of a step and a validation.
     """
-    needed = step + state_bytes(shape, setup) / DISK_BYTES_PER_SECOND + MARGIN_SECONDS
+    write = state_bytes(shape, setup) / DISK_BYTES_PER_SECOND
+    needed = step + write + largest_file(shape, setup) / CHECKSUM_BYTES_PER_SECOND + MARGIN_SECONDS
     return 60 * math.ceil(needed / 60)
 
 

@@ -12,7 +12,15 @@ import saved_state_worker
 from rlhf.hardware import Strategy
 from rlhf.machine.memory import TrainingSetup
 from rlhf.machine.model_shapes import ModelShape, known_shape
-from rlhf.machine.saving import checkpoint_bytes, short_notice, state_bytes, stop_seconds, training_disk_mb
+from rlhf.machine.saving import (
+    checkpoint_bytes,
+    largest_file,
+    short_notice,
+    state_bytes,
+    stop_seconds,
+    training_disk_mb,
+)
+from rlhf.state_index import refuse_code
 from small_models import SCRIPTS
 
 FOUND = known_shape("meta-llama/Meta-Llama-3-8B-Instruct")
@@ -62,6 +70,9 @@ def test_a_state_is_as_large_as_the_one_that_is_saved(
     setup = TrainingSetup(strategy, processes, "keep", "bfloat16", lora_rank=rank)
     # What else is in a state grows with the names of tensors, not with the tensors: most with FSDP2's lists of shards.
     assert state_bytes(shape, setup) <= written <= 1.03 * state_bytes(shape, setup) + 500_000
+    largest = max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert largest <= 1.03 * largest_file(shape, setup) + 500_000
+    refuse_code(tmp_path)
 
 
 def test_the_published_training() -> None:
@@ -69,8 +80,15 @@ def test_the_published_training() -> None:
     assert state_bytes(LLAMA, ALL) == 12 * PARAMETERS
     assert checkpoint_bytes(LLAMA, ALL) == 2 * PARAMETERS
     assert training_disk_mb(LLAMA, ALL) == pytest.approx(1.1 * 26 * PARAMETERS / 1e6, abs=1)
-    assert stop_seconds(LLAMA, ALL, step=40.0) == 300  # 40 + 193 + 30
+    assert largest_file(LLAMA, ALL) == 1.5 * PARAMETERS
+    assert stop_seconds(LLAMA, ALL, step=40.0) == 300  # 40 + 193 + 24 + 30
     assert stop_seconds(LLAMA, ALL, step=80.0) == 360
+
+
+def test_a_state_that_is_not_cut_waits_for_the_checksum_of_its_moments() -> None:
+    whole = TrainingSetup("ddp", 8, "keep", "bfloat16")
+    assert largest_file(LLAMA, whole) == 8 * PARAMETERS
+    assert stop_seconds(LLAMA, whole, step=40.0) == 420  # 40 + 193 + 128 + 30
 
 
 def test_small_and_rounded_moments_and_adapters() -> None:
