@@ -53,7 +53,7 @@ def test_the_longest_of_all_variants_counts_and_what_is_set_goes_before() -> Non
     for changes, expected in (
         ({}, 300),
         ({"variants.dpo.batch_size": 1024}, 420),  # seven times the 18 seconds of a step more
-        ({"hardware.gpu_tflops": 312}, 360),
+        ({"hardware.gpu_tflops": 312}, 420),
         ({"hardware.train_policy.stop_seconds": 77}, 77),
         ({"hardware.train_policy": {"gpu": 0, "strategy": "single", "processes": 1}}, 300),
     ):

@@ -7,6 +7,9 @@ import pytest
 from test_reruns import patch
 from workflow import Project, copy_project
 
+PROCESSOR_SECONDS = 6
+"""Bound of a refusal: Snakemake's own imports are 1.3 to 2.5 of the 1.5 to 3 that it takes, by the machine, and other
+tests run beside this one."""
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "wrong key": ({"trainig": {}}, ["config/wrong.yaml", "trainig", "`training`"]),
     "wrong value": ({"training.learning_rate": "1e-4"}, ["training.learning_rate", "'1e-4'", "number"]),
@@ -61,7 +64,7 @@ def stopped_with(project: Project, path: str) -> str:
     before = computed_seconds()
     finished = project.snakemake(configfile=path)
     assert finished.returncode != 0
-    assert computed_seconds() - before < 3  # not the time on the wall: other tests run beside this one
+    assert computed_seconds() - before < PROCESSOR_SECONDS
     output = finished.stdout + finished.stderr
     assert "Traceback" not in output
     assert "jobid" not in output

@@ -203,7 +203,7 @@ def test_an_interruption_is_no_traceback(program: Path) -> None:
         "import time\nfrom command_line import run\nrun(lambda: print('here', flush=True) or time.sleep(60))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
-    command = [sys.executable, str(waiting)]
+    command = ["env", "--default-signal=INT", sys.executable, str(waiting)]  # it is ignored where tests run with nohup
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as started:

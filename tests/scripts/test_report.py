@@ -22,7 +22,8 @@ def run(folder: Path, policies: list[str], label: str | None) -> subprocess.Comp
 def test_page_summary_and_figures(tmp_path: Path) -> None:
     done = run(tmp_path, ["base", "rebel-1"], "true quality")
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {"index.html", "summary.md", "figures"}
+    shown, origin = {"index.html", "summary.md", "figures"}, {"provenance.json", "SHA256SUMS"}
+    assert {path.name for path in (tmp_path / "report").iterdir()} == shown | origin
     assert "rebel-1" in (tmp_path / "report" / "summary.md").read_text(encoding="utf-8")
 
 
