@@ -55,7 +55,10 @@ def test_the_longest_of_all_variants_counts_and_what_is_set_goes_before() -> Non
         ({"variants.dpo.batch_size": 1024}, 420),  # seven times the 18 seconds of a step more
         ({"hardware.gpu_tflops": 312}, 420),
         ({"hardware.train_policy.stop_seconds": 77}, 77),
-        ({"hardware.train_policy": {"gpu": 0, "strategy": "single", "processes": 1}}, 300),
+        (
+            {"hardware.train_policy": {"gpu": 0, "strategy": "single", "processes": 1}},
+            360,
+        ),  # one file of 64 GB to sum up
     ):
         experiment = published(changes)
         assert with_stop_seconds(experiment, experiment.hardware.train_policy).stop_seconds == expected
