@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
-from dry_run import PlannedJob, planned_jobs
+from dry_run import PlannedJob
 
 FORK_SERVER = multiprocessing.get_context("forkserver")
 """A process with Snakemake loaded, and nothing of the project: each plan is made in a fork of it, in half the time."""
@@ -86,9 +86,15 @@ def copy_project(folder: Path) -> Project:
 
 
 def plan_in(folder: Path, arguments: list[str]) -> list[PlannedJob]:
-    """Snakemake's plan in the folder of a project, for a process of its own."""
+    """Snakemake's plan in the folder of a project, by the project's own modules, for a process of its own."""
     os.chdir(folder)
     sys.dont_write_bytecode = True  # a test may edit a module twice in a second
+    own = {path.stem for path in (folder / "scripts").iterdir()}
+    for module in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[module]  # this repository's
+    sys.path.insert(0, str(folder / "scripts"))
+    from dry_run import planned_jobs
+
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
             return planned_jobs(arguments)
