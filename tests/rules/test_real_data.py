@@ -34,7 +34,7 @@ CONFIG = {
     },
     "rewards": {"kind": "function", "function": "my_rewards:checksum"},
     "logprobs": {"precision": "float32"},
-    "pairs": {"min_margin": 0.8},  # leaves few pairs to train on: a vocabulary of 128,256 takes its time on a CPU
+    "pairs": {"min_margin": 0.9},  # leaves few pairs to train on: a vocabulary of 128,256 takes its time on a CPU
     "training": {"batch_size": 4, "learning_rate": 1.0e-4},
     "variants": {"dpo": {"loss": {"name": "dpo", "beta": 0.1}}},
     "hardware": {
