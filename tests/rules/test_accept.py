@@ -60,18 +60,6 @@ def test_a_harmless_change_of_three_stages(scratch_micro: Project) -> None:
     assert_a_later_edit_is_noticed(project)
 
 
-def test_a_harmful_change(scratch_micro: Project) -> None:
-    project, before = scratch_micro, digests(scratch_micro)
-    edit(project, "rlhf/losses.py", "square()", "square() * 2")
-    planned = project.planned()
-    done = accept(project)
-    assert done.returncode == 1
-    assert "error: the change is not harmless: the code makes other results now of" in done.stderr
-    assert "checkpoint" in done.stderr
-    assert project.planned() == planned != {}
-    assert digests(project) == before
-
-
 def test_edited_settings_are_not_accepted(micro: Project) -> None:
     config = micro.write_config(patch(micro.read_config(), {"training.learning_rate": 2e-3}), "edited")
     done = accept(micro, "--cores", "2", "--configfile", config)
@@ -95,15 +83,18 @@ def test_records_that_are_lost(scratch_micro: Project) -> None:
     assert_a_later_edit_is_noticed(project)
 
 
-def test_a_later_stage_is_checked_too(scratch_micro: Project) -> None:
+def test_a_harmful_change_behind_a_harmless_one(scratch_micro: Project) -> None:
     """Snakemake does not say of a stage behind a changed one that its own code changed."""
-    project = scratch_micro
+    project, before = scratch_micro, digests(scratch_micro)
     edit(project, "build_pairs.py", "\n\n\ndef ", "\n\nUNUSED = 0\n\n\ndef ")
     edit(project, "rlhf/losses.py", "square()", "square() * 2")
+    planned = project.planned()
     done = accept(project)
     assert done.returncode == 1
-    assert "error: the change is not harmless" in done.stderr
+    assert "error: the change is not harmless: the code makes other results now of" in done.stderr
     assert "checkpoint" in done.stderr
+    assert project.planned() == planned != {}
+    assert digests(project) == before
 
 
 def test_rewards_of_other_responses_are_not_accepted(micro: Project) -> None:
