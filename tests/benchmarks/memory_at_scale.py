@@ -71,7 +71,7 @@ class Stages:
         policy = self.output / "policy"
         command = [sys.executable, HERE / "tokenizer_folder.py", policy]
         subprocess.run(command, check=True, env=self.environment())
-        return self.program("collect_prompts", spec, "--dataset", self.data / "dataset.parquet", "--policy", policy)
+        return self.program("collect_prompts", spec, "--dataset", self.data / "dataset.parquet", "--base-model", policy)
 
     def training_data(self) -> list[object]:
         return [HERE / "training_data.py", 1, *self.parts("base", "pairs"), *self.parts("base", "logprobs")]
