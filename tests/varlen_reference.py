@@ -13,7 +13,7 @@ import rlhf.packed_attention
 
 
 class VarlenReference:
-    """In the place of `varlen_attn`: bound to its signature, checks what the kernel asks for, and counts its calls."""
+    """Replaces `varlen_attn`: it has its signature, checks what the kernel asks for, and counts its calls."""
 
     def __init__(self, signature: inspect.Signature) -> None:
         self.__signature__ = signature

@@ -131,7 +131,7 @@ def _stated(descriptor: int) -> tuple[int, str | None]:
 
 
 def _file_checksum(path: Path, start: int) -> str:
-    """SHA-256 of a file with zeros in the place of its checksum."""
+    """SHA-256 of a file whose own checksum counts as zeros."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         left = start

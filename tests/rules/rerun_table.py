@@ -167,7 +167,7 @@ TABLE = [
         REPORT,
     ),
     Row(
-        "the scores of that scorer, the combined rewards, and all that follows",
+        "combined rewards and all that follows; before them that scorer's own scores, unless only its weight changed",
         {},
         tested_apart=tuple(
             f"rewards.scorers.<name>.{key}"

@@ -12,6 +12,7 @@ import math
 
 from rlhf.machine.memory import TrainingSetup, stored_moments, stored_weights
 from rlhf.machine.model_shapes import ModelShape
+from rlhf.machine.shards import shards
 from rlhf.machine.throughput import step_seconds
 
 DISK_BYTES_PER_SECOND = 0.5e9
@@ -36,9 +37,10 @@ def state_bytes(shape: ModelShape, setup: TrainingSetup) -> int:
 
 def largest_file(shape: ModelShape, setup: TrainingSetup) -> int:
     """Bytes of a saved state's largest file, at most: all of a process's part, or the moments where it is not cut."""
-    if setup.strategy in ("single", "ddp"):
+    parts = shards(setup.strategy, setup.processes)
+    if parts == 1:
         return max(stored_weights(shape, setup), stored_moments(shape, setup))
-    return math.ceil(state_bytes(shape, setup) / setup.processes)
+    return math.ceil(state_bytes(shape, setup) / parts)
 
 
 def checkpoint_bytes(shape: ModelShape, setup: TrainingSetup) -> int:
