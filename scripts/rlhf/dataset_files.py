@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from rlhf.errors import UserError
 from rlhf.json_lines import write_arrow
 from rlhf.machine.full_disks import named_full_disk
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".jsonl", ".json")
 """Of a local file: Parquet, or JSON lines."""
 MORE_ROOM = "The rows lie there until the program ends: make room, or set TMPDIR to another folder."
+BYTES_AT_ONCE, ROWS_AT_ONCE = 2**20, 1_000
+"""Of a column, and of all columns, that are read from a Parquet file at a time, however large its row groups are."""
 
 
 def is_local(dataset: str) -> bool:
@@ -54,8 +59,7 @@ def open_file(path: Path) -> Iterator[Dataset]:
     Raises:
         UserError: no such file, or it cannot be read; of JSON lines with the row.
     """
-    from datasets import Dataset, disable_progress_bars, load_dataset
-    from datasets.exceptions import DatasetGenerationError
+    from datasets import Dataset
 
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(SUFFIXES)}")
@@ -63,23 +67,36 @@ def open_file(path: Path) -> Iterator[Dataset]:
         raise UserError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
-    disable_progress_bars()  # they flood logs; reading a local file takes seconds
     with temporary_beside(Path(tempfile.gettempdir()) / f"rlhf-dataset-{os.geteuid()}") as cache:
         cache.mkdir(mode=0o700)
-        if path.suffix != ".parquet":
-            rows = cache / "rows.arrow"
-            with named_full_disk(cache, MORE_ROOM):
-                write_arrow(path, rows)
-            yield Dataset.from_file(str(rows))
-            return
-        try:
-            with named_full_disk(cache, MORE_ROOM):
-                dataset = load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(cache))
-            dataset.data.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
-        except (DatasetGenerationError, ValueError, StopIteration) as error:
-            cause = error.__cause__ or error
-            raise UserError(f"{path}: the file cannot be read as Parquet: {cause or 'it holds no rows'}") from error
-        yield dataset
+        rows = cache / "rows.arrow"
+        with named_full_disk(cache, MORE_ROOM):
+            (_copy_parquet if path.suffix == ".parquet" else write_arrow)(path, rows)
+        yield Dataset.from_file(str(rows))
+
+
+def _copy_parquet(path: Path, target: Path) -> None:
+    """Write the rows of a Parquet file as an Arrow stream, as `datasets` reads it without loading it.
+
+    Raises:
+        UserError: the file is cut off or damaged, its text is no UTF-8, or it holds no rows.
+    """
+    from datasets import Features
+    from datasets.table import table_cast
+
+    try:
+        file = pq.ParquetFile(path, buffer_size=BYTES_AT_ONCE, pre_buffer=False)
+        if file.metadata.num_rows == 0:
+            raise UserError(f"{path}: the file holds no rows")
+        schema = Features.from_arrow_schema(file.schema_arrow).arrow_schema
+        with pa.OSFile(str(target), "wb") as output, pa.ipc.new_stream(output, schema) as stream:
+            for batch in file.iter_batches(ROWS_AT_ONCE):
+                batch.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
+                stream.write_table(table_cast(pa.Table.from_batches([batch]), schema))
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk
+        raise UserError(f"{path}: the file cannot be read as Parquet: {error}") from error
 
 
 def open_hub(name: str, subset: str | None, split: str, revision: str | None) -> tuple[Dataset, str]:

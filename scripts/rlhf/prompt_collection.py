@@ -23,22 +23,24 @@ DROP_REASONS = ("not_text", "empty", "duplicate", "too_long")
 
 
 ORDER = pa.field("order", pa.string())
-ROWS_AT_ONCE = 1024
+BUCKETS = 64
+"""By the order: of a million prompts, 16,000 are in one. As many files are open at once."""
+ROWS_AT_ONCE = 256
 """That wait in memory for their bucket."""
 
 
 class KeptPrompts:
-    """Prompts on disk, in unnamed files by the first digit of their order: one of them at a time is put in order."""
+    """Prompts on disk, in unnamed files by where they stand in the order: one file at a time is sorted."""
 
     def __init__(self) -> None:
         self.count = 0
         self._schema = PROMPTS.schema.insert(0, ORDER)
-        self._files = [tempfile.TemporaryFile() for _ in range(16)]  # noqa: SIM115 - open as long as this is there
+        self._files = [tempfile.TemporaryFile() for _ in range(BUCKETS)]  # noqa: SIM115 - open as long as this is there
         self._writers = [pa.ipc.new_stream(file, self._schema) for file in self._files]
         self._waiting: list[list[dict[str, object]]] = [[] for _ in self._files]
 
     def add(self, order: str, identity: str, text: str, token_ids: list[int]) -> None:
-        bucket = int(order[0], 16)
+        bucket = int(order[:2], 16) * BUCKETS // 256
         ids = np.array(token_ids, np.int32)
         self._waiting[bucket].append(
             {"order": order, **dict(zip(PROMPTS.schema.names, (identity, text, ids), strict=True))}

@@ -58,3 +58,35 @@ def test_what_a_killed_job_left_is_removed(dataset: Path, tmp_path: Path, monkey
     dead.mkdir()
     with open_file(dataset):
         assert list(folder.iterdir()) == [used]
+
+
+def test_a_large_row_group_is_not_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    table = pa.table({"prompt": [f"{number:01000}" for number in range(40_000)]})
+    pq.write_table(table, path, use_dictionary=False, compression="none")
+    assert pq.ParquetFile(path).num_row_groups == 1
+
+    before, measured = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(measured)
+    try:
+        with open_file(path) as rows:
+            assert len(rows) == 40_000
+    finally:
+        pa.set_memory_pool(before)
+    assert 0 < measured.max_memory() < table.nbytes / 4
+
+
+def test_what_is_no_text_survives_the_copy(tmp_path: Path) -> None:
+    """Dictionaries that differ between row groups, nulls, lists of structs, and dates."""
+    path = tmp_path / "data.parquet"
+    message = [{"role": "user", "content": "What?"}]
+    columns = {
+        "dictionary": pa.array(["a", "b", None, "a"]).dictionary_encode(),
+        "messages": [message, [], None, message * 2],
+        "large": pa.array(["one", None, "three", "four"], pa.large_string()),
+        "day": pa.array([0, 1, None, 2], pa.date32()),
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+    with open_file(path) as rows:
+        found = rows[:]
+    assert found == {name: pa.array(values).to_pylist() for name, values in columns.items()}
