@@ -6,6 +6,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS := 2
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,9 +23,10 @@ test: environments  ## linters, types and tests; vLLM's where it can be installe
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-all: TESTS := -m "slow or not slow"
+test-all: WORKERS := 3  # on two processors: Slurm's tests mostly wait
 test-all: trl-environment test  ## all that, and the long ones: Slurm, conda, interruptions, processes, real data
 
 bench: environments trl-environment  ## times and memory against the tutorial's way and TRL's, as a table and benchmarks.json

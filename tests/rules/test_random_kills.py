@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -17,8 +16,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_interruptions import digests, remove, resume, start
-from workflow import Project, programs, wait_for
+from test_interruptions import digests, resume, start
+from workflow import WORLD, Project, copy_with, programs, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -59,13 +58,9 @@ def kill(running: subprocess.Popen[bytes], victim: str) -> None:
     psutil.wait_procs(jobs, timeout=120)
 
 
-def to_run_again(finished_micro: Project, folder: Path) -> Project:
-    """The micro experiment with its tiny world alone, and a training that saves its state after every step."""
-    shutil.copytree(finished_micro.folder, folder)
-    project = Project(folder)
-    for path in (project.folder / RESULTS).iterdir():
-        if path.name != "world":
-            remove(path)
+def to_run_again(finished_micro: Project, folder: Path, *results: str) -> Project:
+    """The micro experiment with some results alone, and a training that saves its state after every step."""
+    project = copy_with(finished_micro, folder, *results)
     config = project.read_config()
     config["hardware"]["train_policy"]["save_seconds"] = 0
     project.write_config(config, "micro")
@@ -74,7 +69,7 @@ def to_run_again(finished_micro: Project, folder: Path) -> Project:
 
 def test_between_the_end_of_a_training_and_its_record(finished_micro: Project, tmp_path: Path) -> None:
     """Snakemake makes the policy again, from the last saved state, and the state goes when the policy is used."""
-    project = to_run_again(finished_micro, tmp_path / "project")
+    project = to_run_again(finished_micro, tmp_path / "project", WORLD, "prompts.parquet", "base")
     running = start(project, TARGET)
     wait_for(lambda: programs(project, "train_policy"), "training", 300)
     running.send_signal(signal.SIGSTOP)  # it sees nothing of the training's end
@@ -95,7 +90,7 @@ def test_between_the_end_of_a_training_and_its_record(finished_micro: Project, t
 def test_a_run_that_is_killed_now_and_then(number: int, finished_micro: Project, tmp_path: Path) -> None:
     chance, aimed = random.Random(seed := random.SystemRandom().randrange(10**9)), number % 4 == 0
     print(f"seed {seed}, killed {'at the end of the training' if aimed else 'at any time'}")
-    project = to_run_again(finished_micro, tmp_path / "project")
+    project = to_run_again(finished_micro, tmp_path / "project", WORLD)
     for _ in range(KILLS):
         running = start(project, TARGET)
         if aimed:

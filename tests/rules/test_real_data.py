@@ -86,7 +86,7 @@ def test_imported_responses_go_through_pairs_logprobs_and_training(
         counts = read_provenance(tmp_path / path)["counts"]
         rows = PAIRS.read(tmp_path / path).to_pylist()
         assert counts["prompts"] == 200 == counts["pairs"] + sum(counts["dropped"].values())
-        assert counts["pairs"] == len(rows) > 5
+        assert counts["pairs"] == len(rows) >= 4
         assert counts["dropped"]["below_margin"] > 20
         for row in rows:
             assert row["prompt_token_ids"].count(128000) == 1

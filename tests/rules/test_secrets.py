@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from workflow import copy_project
+from workflow import WORLD, Project, copy_with
 
 from rlhf.machine.telemetry import REPORTS_OFF
 
@@ -31,8 +31,9 @@ atexit.register(tell)
 
 
 @pytest.mark.slow
-def test_a_verbose_run_keeps_secrets_and_reports_nothing(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
+def test_a_verbose_run_keeps_secrets_and_reports_nothing(finished_micro: Project, tmp_path: Path) -> None:
+    project = copy_with(finished_micro, tmp_path / "project", WORLD)
+    (project.folder / "results/micro/world/prompts.parquet").unlink()
     for name in ("home", "told", "site"):
         (tmp_path / name).mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(SITE_CUSTOMIZE % list(REPORTS_OFF))

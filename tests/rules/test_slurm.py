@@ -16,7 +16,7 @@ import yaml
 from slurm_cluster import NEEDS_SLURM, SlurmCluster
 from test_determinism import COMPARED, digest
 from test_reruns import patch
-from workflow import Project, copy_project, programs
+from workflow import WORLD, Project, copy_project, copy_with, programs
 
 from rlhf.training import TRAINING
 
@@ -114,7 +114,7 @@ def finish(running: subprocess.Popen[str], seconds: float) -> str:
 def test_the_micro_experiment_gives_the_bytes_of_a_local_run(
     cluster: SlurmCluster, finished_micro: Project, tmp_path: Path
 ) -> None:
-    project = fill_in(copy_project(tmp_path / "project"))
+    project = fill_in(copy_with(finished_micro, tmp_path / "project", WORLD))
     running = start(cluster, project, CHECKPOINT, "--configfile", "config/micro.yaml")
     output = finish(running, 600)
     assert running.returncode == 0, output

@@ -85,6 +85,19 @@ def copy_project(folder: Path) -> Project:
     return Project(folder)
 
 
+WORLD = "world"
+"""The tiny world: what an experiment of real data has from elsewhere."""
+
+
+def copy_with(finished: Project, folder: Path, *results: str) -> Project:
+    """A copy of a finished micro experiment with some of its results alone, as if the others had not been made."""
+    shutil.copytree(finished.folder, folder)
+    for path in (folder / "results/micro").iterdir():
+        if path.name not in results:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return Project(folder)
+
+
 def plan_in(folder: Path, arguments: list[str]) -> list[PlannedJob]:
     """Snakemake's plan in the folder of a project, by the project's own modules, for a process of its own."""
     os.chdir(folder)
