@@ -11,7 +11,7 @@ def nucleus(probabilities: np.ndarray, top_p: float) -> np.ndarray:
         total += smallest
         if total >= top_p:
             break
-    kept = np.where(probabilities >= smallest, probabilities, 0).astype(np.float64) if top_p < 1 else probabilities
+    kept = (np.where(probabilities >= smallest, probabilities, 0) if top_p < 1 else probabilities).astype(np.float64)
     return kept / kept.sum()
 
 
