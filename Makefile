@@ -23,6 +23,7 @@ test: environments  ## linters, types and tests; vLLM's where it can be installe
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
+	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache pyproject.toml
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-all: TESTS := -m "slow or not slow"

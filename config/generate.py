@@ -6,7 +6,7 @@ from pathlib import Path
 CONFIG = Path(__file__).resolve().parent
 sys.path.insert(0, str(CONFIG.parent / "scripts"))
 
-from rlhf.config_reference import reference, schema  # noqa: E402
+from workflow.reference.keys import reference, schema  # noqa: E402
 
 if __name__ == "__main__":
     for name, text in reference().items():

@@ -12,29 +12,32 @@ from pydantic import ValidationError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from rlhf.machine.telemetry import switch_off_reports
+from rlhf.base.telemetry import switch_off_reports
 
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
-from planning.cpu_memory import job_mb
-from planning.input_checks import check_functions, check_sources
-from planning.memory_check import check_memory, policy_shape
-from planning.model_checks import check_models
-from planning.own_records import use_own_records
-from planning.saving_requests import disk_mb, with_stop_seconds
-from rlhf.config import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
-from rlhf.duplicate_keys import refuse_duplicate_keys
-from rlhf.errors import UserError
-from rlhf.evaluation import EvaluateSpec
-from rlhf.leases import GRANTED_BY
-from rlhf.logprobs import LogprobSpec
-from rlhf.parts import part_rows
+from rlhf.base.choices import choice_module
+from rlhf.base.errors import UserError
+from rlhf.base.names import part_rows
+from rlhf.base.settings import canonical_json
+from rlhf.base.source_digest import source_digest
+from rlhf.evaluation.settings import EvaluateSpec
+from rlhf.logprobs.settings import LogprobSpec
+from rlhf.machine.leases import GRANTED_BY
+from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.report.settings import ReportSpec
-from rlhf.revision_lookup import resolve_revisions
-from rlhf.rewards import CombinedSettings, FunctionSettings, scorer_modules
-from rlhf.settings import canonical_json
-from rlhf.source_digest import source_digest
-from rlhf.sources import model_source, refuse_conda_for_embedded, require_conda
+from rlhf.responses.settings import ENGINES
+from rlhf.rewards.kinds.combined import CombinedSettings
+from rlhf.rewards.model_scorer import ModelScorer
+from workflow.duplicate_keys import refuse_duplicate_keys
+from workflow.experiment import MADE_BY_RULES, load_experiment, parent, variant_and_iteration
+from workflow.planning.cpu_memory import job_mb
+from workflow.planning.input_checks import check_functions, check_sources
+from workflow.planning.memory_check import check_memory, policy_shape
+from workflow.planning.model_checks import check_models
+from workflow.planning.own_records import use_own_records
+from workflow.planning.saving_requests import disk_mb, with_stop_seconds
+from workflow.sources import model_source, refuse_conda_for_embedded, require_conda
 
 
 def stop(error):
@@ -130,11 +133,11 @@ def rows(part):
 
 
 def scorer_folder(scorer):
-    return [] if isinstance(scorer, FunctionSettings) else made_by_rule(scorer.model)
+    return made_by_rule(scorer.model) if isinstance(scorer, ModelScorer) else []
 
 
 def score_code(scorer):
-    return code("score_responses", tuple(scorer_modules(scorer)))
+    return code("score_responses", scorer.modules)
 
 
 def scorer_of(wildcards):

@@ -1,11 +1,12 @@
 # The settings that each program reads, from the experiment's configuration. There is no rule in this file.
-from rlhf.pairs import DRAWN_CHOICES, PairSpec
-from rlhf.prefetching import HubDataset, PrefetchSpec
-from rlhf.prompts import CollectSpec, check_split_sizes
-from rlhf.responses import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
-from rlhf.rewards import CombineSpec, ScoreSpec
-from rlhf.sources import local_fingerprint
-from rlhf.training import Lineage, TrainSpec
+from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
+from rlhf.prefetch.settings import HubDataset, PrefetchSpec
+from rlhf.prompts.settings import CollectSpec
+from rlhf.prompts.split_sizes import check_split_sizes
+from rlhf.responses.settings import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
+from rlhf.rewards.settings import CombineSpec, ScoreSpec
+from workflow.sources import local_fingerprint
+from rlhf.training.settings import Lineage, TrainSpec
 
 
 def collect_spec():
@@ -72,7 +73,7 @@ def import_rewards_spec(wildcards):
 
 
 def score_spec(part, scorer):
-    model = None if isinstance(scorer, FunctionSettings) else source(scorer.model, scorer.revision)
+    model = source(scorer.model, scorer.revision) if isinstance(scorer, ModelScorer) else None
     return spec_json(ScoreSpec(rows=rows(part), scorer=scorer, model=model))
 
 
@@ -123,7 +124,7 @@ def prefetch_spec():
     )
     models = {"base_model.revision": (EXPERIMENT.base_model.name, EXPERIMENT.base_model.revision)}
     for key, scorer in {**scorers, "evaluation.judge": EXPERIMENT.evaluation.judge}.items():
-        if scorer is not None and not isinstance(scorer, FunctionSettings):
+        if isinstance(scorer, ModelScorer):
             models[f"{key}.revision"] = (scorer.model, scorer.revision)
     sources = {key: source(name, revision) for key, (name, revision) in models.items()}
     datasets = {"prompts.revision": EXPERIMENT.prompts, "responses.imported.revision": EXPERIMENT.responses.imported}

@@ -40,7 +40,7 @@ rule train_policy:
         runtime=growing(HARDWARE.train_policy.runtime),
     params:
         spec=train_spec,
-        code=code("train_policy"),
+        code=lambda wildcards: code("train_policy", (loss_of(wildcards.policy).module,)),
     # exec: a shell in between would end at the signal that lets the training save its state, and its job with it.
     shell:
         """

@@ -17,16 +17,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from command_line import run, takes_arguments_of_snakemake
-from dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
-from planning.accepted_code import AcceptedCode
-from planning.own_records import stated_origin
-from rlhf.checksums import SUMS
-from rlhf.errors import UserError
-from rlhf.folders import PROVENANCE
-from rlhf.lineage import different_inputs
-from rlhf.machine.temporary_files import temporary_beside
-from rlhf.rewards import ScoreSpec, scorer_modules
-from rlhf.source_digest import SCRIPTS, source_digest
+from rlhf.base.errors import UserError
+from rlhf.base.files.checksums import SUMS
+from rlhf.base.files.folders import PROVENANCE
+from rlhf.base.files.temporary_files import temporary_beside
+from rlhf.base.lineage import different_inputs
+from workflow.dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
+from workflow.planning.accepted_code import AcceptedCode
+from workflow.planning.own_records import stated_origin
 
 CODE = "Code has changed since last execution"
 """Snakemake's reason for an edited shell command; an edited program is a changed parameter."""
@@ -63,7 +61,7 @@ def main() -> None:
     changed = [job for job in done if not is_of_this_code(job, origins[job], codes)]
     check_again(one_of_each_kind(changed), arguments)
     for job in changed:
-        codes.add(accepted, origins[job]["code"], code_digest(job))
+        codes.add(accepted, origins[job]["code"], job.code)
     outputs = [str(path) for job in done for path in job.outputs]
     touch = [sys.executable, "-m", "snakemake", *outputs, "--touch", "--quiet", "all", *arguments]
     if subprocess.run(touch).returncode:
@@ -131,14 +129,7 @@ def spec_of(job: PlannedJob) -> dict[str, Any]:
 
 def is_of_this_code(job: PlannedJob, origin: Mapping[str, Any], codes: AcceptedCode) -> bool:
     """Whether neither a job's program nor its command or libraries changed since its results were made."""
-    return codes.is_same(origin["code"], code_digest(job)) and not {CODE, ENVIRONMENT} & set(job.reasons)
-
-
-def code_digest(job: PlannedJob) -> str:
-    """Of a job's program and the modules behind it, those that its settings name included."""
-    named = job.program == "scripts/score_responses.py"
-    modules = scorer_modules(ScoreSpec.model_validate(spec_of(job)).scorer) if named else []
-    return source_digest(SCRIPTS / Path(job.program).name, modules)
+    return codes.is_same(origin["code"], job.code) and not {CODE, ENVIRONMENT} & set(job.reasons)
 
 
 def one_of_each_kind(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:

@@ -4,16 +4,17 @@ import logging
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-from rlhf.lineage import checked_inputs
-from rlhf.model_commits import common_commits
-from rlhf.no_pairs import require_pairs
-from rlhf.pair_building import build
-from rlhf.pairs import PAIRS, PairSpec
-from rlhf.parts import read_part
-from rlhf.provenance import provenance
-from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS
-from rlhf.settings import canonical_json
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.base.settings import canonical_json
+from rlhf.models.commits import common_commits
+from rlhf.pairs.building import build
+from rlhf.pairs.none_left import require_pairs
+from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.settings import PairSpec
+from rlhf.prompts.schema import read_part
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.schema import REWARDS
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 
 from command_line import run
-from rlhf.errors import UserError
-from rlhf.machine.temporary_files import leftovers, remove
+from rlhf.base.errors import UserError
+from rlhf.base.files.temporary_files import leftovers, remove
 
 
 def main() -> None:

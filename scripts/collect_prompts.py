@@ -4,16 +4,19 @@ import logging
 from pathlib import Path
 
 from command_line import add_revisions_flag, program_parser, read_spec, run
-from rlhf.dataset_files import is_local, open_dataset, require_columns
-from rlhf.errors import UserError
-from rlhf.lineage import checked_inputs
-from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
-from rlhf.progress import track
-from rlhf.prompt_collection import collect
-from rlhf.prompts import PROMPTS, CollectSpec, require_split_sizes
-from rlhf.provenance import provenance
-from rlhf.round_trip import check_round_trip
-from rlhf.settings import canonical_json
+from rlhf.base.errors import UserError
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.base.settings import canonical_json
+from rlhf.datasets.files import is_local, open_dataset, require_columns
+from rlhf.machine.progress import track
+from rlhf.models.round_trip import check_round_trip
+from rlhf.models.source import model_location, resolved_revision
+from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
+from rlhf.prompts.collection import collect
+from rlhf.prompts.schema import PROMPTS
+from rlhf.prompts.settings import CollectSpec
+from rlhf.prompts.split_sizes import require_split_sizes
 
 
 def main() -> None:

@@ -4,13 +4,14 @@ import logging
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-from rlhf.combined_rewards import Scale, combine
-from rlhf.errors import UserError
-from rlhf.lineage import checked_inputs
-from rlhf.model_commits import common_commits
-from rlhf.provenance import provenance
-from rlhf.rewards import REWARDS, CombineSpec, reward_counts
-from rlhf.settings import canonical_json
+from rlhf.base.errors import UserError
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.base.settings import canonical_json
+from rlhf.models.commits import common_commits
+from rlhf.rewards.combination import Scale, combine
+from rlhf.rewards.schema import REWARDS, reward_counts
+from rlhf.rewards.settings import CombineSpec
 
 
 def main() -> None:

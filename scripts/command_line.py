@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from rlhf.errors import UserError
-from rlhf.machine.full_disks import REMEDY, no_room
-from rlhf.machine.telemetry import switch_off_reports
-from rlhf.settings import Settings
+from rlhf.base.errors import UserError
+from rlhf.base.files.full_disks import REMEDY, no_room
+from rlhf.base.settings import Settings
+from rlhf.base.telemetry import switch_off_reports
 
 # Libraries read it when they are imported: a program imports this module before any of them.
 switch_off_reports()

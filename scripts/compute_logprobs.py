@@ -4,21 +4,23 @@ from functools import partial
 from pathlib import Path
 
 from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
-from rlhf.device import granted_device
-from rlhf.frozen_weights import store_frozen_matrices
-from rlhf.lineage import checked_inputs
-from rlhf.logprobs import LOGPROBS, LogprobSpec
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.logprobs.frozen_weights import store_frozen_matrices
+from rlhf.logprobs.pairs import logprob_rows, pair_logprobs
+from rlhf.logprobs.responses import checked_logprobs
+from rlhf.logprobs.schema import LOGPROBS
+from rlhf.logprobs.settings import LogprobSpec
 from rlhf.machine.budgets import forward_budget
+from rlhf.machine.device import granted_device
 from rlhf.machine.memory import logprob_memory
 from rlhf.machine.model_shapes import known_shape
-from rlhf.model_commits import common_commits
-from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
-from rlhf.pair_logprobs import logprob_rows, pair_logprobs
-from rlhf.pair_table import PAIR_COLUMNS, PairTable
-from rlhf.pairs import PAIRS
-from rlhf.progress import Progress
-from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import checked_logprobs
+from rlhf.machine.progress import Progress
+from rlhf.models.commits import common_commits
+from rlhf.models.policies import load_policy
+from rlhf.models.source import model_location, resolved_revision
+from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
+from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, PairTable
 
 
 def main() -> None:

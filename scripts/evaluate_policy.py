@@ -13,12 +13,14 @@ from typing import Any
 import pyarrow.compute as pc
 
 from command_line import program_parser, read_spec, run
-from rlhf.errors import UserError
-from rlhf.evaluation import EVALUATION, EvaluateSpec, ScoredResponses, read_scored_responses
-from rlhf.lineage import checked_inputs
-from rlhf.model_commits import common_commits
-from rlhf.provenance import provenance
-from rlhf.win_rates import bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
+from rlhf.base.errors import UserError
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.evaluation.schema import EVALUATION
+from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
+from rlhf.evaluation.settings import EvaluateSpec
+from rlhf.evaluation.win_rates import bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
+from rlhf.models.commits import common_commits
 
 LOGGER = logging.getLogger("evaluate_policy")
 

@@ -1,18 +1,22 @@
 """Sample the responses of a policy to a part of the prompts."""
 
+from importlib import import_module
 from pathlib import Path
 
 from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
-from rlhf.device import granted_device
-from rlhf.engines import Engine, Request, check_context
-from rlhf.hardware import BudgetChoice
-from rlhf.lineage import checked_inputs
+from rlhf.base.choices import choice_module
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
 from rlhf.machine.budgets import DEFAULT_BUDGET
-from rlhf.models import context_length, load_tokenizer, model_location, resolved_revision
-from rlhf.parts import read_part
-from rlhf.progress import Progress
-from rlhf.provenance import provenance
-from rlhf.responses import RESPONSES, GenerateSpec, draw_seed, response_rows
+from rlhf.machine.device import granted_device
+from rlhf.machine.progress import Progress
+from rlhf.models.pretrained import context_length
+from rlhf.models.source import model_location, resolved_revision
+from rlhf.models.tokenizers import load_tokenizer
+from rlhf.prompts.schema import read_part
+from rlhf.responses.engine import Engine, Request, SamplingJob, check_context
+from rlhf.responses.schema import RESPONSES, draw_seed, response_rows
+from rlhf.responses.settings import ENGINES, GenerateSpec
 
 
 def main() -> None:
@@ -37,27 +41,16 @@ def main() -> None:
         for row in prompts
     ]
     check_context(requests, spec, context_length(name, revision))  # before anything takes a GPU
-    engine = start_engine(spec, name, revision, arguments.gpus, arguments.threads, arguments.token_budget)
+    budget = DEFAULT_BUDGET if arguments.token_budget == "auto" else arguments.token_budget
+    device = granted_device(arguments.gpus, arguments.threads)
+    job = SamplingJob(name, revision, spec, device, arguments.gpus, arguments.threads, budget)
+    engine_module = choice_module(ENGINES, spec.engine)
+    engine: Engine = import_module(engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)
     rows = response_rows(requests, completions, load_tokenizer(name, revision))
-    RESPONSES.write(
-        arguments.output, rows, provenance(__file__, spec, inputs, model_revision=resolved_revision(name, revision))
-    )
-
-
-def start_engine(
-    spec: GenerateSpec, name: str, revision: str | None, gpus: int, threads: int, token_budget: BudgetChoice
-) -> Engine:
-    """The engine that the spec names, with the model loaded."""
-    device = granted_device(gpus, threads)
-    if spec.engine == "vllm":
-        from rlhf.engine_vllm import VllmEngine
-
-        return VllmEngine(name, revision, spec, gpus, threads)
-    from rlhf.engine_transformers import TransformersEngine
-
-    return TransformersEngine(name, revision, spec, device, DEFAULT_BUDGET if token_budget == "auto" else token_budget)
+    commit = resolved_revision(name, revision)
+    RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs, [engine_module], model_revision=commit))
 
 
 if __name__ == "__main__":

@@ -4,15 +4,17 @@ import logging
 from pathlib import Path
 
 from command_line import add_revisions_flag, program_parser, read_spec, run
-from rlhf.dataset_files import is_local, open_dataset
-from rlhf.imported_responses import imported_rows, read_imported
-from rlhf.lineage import checked_inputs
-from rlhf.models import load_tokenizer, model_location, resolved_revision
-from rlhf.parts import read_part
-from rlhf.progress import track
-from rlhf.provenance import provenance
-from rlhf.responses import RESPONSES, ImportResponsesSpec
-from rlhf.settings import canonical_json
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.base.settings import canonical_json
+from rlhf.datasets.files import is_local, open_dataset
+from rlhf.machine.progress import track
+from rlhf.models.source import model_location, resolved_revision
+from rlhf.models.tokenizers import load_tokenizer
+from rlhf.prompts.schema import read_part
+from rlhf.responses.imported import imported_rows, read_imported
+from rlhf.responses.schema import RESPONSES
+from rlhf.responses.settings import ImportResponsesSpec
 
 
 def main() -> None:

@@ -4,14 +4,15 @@ import logging
 from pathlib import Path
 
 from command_line import add_revisions_flag, program_parser, read_spec, run
-from rlhf.dataset_files import is_local, open_dataset
-from rlhf.imported_responses import imported_rewards, read_imported
-from rlhf.lineage import checked_inputs
-from rlhf.parts import read_part
-from rlhf.provenance import provenance
-from rlhf.responses import ImportSpec
-from rlhf.rewards import REWARDS, reward_counts
-from rlhf.settings import canonical_json
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.base.settings import canonical_json
+from rlhf.datasets.files import is_local, open_dataset
+from rlhf.prompts.schema import read_part
+from rlhf.responses.imported import read_imported
+from rlhf.responses.settings import ImportSpec
+from rlhf.rewards.imported import imported_rewards
+from rlhf.rewards.schema import REWARDS, reward_counts
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-from rlhf.provenance import provenance
+from rlhf.base.provenance import provenance
+from rlhf.tiny.language.tasks import TINY_PROMPTS, sample_tasks
 from rlhf.tiny.settings import PromptsSpec
-from rlhf.tiny.tasks import TINY_PROMPTS, sample_tasks
 
 
 def main() -> None:

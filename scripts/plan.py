@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from command_line import run, takes_arguments_of_snakemake
-from dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
-from planning.forecast import Forecast
+from workflow.dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
+from workflow.planning.forecast import Forecast
 
 
 def main() -> None:

@@ -6,9 +6,10 @@ A token for gated models comes from the environment (HF_TOKEN) alone.
 import logging
 
 from command_line import add_revisions_flag, program_parser, read_spec, run
-from rlhf.prefetching import PrefetchSpec, fetch_dataset, fetch_model
-from rlhf.revision_lookup import resolve_revisions
-from rlhf.revisions import recorded_commit
+from rlhf.models.revisions import recorded_commit
+from rlhf.prefetch.downloads import fetch_dataset, fetch_model
+from rlhf.prefetch.lookup import resolve_revisions
+from rlhf.prefetch.settings import PrefetchSpec
 
 LOGGER = logging.getLogger("prefetch")
 

@@ -9,8 +9,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-from rlhf.lineage import checked_inputs
-from rlhf.provenance import provenance
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
 from rlhf.report.folder import PAGE, write_report
 from rlhf.report.material import ReportFiles, read_material
 from rlhf.report.settings import ReportSpec

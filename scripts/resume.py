@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from command_line import run, takes_arguments_of_snakemake
-from planning.configuration_files import check_configuration_files
-from rlhf.errors import UserError
+from rlhf.base.errors import UserError
+from workflow.planning.configuration_files import check_configuration_files
 
 PBS_NAME = re.compile(r"^    Job_Name = (.+)$", re.MULTILINE)
 PBS_STATE = re.compile(r"^    job_state = (.)$", re.MULTILINE)

@@ -1,8 +1,6 @@
 """Score the responses of a part with a reward model or a function; also the program of `judge_responses`."""
 
 import logging
-from argparse import Namespace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +11,17 @@ from command_line import (
     read_spec,
     run,
 )
-from rlhf.artifacts import ArtifactError
-from rlhf.function_loading import load_function
-from rlhf.function_scoring import Score, score_by_function
-from rlhf.lineage import checked_inputs
-from rlhf.models import check_vocabulary, load_tokenizer, model_location, resolved_revision
-from rlhf.parts import Rows, read_part
-from rlhf.progress import Progress
-from rlhf.provenance import provenance
-from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS, FunctionSettings, ScoreSpec, reward_counts, scorer_modules
-from rlhf.settings import canonical_json
-
-Conversations = list[tuple[str, str]]
-"""Prompts and responses."""
+from rlhf.base.artifacts import ArtifactError
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.names import Rows
+from rlhf.base.provenance import provenance
+from rlhf.base.settings import canonical_json
+from rlhf.machine.progress import Progress
+from rlhf.prompts.schema import read_part
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.schema import REWARDS, reward_counts
+from rlhf.rewards.scorer import ScoringJob
+from rlhf.rewards.settings import ScoreSpec
 
 
 def main() -> None:
@@ -45,9 +40,18 @@ def main() -> None:
 
     keys, conversations = read_conversations(arguments.prompts, spec.rows, arguments.responses)
     # Before a function is imported: what runs is recorded, whatever its file becomes while it runs.
-    origin = provenance(__file__, spec, inputs, scorer_modules(spec.scorer))
+    origin = provenance(__file__, spec, inputs, spec.scorer.modules)
     with Progress(len(conversations), "responses", "scoring") as progress:
-        scores, facts = compute_scores(spec, conversations, arguments, progress)
+        job = ScoringJob(
+            progress,
+            arguments.gpus,
+            arguments.threads,
+            arguments.token_budget,
+            arguments.reward_model,
+            spec.model,
+            arguments.revisions,
+        )
+        scores, facts = spec.scorer.scores(conversations, job)
 
     rows = [
         {**key, "reward": score.reward, "invalid": score.invalid, "objectives": score.objectives}
@@ -78,38 +82,6 @@ def read_conversations(
     return keys, [
         (texts[key["prompt_id"]], text) for key, text in zip(keys, table["response"].to_pylist(), strict=True)
     ]
-
-
-def compute_scores(
-    spec: ScoreSpec, conversations: Conversations, arguments: Namespace, progress: Progress
-) -> tuple[list[Score], dict[str, Any]]:
-    """The scores in order, and facts for the provenance."""
-    if isinstance(spec.scorer, FunctionSettings):
-        function = load_function(spec.scorer.function)
-        scores = score_by_function(function, [p for p, _ in conversations], [r for _, r in conversations])
-        progress.advance(len(scores))
-        return scores, {}
-    from rlhf.device import granted_device  # a function does not need to wait for torch
-    from rlhf.machine.budgets import forward_budget
-    from rlhf.machine.memory import scoring_memory
-    from rlhf.machine.model_shapes import known_shape
-    from rlhf.reward_models import load_reward_model
-    from rlhf.reward_scoring import score_conversations
-
-    name, revision = model_location(arguments.reward_model, spec.model, arguments.revisions)
-    device = granted_device(arguments.gpus, arguments.threads)
-    tokenizer = load_tokenizer(name, revision)
-    check_vocabulary(tokenizer, name, revision)
-    shape = known_shape(name, revision)
-    memory = None if shape is None else partial(scoring_memory, shape, spec.scorer.precision)
-    budget = forward_budget(arguments.token_budget, device, memory, spec.scorer.max_tokens, "max_tokens")
-    reward = load_reward_model(spec.scorer, name, revision, tokenizer, device)
-    max_tokens = min(spec.scorer.max_tokens, reward.longest)
-    scores = score_conversations(reward, device, tokenizer, conversations, max_tokens, budget, progress)
-    return scores, {
-        "objectives": list(reward.objective_names),
-        "model_revision": resolved_revision(name, revision),
-    }
 
 
 if __name__ == "__main__":

@@ -17,34 +17,37 @@ from command_line import (
     read_spec,
     run,
 )
-from rlhf.adapters import add_adapters
-from rlhf.checkpoint import describe_policy, save_policy
-from rlhf.compute_rate import peak_rate
-from rlhf.device import granted_device
-from rlhf.folders import whole_folder
-from rlhf.frozen_weights import store_frozen_matrices
-from rlhf.hardware import Activations, BudgetChoice, Strategy, Tracker, check_strategy
-from rlhf.lineage import checked_inputs
+from rlhf.base.files.folders import whole_folder
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.base.settings import canonical_json
+from rlhf.logprobs.frozen_weights import store_frozen_matrices
+from rlhf.logprobs.responses import ResponseLogprobs, checked_logprobs, checkpoint_activations
 from rlhf.machine.budgets import training_budget
+from rlhf.machine.choices import Activations, BudgetChoice, Strategy, Tracker, check_strategy
+from rlhf.machine.device import granted_device
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
 from rlhf.machine.model_shapes import ModelShape, known_shape
 from rlhf.machine.saving import short_notice
-from rlhf.model_commits import common_commits
-from rlhf.models import check_vocabulary, load_policy, load_tokenizer, model_location, resolved_revision
-from rlhf.preference_data import read_pairs
-from rlhf.process_failures import recorded
-from rlhf.provenance import provenance
-from rlhf.sequence_logprobs import ResponseLogprobs, checked_logprobs, checkpoint_activations
-from rlhf.settings import canonical_json
-from rlhf.shared_table import once_per_machine
-from rlhf.strategies import launch, leave, make_accelerator, release
-from rlhf.token_budget import StartAgainError
-from rlhf.trackers import check_tracker, start_tracking
-from rlhf.training import SAVED_STATES, TRAINING, TrainSpec, check_optimizer
-from rlhf.training_claim import claimed
-from rlhf.training_loop import train
-from rlhf.training_state import TrainingStates, state_layout
-from rlhf.validation import log_kept, validate_saved
+from rlhf.models.commits import common_commits
+from rlhf.models.policies import load_policy
+from rlhf.models.source import model_location, resolved_revision
+from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
+from rlhf.tokens.token_budget import StartAgainError
+from rlhf.training.adapters import add_adapters
+from rlhf.training.compute_rate import peak_rate
+from rlhf.training.data import read_pairs
+from rlhf.training.loop import train
+from rlhf.training.processes.failures import recorded
+from rlhf.training.processes.shared_table import once_per_machine
+from rlhf.training.processes.strategies import launch, leave, make_accelerator, release
+from rlhf.training.schema import TRAINING
+from rlhf.training.settings import SAVED_STATES, TrainSpec, check_optimizer
+from rlhf.training.state.checkpoint import describe_policy, save_policy
+from rlhf.training.state.claim import claimed
+from rlhf.training.state.states import TrainingStates, state_layout
+from rlhf.training.trackers import check_tracker, start_tracking
+from rlhf.training.validation import log_kept, validate_saved
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -81,7 +84,7 @@ def main() -> None:
         if warning := short_notice(arguments.stop_seconds, shape, setup, *tokens, peak_rate(accelerator.device)):
             LOGGER.warning(warning)
     model = trainable(load_policy(*parent, "float32", accelerator.device), arguments, spec)
-    origin = provenance(__file__, spec, inputs, model_revision=commit)
+    origin = provenance(__file__, spec, inputs, [spec.loss.module], model_revision=commit)
     identity = hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
     layout = state_layout(arguments.strategy, arguments.processes)
     states = TrainingStates(states_folder, identity, arguments.save_seconds, layout)

@@ -4,16 +4,16 @@ import random
 from pathlib import Path
 
 from command_line import add_hardware_flags, program_parser, read_spec, run
-from rlhf.device import granted_device
-from rlhf.lineage import checked_inputs
-from rlhf.models import load_tokenizer
-from rlhf.provenance import provenance
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import provenance
+from rlhf.machine.device import granted_device
+from rlhf.models.tokenizers import load_tokenizer
 from rlhf.tiny.conversations import Encoder, converse, evenly
 from rlhf.tiny.corpus import Style
 from rlhf.tiny.folders import save_model
+from rlhf.tiny.language.tasks import sample_tasks
 from rlhf.tiny.language_model import learn, load_pretrained_policy
 from rlhf.tiny.settings import PolicySpec
-from rlhf.tiny.tasks import sample_tasks
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from command_line import program_parser, read_spec, run
-from rlhf.folders import whole_folder, write_folder_provenance
-from rlhf.provenance import provenance
+from rlhf.base.files.folders import whole_folder, write_folder_provenance
+from rlhf.base.provenance import provenance
 from rlhf.tiny.settings import TokenizerSpec
 from rlhf.tiny.tokenizer import train_tokenizer
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlhf.packed_attention import attend_by_segments
+from rlhf.tokens.packed_attention import attend_by_segments
 from varlen_reference import flash_on_the_cpu
 
 EXAM = Path(__file__).parent / "gpu_exam"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from preference_pairs import Pair, random_policy, the_pairs, training_spec
-from turns import Pause, Turns
 
-from rlhf.preference_data import epoch_order
-from rlhf.training import TrainSpec
-from rlhf.training_loop import count_tokens
+from preference_pairs import Pair, random_policy, the_pairs, training_spec
+from rlhf.training.data import epoch_order
+from rlhf.training.loop import count_tokens
+from rlhf.training.settings import TrainSpec
+from turns import Pause, Turns
 
 RECIPE = {
     "batch_size": 8,
@@ -79,11 +79,11 @@ def by_pipeline(options: dict[str, Any], pairs: list[Pair], spec: TrainSpec, pau
     """As `compute_logprobs` and `train_policy` do it."""
     from accelerate import Accelerator
 
-    from rlhf.device import granted_device
-    from rlhf.pair_logprobs import pair_logprobs
-    from rlhf.sequence_logprobs import ResponseLogprobs
-    from rlhf.training_loop import train
-    from rlhf.training_state import Position, TrainingStates
+    from rlhf.logprobs.pairs import pair_logprobs
+    from rlhf.logprobs.responses import ResponseLogprobs
+    from rlhf.machine.device import granted_device
+    from rlhf.training.loop import train
+    from rlhf.training.state.states import Position, TrainingStates
 
     class Steps:
         """Stands in for `TrainingStates` and saves nothing.

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from preference_pairs import Pair, random_policy
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
-from turns import Pause
 
+from preference_pairs import Pair, random_policy
 from small_tokenizers import small_tokenizer
+from turns import Pause
 
 MICRO_BATCH = 1
 """Pairs of a forward and backward pass. Seconds of a processor for the first batch of 8 pairs, of 32,000 tokens'

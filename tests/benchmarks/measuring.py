@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from cases import REPOSITORY, Case
 
 Facts = dict[str, Any]
 """What a worker says of a round, or a row of `benchmarks.json`."""
 PIPELINE = "pipeline"
 HERE = Path(__file__).resolve().parent
-MODULES = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests", HERE)))
+MODULES = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests/support", HERE)))
 
 
 class WorkerError(Exception):

@@ -95,7 +95,7 @@ class Stages:
         return paths
 
     def environment(self) -> dict[str, str]:
-        modules = map(str, [self.output, self.scripts, HERE, HERE.parent])
+        modules = map(str, [self.output, self.scripts, HERE, HERE.parent / "support"])
         return {**os.environ, "PYTHONPATH": os.pathsep.join(modules)}
 
 

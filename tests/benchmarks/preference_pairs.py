@@ -14,16 +14,16 @@ import torch
 from accelerate import Accelerator
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlhf.compute_rate import ComputeMeter
-from rlhf.device import granted_device
-from rlhf.losses import rebel_loss
-from rlhf.packing import Pack, PromptGroup, balanced_packs, pack_budget
-from rlhf.padded_layout import PAD_ID, PROMPT_LENGTH, RESPONSE_LENGTH, padded_pair
-from rlhf.pair_logprobs import pair_logprobs, prompt_group
-from rlhf.preference_data import pair_batch
-from rlhf.sequence_logprobs import ResponseLogprobs
-from rlhf.training import RecipeSettings, TrainSpec
-from rlhf.training_loop import backward_batch, count_response_tokens, count_tokens
+from padded_layout import PAD_ID, PROMPT_LENGTH, RESPONSE_LENGTH, padded_pair
+from rlhf.logprobs.pairs import pair_logprobs, prompt_group
+from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.machine.device import granted_device
+from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs, pack_budget
+from rlhf.training.compute_rate import ComputeMeter
+from rlhf.training.data import pair_batch
+from rlhf.training.loop import backward_batch, count_response_tokens, count_tokens
+from rlhf.training.losses.rebel import rebel_loss
+from rlhf.training.settings import RecipeSettings, TrainSpec
 
 TEMPERATURE = 0.8
 ETA = 1e6

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from preference_pairs import random_policy, the_pairs, training_spec
 
-from rlhf.pairs import PAIRS
+from preference_pairs import random_policy, the_pairs, training_spec
+from rlhf.pairs.schema import PAIRS
 from small_models import SCRIPTS
 from small_tokenizers import small_tokenizer
 

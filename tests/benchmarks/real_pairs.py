@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
-from rlhf.chat import encode_prompt, encode_response
-from rlhf.padded_layout import PROMPT_LENGTH, RESPONSE_LENGTH
+from padded_layout import PROMPT_LENGTH, RESPONSE_LENGTH
+from rlhf.tokens.chat import encode_prompt, encode_response
 
 
 def real_pairs(options: dict[str, Any]) -> list[dict[str, list[int]]]:

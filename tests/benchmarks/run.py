@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, REPOSITORY, Case
-from measuring import Facts, WorkerError, measure
 from rich.console import Console
 from rich.table import Table
+
+from cases import CASES, REPOSITORY, Case
+from measuring import Facts, WorkerError, measure
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status, as a shell gives it."""

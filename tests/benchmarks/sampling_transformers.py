@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from rlhf.machine.progress import Progress
+from rlhf.responses.engines.transformers import TransformersEngine, pad_left
 from sampling_vllm import timed
 from toy_policy import save_toy_policy, toy_requests, toy_sampling
-
-from rlhf.engine_transformers import TransformersEngine, pad_left
-from rlhf.progress import Progress
 
 FIRST_STOP = 300
 

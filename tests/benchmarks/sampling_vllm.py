@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rlhf.machine.progress import Progress
+from rlhf.models.tokenizers import load_tokenizer
+from rlhf.responses.engines.vllm import VllmEngine
 from toy_policy import save_toy_policy, toy_requests, toy_sampling
-
-from rlhf.engine_vllm import VllmEngine
-from rlhf.models import load_tokenizer
-from rlhf.progress import Progress
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
-from rlhf.armo import ArmoRewardModel
-from rlhf.chat import encode_conversation, encode_prompt, turn_change_ids
-from rlhf.device import granted_device
-from rlhf.progress import Progress
-from rlhf.reward_models import ArmoScorer
-from rlhf.reward_scoring import score_conversations
+from rlhf.machine.device import granted_device
+from rlhf.machine.progress import Progress
+from rlhf.rewards.models.armo import ArmoRewardModel
+from rlhf.rewards.models.armo_scorer import ArmoScorer
+from rlhf.rewards.packed_scoring import score_conversations
+from rlhf.tokens.chat import encode_conversation, encode_prompt, turn_change_ids
 from small_tokenizers import small_tokenizer
 
 OBJECTIVES = 19

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from rlhf.packing import Pack
-from rlhf.parts import Rows
-from rlhf.progress import Progress
-from rlhf.reward_scoring import RewardOutput, score_conversations
+from rlhf.base.names import Rows
+from rlhf.machine.progress import Progress
+from rlhf.rewards.packed_scoring import RewardOutput, score_conversations
+from rlhf.tokens.packing import Pack
 from score_responses import read_conversations
 from small_tokenizers import small_tokenizer
 

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlhf.artifacts import Artifact
-from rlhf.logprobs import LOGPROBS
-from rlhf.pairs import PAIRS
-from rlhf.parts import part_names
-from rlhf.prompts import PROMPTS
-from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS
+from rlhf.base.artifacts import Artifact
+from rlhf.base.names import part_names
+from rlhf.logprobs.schema import LOGPROBS
+from rlhf.pairs.schema import PAIRS
+from rlhf.prompts.schema import PROMPTS
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.schema import REWARDS
 
 PROMPT_TOKENS, RESPONSE_TOKENS, CHARACTERS = 170, 410, 4
 DRAWS, PART_SIZE = 5, 7000

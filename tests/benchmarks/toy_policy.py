@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlhf.engines import Request
-from rlhf.responses import SamplingSettings
+from rlhf.responses.engine import Request
+from rlhf.responses.settings import SamplingSettings
 from small_tokenizers import small_tokenizer
 
 

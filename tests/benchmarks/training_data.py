@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from rlhf.preference_data import read_pairs
-from rlhf.shared_table import once_per_machine
-from rlhf.strategies import make_accelerator
-from rlhf.training import RecipeSettings, TrainSpec
+from rlhf.training.data import read_pairs
+from rlhf.training.processes.shared_table import once_per_machine
+from rlhf.training.processes.strategies import make_accelerator
+from rlhf.training.settings import RecipeSettings, TrainSpec
 
 RECIPE = RecipeSettings().model_dump()
 LINEAGE = dict.fromkeys(("base_model", "parent", "dataset"), "")

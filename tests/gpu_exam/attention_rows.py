@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from unittest import mock
 
 import torch
+
 from cases import SMALL_PAIRS
 from preference_pairs import TEMPERATURE, autocast, made_pairs, random_policy
 from record import Row, judged, not_measured
+from rlhf.logprobs.pairs import prompt_group
+from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.tokens import packed_attention
+from rlhf.tokens.packed_attention import HowToAttend, attend_by_flash, attend_by_segments, flash_options
+from rlhf.tokens.packing import Pack, PromptGroup
 from tasks import Exam, Task
-
-from rlhf import packed_attention
-from rlhf.packed_attention import HowToAttend, attend_by_flash, attend_by_segments, flash_options
-from rlhf.packing import Pack, PromptGroup
-from rlhf.pair_logprobs import prompt_group
-from rlhf.sequence_logprobs import ResponseLogprobs
 
 BARS = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (1e-2, 2e-2)}
 """Relative errors of outputs and of gradients. Products of bfloat16 numbers leave between 1e-3 and 1e-2."""

@@ -1,4 +1,4 @@
-"""A head like `rlhf.token_logprobs`, whose logits stay bfloat16: what is computed of them in float32 is compiled.
+"""A head like `rlhf.logprobs.head`, whose logits stay bfloat16: what is computed of them in float32 is compiled.
 
 Nothing but matrix products and these pieces touches a tile of logits, and each piece reads it once.
 """

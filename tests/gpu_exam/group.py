@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
+
 from record import NO_GPU, Row
 from tasks import Exam, carry_out
 

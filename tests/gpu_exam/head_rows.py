@@ -1,6 +1,6 @@
 """The head with the log-softmax behind it, by itself: as it is, in pieces that torch compiles, and by torch's own.
 
-As it is, is `rlhf.token_logprobs`. The others are what could take its place, and what that would gain.
+As it is, is `rlhf.logprobs.head`. The others are what could take its place, and what that would gain.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import functools
 from collections.abc import Callable, Iterator
 
 import torch
-from compiled_head import CompiledHead, compiled_pieces
-from record import Row, judged
-from tasks import Exam, Task
-from timing import matrix_rate, median_seconds
 from torch import nn
 from torch.nn import functional
 
-from rlhf.token_logprobs import TokenLogprobs
+from compiled_head import CompiledHead, compiled_pieces
+from record import Row, judged
+from rlhf.logprobs.head import TokenLogprobs
+from tasks import Exam, Task
+from timing import matrix_rate, median_seconds
 
 Head = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 TEMPERATURE = 0.8

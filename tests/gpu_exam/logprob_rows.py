@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from transformers import LlamaForCausalLM
+
 from cases import ULTRAFEEDBACK
 from paths import segments_only
 from preference_pairs import TEMPERATURE, Pair, made_pairs, random_policy
 from record import Row, judged
-from tasks import Exam, Task
-from transformers import LlamaForCausalLM
-
-from rlhf.pair_logprobs import pair_logprobs
-from rlhf.sequence_logprobs import ResponseLogprobs
+from rlhf.logprobs.pairs import pair_logprobs
+from rlhf.logprobs.responses import ResponseLogprobs
 from small_models import direct_logprob
+from tasks import Exam, Task
 
 POLICY = {"vocabulary": 32_000, "hidden": 512, "layers": 4, "heads": 8, "pairs": 8, "budget": 4096, **ULTRAFEEDBACK}
 SMALL_POLICY = {"vocabulary": 500, "hidden": 64, "layers": 2, "heads": 4, "pairs": 4, "longest": 40, "budget": 64}

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+
 from record import Row
+from rlhf.training.compute_rate import peak_rate
 from tasks import Exam, Task
 from timing import copy_rate, matrix_rate
-
-from rlhf.compute_rate import peak_rate
 
 
 def tasks(exam: Exam) -> list[Task]:

@@ -13,23 +13,23 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from preference_pairs import TEMPERATURE, Pair, made_pairs, random_policy, training_spec, with_training_columns
-from record import Row, judged
-from tasks import Exam, Task, not_installed
-from training_rows import one_process
 from transformers import LlamaForCausalLM
-from workbench import layers_that_fit, options_of, shape_of
 
 from measured_memory import LiveBytes
-from rlhf.adapters import add_adapters
-from rlhf.frozen_weights import store_frozen_matrices
+from preference_pairs import TEMPERATURE, Pair, made_pairs, random_policy, training_spec, with_training_columns
+from record import Row, judged
+from rlhf.logprobs.frozen_weights import store_frozen_matrices
+from rlhf.logprobs.pairs import pair_logprobs
+from rlhf.logprobs.responses import ResponseLogprobs, checkpoint_activations
 from rlhf.machine.memory import MemoryUse, TrainingSetup, logprob_memory, training_memory
-from rlhf.optimizers import make_optimizer
-from rlhf.pair_logprobs import pair_logprobs
-from rlhf.preference_data import micro_batches
-from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
-from rlhf.training import LoraSettings
-from rlhf.training_loop import backward_batch, count_tokens
+from rlhf.training.adapters import add_adapters
+from rlhf.training.data import micro_batches
+from rlhf.training.loop import backward_batch, count_tokens
+from rlhf.training.optimizers import make_optimizer
+from rlhf.training.settings import LoraSettings
+from tasks import Exam, Task, not_installed
+from training_rows import one_process
+from workbench import layers_that_fit, options_of, shape_of
 
 TOLERANCE = 0.1
 KEEP = TrainingSetup("single", 1, "keep", "bfloat16")

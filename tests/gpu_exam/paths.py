@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from unittest import mock
 
-from rlhf import packed_attention
+from rlhf.tokens import packed_attention
 
 
 def segments_only() -> AbstractContextManager[object]:

@@ -106,7 +106,7 @@ def examine(names: Sequence[str], options: dict[str, Any], sheet: Sheet, log: An
     if options["ends"] - time.time() < IMPORTS:
         sheet.add(not_measured(", ".join(names), "the exam's time is over"))
         return
-    folders = (HERE, HERE.parent / "benchmarks", HERE.parent, REPOSITORY / "scripts")
+    folders = (HERE, HERE.parent / "benchmarks", HERE.parent / "support", REPOSITORY / "scripts")
     path = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, str(HERE / "group.py"), ",".join(names), json.dumps(options)],

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+
 from cases import JUDGE, LLAMA3_8B_8_LAYERS, SMALL_JUDGE
 from record import Row, judged
+from rlhf.machine.progress import Progress
+from rlhf.rewards.models.armo import ArmoRewardModel
+from rlhf.rewards.models.armo_scorer import ArmoScorer
+from rlhf.rewards.packed_scoring import score_conversations
+from rlhf.tokens.chat import encode_conversation
+from rlhf.training.compute_rate import peak_rate
 from scoring import LONGEST, made_texts, one_by_one, random_reward_model
+from small_tokenizers import small_tokenizer
 from tasks import Exam, Task
 from timing import matrix_rate, median_seconds
-
-from rlhf.armo import ArmoRewardModel
-from rlhf.chat import encode_conversation
-from rlhf.compute_rate import peak_rate
-from rlhf.progress import Progress
-from rlhf.reward_models import ArmoScorer
-from rlhf.reward_scoring import score_conversations
-from small_tokenizers import small_tokenizer
 
 FULL = {**JUDGE, **LLAMA3_8B_8_LAYERS, "draws": 5, "prompt_tokens": 512, "response_tokens": 100, "budget": 32_768}
 SMALL = {**JUDGE, **SMALL_JUDGE, "draws": 5, "prompt_tokens": 60, "response_tokens": 12, "budget": 512}

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+
 from paths import segments_only
 from record import Row, judged
+from rlhf.logprobs.responses import checkpoint_activations
+from rlhf.training.compute_rate import peak_rate
 from tasks import Exam, Task, free_memory
 from timing import matrix_rate, median_seconds
 from workbench import WHOLE, Workbench
-
-from rlhf.compute_rate import peak_rate
-from rlhf.sequence_logprobs import checkpoint_activations
 
 BAR, GOAL = 0.4, 0.5
 """Share of the data sheet's rate of matrix products."""

@@ -17,19 +17,19 @@ from unittest import mock
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+
 from cases import TINY_POLICY
 from preference_pairs import TEMPERATURE, Pair, made_pairs, random_policy, training_spec, with_training_columns
 from record import Row, judged
+from rlhf.base.settings import Precision
+from rlhf.logprobs.pairs import pair_logprobs
+from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.machine.choices import Strategy
+from rlhf.training.loop import train
+from rlhf.training.processes import strategies
+from rlhf.training.processes.strategies import make_accelerator
+from rlhf.training.settings import TrainSpec
 from tasks import Exam, Task
-
-from rlhf import strategies
-from rlhf.hardware import Strategy
-from rlhf.models import Precision
-from rlhf.pair_logprobs import pair_logprobs
-from rlhf.sequence_logprobs import ResponseLogprobs
-from rlhf.strategies import make_accelerator
-from rlhf.training import TrainSpec
-from rlhf.training_loop import train
 
 STEPS = 20
 LEARNING_RATE, ETA = 1e-3, 100.0

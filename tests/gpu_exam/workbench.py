@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from transformers import LlamaForCausalLM
+
 from cases import LLAMA3_8B_8_LAYERS, SMALL_PAIRS, ULTRAFEEDBACK
 from preference_pairs import (
     TEMPERATURE,
@@ -19,16 +21,14 @@ from preference_pairs import (
     tutorial_logprobs,
     with_training_columns,
 )
-from tasks import Exam
-from training_rows import one_process
-from transformers import LlamaForCausalLM
-
-from rlhf.compute_rate import ComputeMeter
+from rlhf.logprobs.pairs import pair_logprobs
+from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.memory import TrainingSetup, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
-from rlhf.pair_logprobs import pair_logprobs
-from rlhf.sequence_logprobs import ResponseLogprobs
-from rlhf.training_loop import backward_batch, count_response_tokens, count_tokens
+from rlhf.training.compute_rate import ComputeMeter
+from rlhf.training.loop import backward_batch, count_response_tokens, count_tokens
+from tasks import Exam
+from training_rows import one_process
 
 LLAMA3_8B: dict[str, Any] = {
     **LLAMA3_8B_8_LAYERS,

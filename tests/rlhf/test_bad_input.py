@@ -12,16 +12,23 @@ import build_pairs
 import collect_prompts
 import import_responses
 import import_rewards
-from rlhf.artifacts import ArtifactError, read_provenance
-from rlhf.chat import encode_prompt, encode_response
-from rlhf.errors import UserError
-from rlhf.models import ModelSource, check_vocabulary, load_policy
-from rlhf.pairs import PAIRS, PairSpec
-from rlhf.parts import Rows
-from rlhf.prompts import PROMPTS, CollectSpec
-from rlhf.responses import RESPONSES, ImportResponsesSpec, ImportSpec
-from rlhf.reward_models import load_reward_model
-from rlhf.rewards import REWARDS, ArmoSettings, RewardModelSettings, SequenceClassificationSettings
+from rlhf.base.artifacts import ArtifactError, read_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.names import Rows
+from rlhf.models.policies import load_policy
+from rlhf.models.source import ModelSource
+from rlhf.models.tokenizers import check_vocabulary
+from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.settings import PairSpec
+from rlhf.prompts.schema import PROMPTS
+from rlhf.prompts.settings import CollectSpec
+from rlhf.responses.schema import RESPONSES
+from rlhf.responses.settings import ImportResponsesSpec, ImportSpec
+from rlhf.rewards.kinds.armo import ArmoSettings
+from rlhf.rewards.kinds.sequence_classification import SequenceClassificationSettings
+from rlhf.rewards.model_scorer import ModelScorer
+from rlhf.rewards.schema import REWARDS
+from rlhf.tokens.chat import encode_prompt, encode_response
 from sealed_files import write_sealed
 from small_models import CPU, save_small_policy, save_small_reward_model
 from small_tokenizers import small_tokenizer
@@ -138,7 +145,7 @@ def test_rewards_artifact_with_a_number_that_is_not_finite(
 def test_folders_that_hold_no_model(tmp_path: Path, policy_folder: Path) -> None:
     """One is empty, the other one has a configuration and a tokenizer, and no weights."""
     (tmp_path / "empty").mkdir()
-    scorers: list[RewardModelSettings] = [
+    scorers: list[ModelScorer] = [
         ArmoSettings(model="x", precision="float32"),
         SequenceClassificationSettings(kind="sequence_classification", model="x", precision="float32"),
     ]
@@ -147,7 +154,7 @@ def test_folders_that_hold_no_model(tmp_path: Path, policy_folder: Path) -> None
             load_policy(str(folder), None, "float32", CPU)
         for scorer in scorers:
             with pytest.raises(UserError, match=str(folder)):
-                load_reward_model(scorer, str(folder), None, TOKENIZER, CPU)
+                scorer.load(str(folder), None, TOKENIZER, CPU)
 
 
 def test_tokenizer_with_more_ids_than_the_model_has_embeddings(tmp_path: Path) -> None:

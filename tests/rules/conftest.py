@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from workflow import Project, copy_project
+
+from project import Project, copy_project
 
 
 @pytest.fixture(scope="session")

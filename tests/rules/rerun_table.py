@@ -21,6 +21,8 @@ TINY_MODELS: Rules = frozenset({"pretrain_tiny_policy", "train_tiny_policy", "tr
 REBEL = {"rebel-1": TRAINING | PARENT, "rebel-2": TRAINING | SAMPLED}
 SIMPO = {"simpo-1": TRAINING | SAMPLED}
 TRAINED = REBEL | SIMPO
+SERVER = {"kind": "http", "url": "http://localhost:1/"}
+SCORER_KEYS = ("kind", "function", "url", "token_variable", "model", "max_tokens", "precision", "revision")
 ALL_POLICIES = ("base", "rebel-1", "rebel-2", "simpo-1")
 
 
@@ -65,6 +67,8 @@ TABLE = [
         "judgements of the test responses, evaluations, report",
         {
             "evaluation.judge.function": {"evaluation.judge.function": "reward_of_length:score"},
+            "evaluation.judge.url": {"evaluation.judge": SERVER},
+            "evaluation.judge.token_variable": {"evaluation.judge": {**SERVER, "token_variable": "MINE"}},
             "evaluation.judge.kind": {"evaluation.judge": ARMO_JUDGE},
             "evaluation.judge.model": {"evaluation.judge": {**ARMO_JUDGE, "model": "models/other"}},
             "evaluation.judge.max_tokens": {"evaluation.judge": {**ARMO_JUDGE, "max_tokens": 99}},
@@ -157,8 +161,10 @@ TABLE = [
     Row(
         "rewards and all that follows",
         {
-            "rewards.kind": {"rewards": {"kind": "function", "function": "rlhf.tiny.grammar:true_quality"}},
+            "rewards.kind": {"rewards": {"kind": "function", "function": "rlhf.tiny.language.grammar:true_quality"}},
             "rewards.function": {"rewards": {"kind": "function", "function": "reward_of_length:score"}},
+            "rewards.url": {"rewards": SERVER},
+            "rewards.token_variable": {"rewards": {**SERVER, "token_variable": "MINE"}},
             "rewards.model": {"rewards.model": "models/other"},
             "rewards.max_tokens": {"rewards.max_tokens": 200},
             "rewards.precision": {"rewards.precision": "bfloat16"},
@@ -170,16 +176,7 @@ TABLE = [
         "combined rewards and all that follows; before them that scorer's own scores, unless only its weight changed",
         {},
         tested_apart=tuple(
-            f"rewards.scorers.<name>.{key}"
-            for key in (
-                "weight",
-                "scorer.kind",
-                "scorer.function",
-                "scorer.model",
-                "scorer.max_tokens",
-                "scorer.precision",
-                "scorer.revision",
-            )
+            f"rewards.scorers.<name>.{key}" for key in ("weight", *(f"scorer.{key}" for key in SCORER_KEYS))
         ),
     ),
     Row(

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from workflow import wait_for
+
+from project import wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 ADMINISTRATORS = "/usr/sbin"

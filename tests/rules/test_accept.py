@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 import pytest
+
+from project import Project
+from rlhf.base.artifacts import read_provenance
+from rlhf.responses.schema import RESPONSES
 from test_determinism import COMPARED, digest
 from test_reruns import patch
-from workflow import Project
-
-from rlhf.artifacts import read_provenance
-from rlhf.responses import RESPONSES
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def test_nothing_to_accept(micro: Project) -> None:
 def test_a_harmless_change_of_three_stages(scratch_micro: Project) -> None:
     """Of the programs of two stages, and of the losses."""
     project, before = scratch_micro, digests(scratch_micro)
-    for module in ("build_pairs.py", "compute_logprobs.py", "rlhf/losses.py"):
+    for module in ("build_pairs.py", "compute_logprobs.py", "rlhf/training/losses/rebel.py"):
         edit(project, module, "\n\n\ndef ", "\n\nUNUSED = 0\n\n\ndef ")
     assert {"build_pairs", "compute_logprobs", "train_policy"} <= project.planned().keys()
     done = accept(project)
@@ -87,7 +87,7 @@ def test_a_harmful_change_behind_a_harmless_one(scratch_micro: Project) -> None:
     """Snakemake does not say of a stage behind a changed one that its own code changed."""
     project, before = scratch_micro, digests(scratch_micro)
     edit(project, "build_pairs.py", "\n\n\ndef ", "\n\nUNUSED = 0\n\n\ndef ")
-    edit(project, "rlhf/losses.py", "square()", "square() * 2")
+    edit(project, "rlhf/training/losses/rebel.py", "square()", "square() * 2")
     planned = project.planned()
     done = accept(project)
     assert done.returncode == 1

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from workflow import Project
+
+from project import Project
 
 FLAGS = [
     "--headless",

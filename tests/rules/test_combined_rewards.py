@@ -5,10 +5,10 @@ import statistics
 from typing import Any
 
 import pytest
-from workflow import Project
 
-from rlhf.artifacts import read_provenance
-from rlhf.rewards import REWARDS
+from project import Project
+from rlhf.base.artifacts import read_provenance
+from rlhf.rewards.schema import REWARDS
 
 PAIRS = "results/micro/base/pairs/train-001.parquet"
 MODEL = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}

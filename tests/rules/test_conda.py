@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conda_stand_in import make_conda
 from packaging.requirements import Requirement
+
+from conda_stand_in import make_conda
+from environment_pins import pins
+from project import REPOSITORY, Project, copy_project
+from rlhf.base.artifacts import read_provenance
 from test_determinism import COMPARED, digest
 from test_reruns import patch
-from workflow import REPOSITORY, Project, copy_project
-
-from environment_pins import pins
-from rlhf.artifacts import read_provenance
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 

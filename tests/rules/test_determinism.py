@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from project import Project, copy_project
 from test_reruns import patch
-from workflow import Project, copy_project
 
 COMPARED = (
     "prompts.parquet",

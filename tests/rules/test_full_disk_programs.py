@@ -14,14 +14,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from test_determinism import digest
-from workflow import Project
 
-from rlhf.parts import Rows
-from rlhf.prompts import PROMPTS
-from rlhf.responses import ImportResponsesSpec, ImportSpec
-from rlhf.rewards import CombineSpec
+from project import Project
+from rlhf.base.names import Rows
+from rlhf.prompts.schema import PROMPTS
+from rlhf.responses.settings import ImportResponsesSpec, ImportSpec
+from rlhf.rewards.settings import CombineSpec
 from small_disk import NEEDS_ROOT, SmallDisk
+from test_determinism import digest
 
 pytestmark = [pytest.mark.slow, NEEDS_ROOT]
 

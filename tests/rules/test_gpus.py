@@ -3,8 +3,9 @@
 import re
 
 import pytest
+
+from project import Project
 from test_reruns import patch
-from workflow import Project
 
 LOGPROBS = "results/micro/base/logprobs/test-000.parquet"
 

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from project import Project, programs, wait_for
+from small_disk import NEEDS_ROOT, SmallDisk
 from test_determinism import digest
 from test_reruns import patch
-from workflow import Project, programs, wait_for
-
-from small_disk import NEEDS_ROOT, SmallDisk
 
 pytestmark = pytest.mark.slow
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
-from workflow import Project
 
-from rlhf.logprobs import LOGPROBS
-from rlhf.pairs import PAIRS
+from project import Project
+from rlhf.logprobs.schema import LOGPROBS
+from rlhf.pairs.schema import PAIRS
 
 TEMPERATURE = 0.8
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from project import Project
 from test_determinism import digest
 from test_slurm_requests import NO_MORE_THAN_FILES, PUBLISHED, TRAINED, published
-from workflow import Project
 
 pytestmark = pytest.mark.slow
 

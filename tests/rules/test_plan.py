@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+
+from project import Project
 from published_rows import readme_rows
 from test_reruns import patch
-from workflow import Project
 
 
 def plan(project: Project, *arguments: str) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from project import WORLD, Project, copy_with, programs, wait_for
 from test_interruptions import digests, resume, start
-from workflow import WORLD, Project, copy_with, programs, wait_for
 
 pytestmark = pytest.mark.slow
 

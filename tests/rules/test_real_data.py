@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from workflow import copy_project
 
-from rlhf.artifacts import read_provenance
-from rlhf.logprobs import LOGPROBS
-from rlhf.pairs import PAIRS
-from rlhf.training import TRAINING
+from project import copy_project
+from rlhf.base.artifacts import read_provenance
+from rlhf.logprobs.schema import LOGPROBS
+from rlhf.pairs.schema import PAIRS
+from rlhf.training.schema import TRAINING
 
 PARTS = [f"train-{index:03d}" for index in range(4)]
 CONFIG = {

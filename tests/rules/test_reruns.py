@@ -9,10 +9,11 @@ from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
-from rerun_table import ALL_POLICIES, REBEL, REPORT, SIMPO, TABLE, Row, rerun_table_markdown, same
-from workflow import REPOSITORY, Jobs, Project
 
-from rlhf.config import Experiment
+from project import REPOSITORY, Jobs, Project
+from rerun_table import ALL_POLICIES, REBEL, REPORT, SIMPO, TABLE, Row, rerun_table_markdown, same
+from rlhf.base.choices import Choice
+from workflow.experiment import Experiment
 
 HUB_REVISIONS = {
     "base_model.revision",
@@ -30,7 +31,10 @@ SNAKEMAKE_RECORD = ".snakemake_timestamp"
 
 def keys_of(annotation: Any, prefix: str = "") -> Iterator[str]:
     """The keys that hold values, unions of sections flattened: `rewards.model`, `variants.<name>.loss.eta`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, Choice) and annotation.stands_for_all():
+        for choice in annotation.choices().values():
+            yield from keys_of(choice, prefix)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             key = f"{prefix}.{name}" if prefix else name
             nested = f"{key}.<name>" if get_origin(field.annotation) is dict else key
@@ -168,9 +172,41 @@ def edit_code(project: Project, module: str, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_edited_loss_reruns_training_and_what_follows(micro: Project) -> None:
-    edit_code(micro, "rlhf/losses.py", "residual / max(1.0, eta)", "residual / max(2.0, eta)")
-    assert micro.planned() == expected(Row("", {}, REBEL | SIMPO, REPORT))
+def test_edited_loss_reruns_the_trainings_with_it_and_what_follows(micro: Project) -> None:
+    edit_code(micro, "rlhf/training/losses/rebel.py", "residual / max(1.0, eta)", "residual / max(2.0, eta)")
+    assert micro.planned() == expected(Row("", {}, REBEL, REPORT))
+
+
+@pytest.mark.parametrize("like", ["rewards/kinds/function.py", "responses/engines/transformers.py"])
+def test_a_new_kind_of_reward_or_engine_reruns_nothing(micro: Project, like: str) -> None:
+    path = micro.folder / "scripts/rlhf" / like
+    path.with_stem("my_own").write_text(path.read_text().replace('"function"', '"my_own"'))
+    assert micro.planned() == {}
+
+
+def test_a_new_loss_reruns_nothing(micro: Project) -> None:
+    losses = micro.folder / "scripts/rlhf/training/losses"
+    text = (losses / "dpo.py").read_text()
+    (losses / "my_own.py").write_text(text.replace('"dpo"', '"my_own"').replace("DpoSettings", "MySettings"))
+    assert micro.planned() == {}
+    mine = {"variants.mine": {"loss": {"name": "my_own"}}}
+    config = micro.write_config(patch(micro.read_config(), mine), "edited")
+    assert micro.planned(configfile=config) == expected(Row("", {}, {"mine-1": SIMPO["simpo-1"]}, REPORT))
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("command_line.py", "the settings: inline JSON", "settings: inline JSON"),
+        ("workflow/hardware.py", "mem_mb=128000, runtime=1440", "mem_mb=128000, runtime=1500"),
+        ("rlhf/machine/leases.py", "0.5", "0.25"),
+        ("rlhf/machine/progress.py", "LOG_INTERVAL_SECONDS = 10.0", "LOG_INTERVAL_SECONDS = 5.0"),
+        ("rlhf/training/trackers.py", "tracker {tracker}:", "the tracker {tracker}:"),
+    ],
+)
+def test_an_edit_of_what_changes_no_result_reruns_nothing(micro: Project, module: str, old: str, new: str) -> None:
+    edit_code(micro, module, old, new)
+    assert micro.planned() == {}
 
 
 def test_edited_report_reruns_the_report_alone(micro: Project) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from workflow import Project, copy_project
 
-from rlhf.artifacts import read_provenance
-from rlhf.revisions import read_revisions
+from project import Project, copy_project
+from rlhf.base.artifacts import read_provenance
+from rlhf.models.revisions import read_revisions
 from small_hub import COMMIT, SmallHub
 from small_models import save_small_policy
 
@@ -26,7 +26,7 @@ def project(tmp_path: Path) -> Project:
     del config["tiny"]
     config |= {"experiment": "hub", "base_model": {"name": "open/policy"}}
     config["prompts"] |= {"dataset": "open/prompts"}
-    config["rewards"] = {"kind": "function", "function": "rlhf.tiny.grammar:true_quality"}
+    config["rewards"] = {"kind": "function", "function": "rlhf.tiny.language.grammar:true_quality"}
     assert project.write_config(config, "hub") == CONFIG
     return project
 

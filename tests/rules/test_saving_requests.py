@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from published_rows import PUBLISHED
-from test_reruns import patch
-from workflow import Project, copy_project
 
-from planning.saving_requests import with_stop_seconds
-from rlhf.config import Experiment, load_experiment
-from rlhf.errors import UserError
+from project import Project, copy_project
+from published_rows import PUBLISHED
+from rlhf.base.errors import UserError
+from test_reruns import patch
+from workflow.experiment import Experiment, load_experiment
+from workflow.planning.saving_requests import with_stop_seconds
 
 
 def published(changes: dict[str, Any]) -> Experiment:

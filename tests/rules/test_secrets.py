@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from workflow import WORLD, Project, copy_with
 
-from rlhf.machine.telemetry import REPORTS_OFF
+from project import WORLD, Project, copy_with
+from rlhf.base.telemetry import REPORTS_OFF
 
 SECRETS = {
     "HF_TOKEN": "hf_QmVyeVNlY3JldFRva2Vu",

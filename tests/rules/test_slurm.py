@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+
+from project import WORLD, Project, copy_project, copy_with, programs
+from rlhf.training.schema import TRAINING
 from slurm_cluster import NEEDS_SLURM, SlurmCluster
 from test_determinism import COMPARED, digest
 from test_reruns import patch
-from workflow import WORLD, Project, copy_project, copy_with, programs
-
-from rlhf.training import TRAINING
 
 pytestmark = NEEDS_SLURM
 

@@ -6,14 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from project import Project, copy_project
+from rlhf.base.names import part_names
+from rlhf.prompts.schema import PROMPTS
 from slurm_cluster import NEEDS_SLURM, Machine, SlurmCluster
 from test_reruns import patch
 from test_slurm import fill_in, finish, start
-from workflow import Project, copy_project
-
-from rlhf.config import load_experiment
-from rlhf.parts import part_names
-from rlhf.prompts import PROMPTS
+from workflow.experiment import load_experiment
 
 pytestmark = NEEDS_SLURM
 

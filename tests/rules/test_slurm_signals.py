@@ -8,10 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from project import Project, wait_for
 from slurm_cluster import NEEDS_SLURM, SlurmCluster
 from test_reruns import patch
 from test_slurm import CHECKPOINT, fill_in, finish, start
-from workflow import Project, wait_for
 
 pytestmark = NEEDS_SLURM
 
@@ -30,7 +31,7 @@ def slow_training(finished_micro: Project, folder: Path, nodes: int, minutes: in
     shutil.copytree(finished_micro.folder, folder)
     project = fill_in(Project(folder))
     (folder / LOG).unlink()
-    states = folder / "scripts/rlhf/training_state.py"
+    states = folder / "scripts/rlhf/training/state/states.py"
     for text, slow in SLOWED_DOWN.items():
         assert states.read_text().count(text) == 1
         states.write_text(states.read_text().replace(text, slow))

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_reruns import patch
-from workflow import Project
 
-from rlhf.artifacts import read_provenance
-from rlhf.checksums import DamagedError, verify
-from rlhf.rewards import REWARDS
+from project import Project
+from rlhf.base.artifacts import read_provenance
+from rlhf.base.files.checksums import DamagedError, verify
+from rlhf.rewards.schema import REWARDS
+from test_reruns import patch
 
 pytestmark = pytest.mark.slow
 RESULTS = "results/micro"

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
-from workflow import REPOSITORY, Project, copy_project
 
-from rlhf.artifacts import read_provenance
-from rlhf.models import load_tokenizer
-from rlhf.prompts import PROMPTS
-from rlhf.responses import RESPONSES
-from rlhf.training import TRAINING
+from project import REPOSITORY, Project, copy_project
+from rlhf.base.artifacts import read_provenance
+from rlhf.models.tokenizers import load_tokenizer
+from rlhf.prompts.schema import PROMPTS
+from rlhf.responses.schema import RESPONSES
+from rlhf.training.schema import TRAINING
 from sampling_by_definition import left_over
 
 PYTHON = REPOSITORY / ".venv-vllm/bin/python"
@@ -114,10 +114,10 @@ def test_a_model_without_generation_config(project: Project, tmp_path: Path) -> 
 
 GIVEN_UP = """
 import sys
-from rlhf.engine_vllm import VllmEngine
-from rlhf.engines import Request
-from rlhf.errors import UserError
-from rlhf.responses import SamplingSettings
+from rlhf.responses.engines.vllm import VllmEngine
+from rlhf.responses.engine import Request
+from rlhf.base.errors import UserError
+from rlhf.responses.settings import SamplingSettings
 
 
 class AbortingProgress:

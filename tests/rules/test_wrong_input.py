@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 import pytest
+
+from project import Project, copy_project
 from test_reruns import patch
-from workflow import Project, copy_project
 
 SECONDS = 3
 """Of a processor, for a refusal; on a slow machine `TIMES_IMPORT` the import of Snakemake, nearly half of it."""

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 import build_pairs
-from rlhf.artifacts import Artifact, ArtifactError, read_provenance
-from rlhf.errors import UserError
-from rlhf.pairs import PAIRS, PairSpec
-from rlhf.parts import Rows
-from rlhf.prompts import PROMPTS
-from rlhf.provenance import digest
-from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS
+from rlhf.base.artifacts import Artifact, ArtifactError, read_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.names import Rows
+from rlhf.base.provenance import digest
+from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.settings import PairSpec
+from rlhf.prompts.schema import PROMPTS
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.schema import REWARDS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from rlhf.machine.temporary_files import temporary_path
+from rlhf.base.files.temporary_files import temporary_path
 from small_models import SCRIPTS
 
 

@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import collect_prompts
-from rlhf import dataset_files
-from rlhf.artifacts import read_provenance
-from rlhf.errors import UserError
-from rlhf.models import ModelSource
-from rlhf.prompts import PROMPTS, CollectSpec
-from rlhf.provenance import digest
+from rlhf.base.artifacts import read_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.provenance import digest
+from rlhf.datasets import files as dataset_files
+from rlhf.models.source import ModelSource
+from rlhf.prompts.schema import PROMPTS
+from rlhf.prompts.settings import CollectSpec
 
 Collect = Callable[..., Path]
 LINES = [{"prompt": f"prompt {number}"} for number in range(20)]

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import combine_rewards
-from rlhf.artifacts import ArtifactError, read_provenance
-from rlhf.errors import UserError
-from rlhf.provenance import digest
-from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS, CombineSpec
+from rlhf.base.artifacts import ArtifactError, read_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.provenance import digest
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.schema import REWARDS
+from rlhf.rewards.settings import CombineSpec
 
 ARMO = [1.0, 2.0, 4.0, 0.0]
 LENGTH: list[float | None] = [100.0, 50.0, None, 25.0]

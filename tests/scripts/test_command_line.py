@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from rlhf.machine.telemetry import REPORTS_OFF
+from rlhf.base.telemetry import REPORTS_OFF
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "from command_line import" in path.read_text())
 PROGRAM = '''"""Print the spec."""
 from command_line import add_hardware_flags, program_parser, read_spec, run
-from rlhf.errors import UserError
-from rlhf.settings import Settings
+from rlhf.base.errors import UserError
+from rlhf.base.settings import Settings
 
 
 class Inner(Settings):

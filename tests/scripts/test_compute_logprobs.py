@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlhf.artifacts import read_provenance
-from rlhf.logprobs import LOGPROBS, LogprobSpec
-from rlhf.models import load_policy
-from rlhf.pairs import PAIRS
-from rlhf.provenance import digest
+from rlhf.base.artifacts import read_provenance
+from rlhf.base.provenance import digest
+from rlhf.logprobs.schema import LOGPROBS
+from rlhf.logprobs.settings import LogprobSpec
+from rlhf.models.policies import load_policy
+from rlhf.pairs.schema import PAIRS
 from small_models import CPU, direct_logprob, random_pairs, run_program, save_small_policy
 
 SPEC = {"model": None, "precision": "float32", "temperature": 0.8}

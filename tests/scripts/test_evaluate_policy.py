@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.artifacts import read_provenance
-from rlhf.evaluation import EVALUATION
-from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS
+from rlhf.base.artifacts import read_provenance
+from rlhf.evaluation.schema import EVALUATION
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.schema import REWARDS
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "evaluate_policy.py"
 Files = dict[str, Path]

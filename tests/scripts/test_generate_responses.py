@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from rlhf.artifacts import read_provenance
-from rlhf.provenance import digest
-from rlhf.responses import RESPONSES, GenerateSpec, draw_seed
+from rlhf.base.artifacts import read_provenance
+from rlhf.base.provenance import digest
+from rlhf.responses.schema import RESPONSES, draw_seed
+from rlhf.responses.settings import GenerateSpec
 from small_models import run_program, save_small_policy, write_prompts
 from small_tokenizers import small_tokenizer
 

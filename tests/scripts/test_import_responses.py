@@ -12,14 +12,15 @@ import pytest
 from transformers import AutoTokenizer
 
 import import_responses
-from rlhf.artifacts import read_provenance
-from rlhf.chat import end_of_turn_id
-from rlhf.errors import UserError
-from rlhf.parts import Rows
-from rlhf.prompt_collection import collect
-from rlhf.prompts import PROMPTS
-from rlhf.provenance import digest
-from rlhf.responses import RESPONSES, ImportResponsesSpec
+from rlhf.base.artifacts import read_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.names import Rows
+from rlhf.base.provenance import digest
+from rlhf.prompts.collection import collect
+from rlhf.prompts.schema import PROMPTS
+from rlhf.responses.schema import RESPONSES
+from rlhf.responses.settings import ImportResponsesSpec
+from rlhf.tokens.chat import end_of_turn_id
 from small_tokenizers import small_tokenizer
 
 

@@ -12,15 +12,16 @@ import pytest
 
 import import_responses
 import import_rewards
-from rlhf.artifacts import read_provenance
-from rlhf.errors import UserError
-from rlhf.models import ModelSource
-from rlhf.parts import Rows
-from rlhf.prompt_collection import collect
-from rlhf.prompts import PROMPTS
-from rlhf.provenance import digest
-from rlhf.responses import RESPONSES, ImportResponsesSpec, ImportSpec
-from rlhf.rewards import REWARDS
+from rlhf.base.artifacts import read_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.names import Rows
+from rlhf.base.provenance import digest
+from rlhf.models.source import ModelSource
+from rlhf.prompts.collection import collect
+from rlhf.prompts.schema import PROMPTS
+from rlhf.responses.schema import RESPONSES
+from rlhf.responses.settings import ImportResponsesSpec, ImportSpec
+from rlhf.rewards.schema import REWARDS
 from small_tokenizers import small_tokenizer
 
 WIDE: list[dict[str, Any]] = [

@@ -49,8 +49,10 @@ def prefetch(hub: SmallHub, cache: Path, model: str, *flags: str, **more: str) -
 
 
 OFFLINE = """
-from rlhf.dataset_files import open_hub
-from rlhf.models import load_policy, load_tokenizer, resolved_revision
+from rlhf.datasets.files import open_hub
+from rlhf.models.policies import load_policy
+from rlhf.models.tokenizers import load_tokenizer
+from rlhf.models.source import resolved_revision
 load_policy("open/policy", None, "float32", "cpu")
 print(len(load_tokenizer("open/policy")), resolved_revision("open/policy", None))
 rows, commit = open_hub("open/prompts", None, "train", None)
@@ -100,8 +102,9 @@ def test_what_the_hub_does_not_have(hub: SmallHub, tmp_path: Path) -> None:
 RECORDED = """
 import sys
 from pathlib import Path
-from rlhf.dataset_files import open_dataset
-from rlhf.models import ModelSource, load_policy, model_location, resolved_revision
+from rlhf.datasets.files import open_dataset
+from rlhf.models.policies import load_policy
+from rlhf.models.source import ModelSource, model_location, resolved_revision
 file = Path(sys.argv[1])
 name, revision = model_location(None, ModelSource(name="open/policy"), file)
 load_policy(name, revision, "float32", "cpu")

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from rlhf.artifacts import read_provenance
-from rlhf.chat import encode_conversation, encode_prompt
-from rlhf.packing import Pack, PromptGroup
-from rlhf.provenance import digest
-from rlhf.responses import RESPONSES
-from rlhf.reward_models import ArmoScorer
-from rlhf.reward_scoring import RewardOutput
-from rlhf.rewards import REWARDS, ScoreSpec
+from reward_server import SmallRewardServer
+from rlhf.base.artifacts import read_provenance
+from rlhf.base.provenance import digest
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.models.armo_scorer import ArmoScorer
+from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.schema import REWARDS
+from rlhf.rewards.settings import ScoreSpec
+from rlhf.tokens.chat import encode_conversation, encode_prompt
+from rlhf.tokens.packing import Pack, PromptGroup
 from small_models import (
     CPU,
     SCRIPTS,
@@ -190,6 +192,20 @@ def test_a_function_of_the_user(tmp_path: Path, part: tuple[Path, Path, list[tup
         assert all(row["invalid"] is None and row["objectives"] is None for row in rows)
         codes.add(read_provenance(output)["code"])
     assert len(codes) == 2
+
+
+def test_a_reward_server(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:
+    prompts, responses, texts = part
+    output = tmp_path / "rewards.parquet"
+    with SmallRewardServer() as server:
+        settings = spec({"kind": "http", "url": server.url})
+        flags = ("--prompts", prompts, "--responses", responses, "--output", output)
+        done = run_program("score_responses", "--spec", settings, *flags)
+    assert done.returncode == 0, done.stderr
+    rewards = [row["reward"] for row in REWARDS.read(output).to_pylist()]
+    assert rewards == [len(answer) or None for _, answer in texts]
+    asked = {pair for body in server.bodies for pair in zip(body["prompts"], body["responses"], strict=True)}
+    assert asked == set(texts)
 
 
 def test_none_is_counted_as_a_response_without_a_reward(

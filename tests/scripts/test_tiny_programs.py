@@ -11,11 +11,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from rlhf.armo import ArmoRewardModel
-from rlhf.chat import encode_prompt, encode_response
-from rlhf.packing import Pack, PromptGroup
-from rlhf.reward_models import ArmoScorer
-from rlhf.tiny.grammar import true_quality
+from rlhf.rewards.models.armo import ArmoRewardModel
+from rlhf.rewards.models.armo_scorer import ArmoScorer
+from rlhf.tiny.language.grammar import true_quality
+from rlhf.tokens.chat import encode_prompt, encode_response
+from rlhf.tokens.packing import Pack, PromptGroup
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NETWORK = {"hidden_size": 32, "intermediate_size": 32, "layers": 1, "heads": 2}

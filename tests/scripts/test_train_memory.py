@@ -12,12 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
-from rlhf.training import TRAINING, RecipeSettings
+from rlhf.training.schema import TRAINING
+from rlhf.training.settings import RecipeSettings
 from small_models import SCRIPTS
 from training_inputs import flags, spec
 
 pytestmark = pytest.mark.slow
-TESTS = Path(__file__).parents[1]
+SUPPORT = Path(__file__).parents[1] / "support"
 LIMIT = 60
 """Tokens that fit into the memory of process 1: a few pairs, and not its half of a batch."""
 AGAIN = "starting all processes again with the smaller token budget"
@@ -41,7 +42,7 @@ def command(data: tuple[Path, Path], output: Path, *more: object, epochs: int = 
 def environment(folder: Path, limit: int, where: str = "forward", full_from: int = 0) -> dict[str, str]:
     """In which the packs of process 1 do not fit, see `LimitedMemory`."""
     (folder / "sitecustomize.py").write_text(LIMITED.format(limit=limit, where=where, full_from=full_from))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [folder, TESTS, SCRIPTS]))}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [folder, SUPPORT, SCRIPTS]))}
 
 
 @pytest.fixture(scope="module")

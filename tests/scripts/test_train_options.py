@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM
 
-from rlhf.logprobs import LOGPROBS
-from rlhf.pair_logprobs import pair_logprobs
-from rlhf.pairs import PAIRS
-from rlhf.sequence_logprobs import ResponseLogprobs
-from rlhf.training import TRAINING
+from rlhf.logprobs.pairs import pair_logprobs
+from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.logprobs.schema import LOGPROBS
+from rlhf.pairs.schema import PAIRS
+from rlhf.training.schema import TRAINING
 from small_models import run_program
 from training_inputs import TEMPERATURE, flags, spec, write_all
 

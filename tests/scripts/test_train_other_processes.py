@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rlhf.training import TRAINING, RecipeSettings
+from rlhf.training.schema import TRAINING
+from rlhf.training.settings import RecipeSettings
 from small_models import SCRIPTS, run_program
 from training_inputs import flags, spec
 

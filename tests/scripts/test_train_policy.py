@@ -8,12 +8,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlhf.artifacts import Artifact, read_provenance
-from rlhf.logprobs import LOGPROBS
-from rlhf.models import Precision
-from rlhf.pairs import PAIRS
-from rlhf.provenance import digest
-from rlhf.training import TRAINING, TrainSpec
+from rlhf.base.artifacts import Artifact, read_provenance
+from rlhf.base.provenance import digest
+from rlhf.base.settings import Precision
+from rlhf.logprobs.schema import LOGPROBS
+from rlhf.pairs.schema import PAIRS
+from rlhf.training.schema import TRAINING
+from rlhf.training.settings import TrainSpec
 from small_models import run_program, save_small_policy
 from training_inputs import flags, spec, write_all, write_pairs
 

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from rlhf.training import TRAINING, RecipeSettings
+from rlhf.training.schema import TRAINING
+from rlhf.training.settings import RecipeSettings
 from small_models import SCRIPTS, run_program
 from training_inputs import flags, spec, write_all
 
@@ -142,7 +143,7 @@ def slowly_saving(folder: Path, seconds: int) -> Path:
     """A copy of the program in which a save takes so much longer, as that of a large model does."""
     for name in ("scripts", "config/accelerate"):
         shutil.copytree(SCRIPTS.parent / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    states = folder / "scripts/rlhf/training_state.py"
+    states = folder / "scripts/rlhf/training/state/states.py"
     text = states.read_text()
     assert text.count("accelerator.save_state(") == 1
     states.write_text(text.replace("accelerator.save_state(", f"time.sleep({seconds}), accelerator.save_state("))

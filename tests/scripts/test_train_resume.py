@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rlhf.training import RecipeSettings
+from rlhf.training.settings import RecipeSettings
 from small_models import SCRIPTS
 from training_inputs import flags, spec
 
@@ -141,8 +141,9 @@ def test_a_state_that_was_half_written_is_passed_over(
     wait_for_step(process, tmp_path, 5)
     kill(process)
     newest = max((tmp_path / "training_state").glob("*/step-*"))
-    (newest / "model.safetensors").rename(newest / "gone")
-    newest.rename(newest.with_name(f".{newest.name}.tmp"))
     before = saved(tmp_path)[-1]
+    half = newest.with_name(f".step-{before + 1:08d}.tmp")  # the kill may have left one too
+    shutil.copytree(newest, half, dirs_exist_ok=True)
+    (half / "model.safetensors").unlink()
     assert f"after step {before}" in finish(start(data, tmp_path, save_seconds=10**6), tmp_path)
     assert result(tmp_path) == uninterrupted

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from rlhf.training import RecipeSettings
+from rlhf.training.settings import RecipeSettings
 from small_models import SCRIPTS
 from training_inputs import flags, spec
 
@@ -24,7 +24,7 @@ RAISES = """\
 """
 HANGS = """\
             from pathlib import Path
-            if accelerator.process_index == 0 and step == 4 and Path(__file__).parents[2].joinpath("hang").exists():
+            if accelerator.process_index == 0 and step == 4 and Path(__file__).parents[3].joinpath("hang").exists():
                 import time
                 time.sleep(1000)
 """
@@ -37,8 +37,8 @@ def started(data: tuple[Path, Path], folder: Path, strategy: str, code: str = ""
         shutil.copytree(
             SCRIPTS.parent / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
         )
-    loop = folder / "scripts/rlhf/training_loop.py"
-    text = (SCRIPTS / "rlhf/training_loop.py").read_text()
+    loop = folder / "scripts/rlhf/training/loop.py"
+    text = (SCRIPTS / "rlhf/training/loop.py").read_text()
     assert text.count(STEP) == 1
     loop.write_text(text.replace(STEP, code + STEP))
     recipe = RecipeSettings(batch_size=2, epochs=4, learning_rate=1e-3, validation_interval=50)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rlhf.errors import UserError
-from rlhf.hardware import BudgetChoice
+from rlhf.base.errors import UserError
+from rlhf.machine.choices import BudgetChoice
 from rlhf.machine.memory import MemoryUse, TrainingSetup, largest_budget, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
 

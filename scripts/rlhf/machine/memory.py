@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rlhf.hardware import Activations, Strategy
+from rlhf.base.settings import Precision
+from rlhf.machine.choices import Activations, Strategy
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.machine.shards import gathered_bytes, shards
-from rlhf.models import Precision
 
 SPARE = 0.1
 """Share of a GPU's memory that stays free: fragments, buffers of the communication, what this model does not know."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlhf.errors import UserError
+from rlhf.base.errors import UserError
 
 SHIPPED = Path(__file__).with_name("model_shapes.json")
 """The configurations of the models that the experiments in `config/` name: the hub need not be asked for a plan."""

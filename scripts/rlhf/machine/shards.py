@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from rlhf.hardware import Strategy
+from rlhf.machine.choices import Strategy
 from rlhf.machine.model_shapes import ModelShape
 
 ZERO3 = Path(__file__).resolve().parents[3] / "config/accelerate/zero3.yaml"

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlhf.artifacts import Artifact, ArtifactError
-from rlhf.prompts import PROMPTS
-from rlhf.responses import RESPONSES
-from rlhf.rewards import REWARDS
+from rlhf.base.artifacts import Artifact, ArtifactError
+from rlhf.prompts.schema import PROMPTS
+from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.schema import REWARDS
 
 ANSWERS = ("responses", "rewards", "judgements")
 """The kinds of files that an answer is read from."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlhf.errors import UserError
-from rlhf.folders import whole_folder, write_folder_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.files.folders import whole_folder, write_folder_provenance
 from rlhf.report.figures import Drawing, evaluation_figures, pair_figure
 from rlhf.report.material import Material
 from rlhf.report.page import render

@@ -9,13 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlhf.artifacts import ArtifactError, read_provenance
-from rlhf.errors import UserError
-from rlhf.evaluation import EVALUATION, ScoredResponses, read_scored_responses
-from rlhf.pairs import PAIRS
+from rlhf.base.artifacts import ArtifactError, read_provenance
+from rlhf.base.errors import UserError
+from rlhf.evaluation.schema import EVALUATION
+from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
+from rlhf.pairs.schema import PAIRS
 from rlhf.report.examples import ANSWERS, Example, choose_examples
 from rlhf.report.settings import ReportSpec
-from rlhf.training import TRAINING
+from rlhf.training.schema import TRAINING
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from rlhf.settings import Settings
+from rlhf.base.settings import Settings
 
 
 class ReportSettings(Settings):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rlhf.chat import encode_prompt
 from rlhf.tiny.corpus import Style, compose
-from rlhf.tiny.tasks import Task
+from rlhf.tiny.language.tasks import Task
+from rlhf.tokens.chat import encode_prompt
 
 WINDOW = 16
 """Batches whose conversations are sorted by length together, so that little padding is needed."""

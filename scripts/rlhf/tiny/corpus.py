@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf.tiny import facts, phrases
-from rlhf.tiny.tasks import Task
+from rlhf.tiny.language import facts, phrases
+from rlhf.tiny.language.tasks import Task
 
 
 @dataclass(frozen=True)

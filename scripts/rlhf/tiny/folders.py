@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rlhf.folders import whole_folder, write_folder_provenance
+from rlhf.base.files.folders import whole_folder, write_folder_provenance
 
 
 def save_model(

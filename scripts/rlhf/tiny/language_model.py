@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from rlhf.models import load_policy
-from rlhf.progress import Progress
+from rlhf.machine.progress import Progress
+from rlhf.models.policies import load_policy
 from rlhf.tiny.conversations import Conversation, batches, padded
 from rlhf.tiny.optimizer import Optimizer
 from rlhf.tiny.settings import CONTEXT, LearningSettings, NetworkSettings

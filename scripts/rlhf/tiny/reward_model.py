@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlhf.armo import ArmoRewardModel
-from rlhf.chat import turn_change_ids
-from rlhf.progress import Progress
-from rlhf.tiny.answer_labels import NO_ANSWER, AnswerLabels
+from rlhf.machine.progress import Progress
+from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly, padded
 from rlhf.tiny.corpus import Style
-from rlhf.tiny.grammar import Aspects, aspects, quality, sentences
+from rlhf.tiny.language.answer_labels import NO_ANSWER, AnswerLabels
+from rlhf.tiny.language.grammar import Aspects, aspects, quality, sentences
+from rlhf.tiny.language.tasks import Task
 from rlhf.tiny.optimizer import Optimizer
 from rlhf.tiny.settings import RewardModelSettings
-from rlhf.tiny.tasks import Task
+from rlhf.tokens.chat import turn_change_ids
 
 FRESH_LAYERS = 1
 GATING_SIZES = [64]

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from rlhf.settings import Settings
+from rlhf.base.settings import Settings
 
 CONTEXT = 512
 """Longest sequence of the tiny models, in tokens."""

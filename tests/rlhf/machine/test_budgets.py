@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf.errors import UserError
+from rlhf.base.errors import UserError
 from rlhf.machine.budgets import DEFAULT_BUDGET, check_budget, forward_budget, training_budget
 from rlhf.machine.memory import MOST_TOKENS, STEP, MemoryUse, TrainingSetup, largest_budget, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape

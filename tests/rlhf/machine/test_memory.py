@@ -12,10 +12,10 @@ import pytest
 
 import rlhf.machine.memory
 from measured_memory import groups, peak_of_forward, peak_of_scoring, peak_of_training
+from rlhf.base.settings import Precision
+from rlhf.logprobs.head import TILE_TOKENS
 from rlhf.machine.memory import TrainingSetup, kept_per_token, logprob_memory, scoring_memory, training_memory
 from rlhf.machine.model_shapes import ModelShape, known_shape
-from rlhf.models import Precision
-from rlhf.token_logprobs import TILE_TOKENS
 from small_models import SCRIPTS
 
 FOUND = known_shape("meta-llama/Meta-Llama-3-8B-Instruct")
@@ -87,9 +87,9 @@ import json, resource, sys
 from accelerate import Accelerator
 from measured_memory import groups, policy_of
 from rlhf.machine.model_shapes import ModelShape
-from rlhf.sequence_logprobs import ResponseLogprobs, checkpoint_activations
-from rlhf.training_loop import backward_batch
-from rlhf.optimizers import make_optimizer
+from rlhf.logprobs.responses import ResponseLogprobs, checkpoint_activations
+from rlhf.training.loop import backward_batch
+from rlhf.training.optimizers import make_optimizer
 from small_models import random_pairs, train_spec
 
 shape, recompute = ModelShape(**json.loads(sys.argv[1])), json.loads(sys.argv[2])
@@ -123,7 +123,7 @@ def test_a_real_training_on_the_cpu(activations: Any) -> None:
     shape = ModelShape(10, 768, 2048, 12, 4, 64, 2048, 4096)
     command = [sys.executable, "-c", REAL_TRAINING, json.dumps(vars(shape)), json.dumps(activations == "recompute")]
     # What is freed goes back to the system at once, as the account of a GPU's memory would have it.
-    settings = {"PYTHONPATH": f"{SCRIPTS}:{Path(__file__).parents[2]}", "MALLOC_MMAP_THRESHOLD_": "262144"}
+    settings = {"PYTHONPATH": f"{SCRIPTS}:{Path(__file__).parents[2]}/support", "MALLOC_MMAP_THRESHOLD_": "262144"}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
     assert done.returncode == 0, done.stderr
     expected = training_memory(shape, TrainingSetup("single", 1, activations, "float32"), 2 * 990).total

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rlhf.errors import UserError
+from rlhf.base.errors import UserError
 from rlhf.machine.model_shapes import SHIPPED, ModelShape, known_shape, shape_of_config
 from small_models import save_small_policy
 
@@ -51,8 +51,8 @@ def test_weights_are_those_of_the_model(family: str, changes: dict[str, object])
 
 
 def test_adapters_are_those_of_peft() -> None:
-    from rlhf.adapters import add_adapters
-    from rlhf.training import LoraSettings
+    from rlhf.training.adapters import add_adapters
+    from rlhf.training.settings import LoraSettings
 
     config = AutoConfig.for_model("llama", **{**LLAMA, "num_hidden_layers": 2, "vocab_size": 100})
     with torch.device("meta"):

@@ -9,7 +9,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import saved_state_worker
-from rlhf.hardware import Strategy
+from rlhf.machine.choices import Strategy
 from rlhf.machine.memory import TrainingSetup
 from rlhf.machine.model_shapes import ModelShape, known_shape
 from rlhf.machine.saving import (
@@ -20,7 +20,7 @@ from rlhf.machine.saving import (
     stop_seconds,
     training_disk_mb,
 )
-from rlhf.state_index import refuse_code
+from rlhf.training.state.index import refuse_code
 from small_models import SCRIPTS
 
 FOUND = known_shape("meta-llama/Meta-Llama-3-8B-Instruct")
@@ -28,7 +28,7 @@ assert FOUND is not None
 LLAMA: ModelShape = FOUND
 PARAMETERS = 8_030_261_248
 ALL = TrainingSetup("zero3", 8, "keep", "bfloat16")
-TESTS = Path(__file__).parents[2]
+SUPPORT = Path(__file__).parents[2] / "support"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_state_is_as_large_as_the_one_that_is_saved(
 ) -> None:
     processes = 1 if strategy == "single" else 2
     torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS, SCRIPTS)))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (SUPPORT, SCRIPTS)))}
     command = [sys.executable, *(torchrun if processes > 1 else []), saved_state_worker.__file__]
     command += [strategy, trained, "bfloat16", str(parent), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.artifacts import ArtifactError
-from rlhf.errors import UserError
+from rlhf.base.artifacts import ArtifactError
+from rlhf.base.errors import UserError
 from rlhf.report.material import flat_counts, read_material, split_name
 from rlhf.report.settings import ReportSpec
 from synthetic_experiment import DEFAULT_POLICIES, write_experiment

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rlhf.errors import UserError
+from rlhf.base.errors import UserError
 from rlhf.report.folder import write_report
 from rlhf.report.material import read_material
 from rlhf.report.page import hacked, printable, unscored
 from rlhf.report.settings import ReportSpec
-from rlhf.rewards import REWARDS
+from rlhf.rewards.schema import REWARDS
 from synthetic_experiment import DEFAULT_POLICIES, NASTY, RIGHT_TO_LEFT, write_experiment
 
 TWENTY = ["base", *(f"{v}-{i}" for v in ("rebel", "dpo", "simpo", "ipo", "sppo", "hinge") for i in (1, 2, 3)), "apo-1"]

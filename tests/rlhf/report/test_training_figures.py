@@ -8,7 +8,7 @@ from rlhf.report.material import read_material
 from rlhf.report.settings import ReportSpec
 from rlhf.report.style import figure_style
 from rlhf.report.training_figures import LOGRATIO_GAP, curve, training_figures
-from rlhf.training import TRAINING
+from rlhf.training.schema import TRAINING
 from synthetic_experiment import write_experiment
 
 COLUMNS = [name for name in TRAINING.schema.names if name not in ("step", "epoch")]

@@ -7,13 +7,13 @@ import torch
 from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerBase
 
-from rlhf.armo import ArmoRewardModel
-from rlhf.packing import Pack, PromptGroup
-from rlhf.reward_models import ArmoScorer
-from rlhf.tiny.answer_labels import NO_ANSWER, AnswerLabels
+from rlhf.rewards.models.armo import ArmoRewardModel
+from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly
 from rlhf.tiny.corpus import CLEAN, Style
-from rlhf.tiny.grammar import aspects, quality, task_of
+from rlhf.tiny.language.answer_labels import NO_ANSWER, AnswerLabels
+from rlhf.tiny.language.grammar import aspects, quality, task_of
+from rlhf.tiny.language.tasks import sample_tasks
 from rlhf.tiny.language_model import learn, new_policy, response_loss
 from rlhf.tiny.reward_model import (
     PREFERENCE_SLOPE,
@@ -26,8 +26,8 @@ from rlhf.tiny.reward_model import (
     sentence_end_ids,
 )
 from rlhf.tiny.settings import LearningSettings, NetworkSettings, RewardModelSettings
-from rlhf.tiny.tasks import sample_tasks
 from rlhf.tiny.tokenizer import train_tokenizer
+from rlhf.tokens.packing import Pack, PromptGroup
 
 torch.set_num_threads(1)  # tests share the cores
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from rlhf.chat import turn_change_ids
 from rlhf.tiny.tokenizer import END_OF_TURN, train_tokenizer
+from rlhf.tokens.chat import turn_change_ids
 
 CONVERSATION = [
     {"role": "system", "content": "Be brief."},

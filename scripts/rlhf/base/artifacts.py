@@ -1,0 +1,232 @@
+"""Parquet artifacts: one schema each, checked at every write and read, written atomically, with their provenance."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rlhf.base.errors import UserError
+from rlhf.base.files.checksums import KEY, ZEROS, seal_file, verify
+from rlhf.base.files.temporary_files import temporary_beside
+from rlhf.base.settings import canonical_json
+
+METADATA_KEY = b"rlhf"
+TOKEN_IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+"""Type of a column of token ids."""
+ROWS_PER_GROUP = 4096
+"""Of each row group: what reads a part of a file reads little more than its rows. A constant, so that the bytes of a
+file follow from its rows alone."""
+
+
+class ArtifactError(UserError):
+    """A file that is not the artifact it should be. The message names file, row and remedy."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A kind of Parquet file: its name, its schema, and the columns that tell its rows apart.
+
+    Columns and lists that the schema calls `nullable=False` hold no nulls; floating-point numbers are finite or null.
+    """
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+
+    def write(
+        self, path: Path, rows: pa.Table | Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]
+    ) -> pa.Table:
+        """Check `rows` against the schema and write them with their provenance; a file that exists is whole.
+
+        Equal rows and equal provenance give equal bytes.
+
+        Raises:
+            UserError: the disk is full.
+            ArtifactError: a column, a type, a null, a value that is not finite, or a key that occurs twice.
+        """
+        try:
+            table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=self.schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise ArtifactError(f"{path}: these are no rows of {self.name}: {error}") from error
+        self.check(table, path)
+        self._write(path, [table], provenance)
+        return table
+
+    def write_tables(self, path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
+        """The same of rows that come table by table and need not fit into memory together.
+
+        Raises:
+            ArtifactError: as `write`; a key that occurs twice is found at the end.
+        """
+        keys: list[pa.Table] = []
+
+        def checked() -> Iterator[pa.Table]:
+            for table in tables:
+                self._check_schema(table.schema, path)
+                self._check_values(table, path, sum(map(len, keys)))
+                keys.append(table.select(self.key))
+                yield table
+            _check_unique(pa.concat_tables(keys), self.key, path, 0)
+
+        self._write(path, in_groups(checked()), provenance)
+
+    def _write(self, path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
+        metadata = {METADATA_KEY: canonical_json({"artifact": self.name, **provenance}).encode(), KEY: ZEROS}
+        with temporary_beside(path) as temporary:
+            with pq.ParquetWriter(temporary, self.schema.with_metadata(metadata), compression="zstd") as writer:
+                for table in tables:
+                    writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+            seal_file(temporary)
+            temporary.replace(path)
+
+    def read(self, path: Path, columns: Sequence[str] | None = None, rows: range | None = None) -> pa.Table:
+        """The rows of a file, or some columns or rows of them. No others are kept, or read where that can be helped.
+
+        Args:
+            rows: neighbours that the file has; what lies in other row groups is not read.
+
+        Raises:
+            ArtifactError: the file is missing, cut short, or not of this artifact.
+            DamagedError: it is not as it was written.
+        """
+        file = _open_sealed(path, self.name)
+        self._check_schema(file.schema_arrow, path)
+        read = [name for name in self.schema.names if columns is None or name in {*columns, *self.key}]
+        wanted = range(file.metadata.num_rows) if rows is None else rows
+        first, groups = _groups_of(file.metadata, wanted)
+        table = file.read_row_groups(groups, read).slice(wanted.start - first, len(wanted))
+        self._check_values(table, path, wanted.start)
+        return table.select(columns) if columns else table
+
+    def check(self, table: pa.Table, path: Path) -> None:
+        """Raise ArtifactError, with file and row, unless `table` is of this artifact."""
+        self._check_schema(table.schema, path)
+        self._check_values(table, path, 0)
+
+    def _check_schema(self, schema: pa.Schema, path: Path) -> None:
+        if not schema.equals(self.schema):
+            raise ArtifactError(
+                f"{path}: not a {self.name} artifact: expected the columns\n{self.schema}\nfound\n"
+                f"{schema.remove_metadata()}\nDelete the file and run the pipeline again, or point to another."
+            )
+
+    def _check_values(self, table: pa.Table, path: Path, first: int) -> None:
+        """Check the columns that are there; `first` is the file's row that the table begins with."""
+        for name in table.column_names:
+            self._check_column(table[name], self.schema.field(name), path, first)
+        _check_unique(table, self.key, path, first)
+
+    def _check_column(self, column: pa.ChunkedArray, field: pa.Field, path: Path, first: int) -> None:
+        name = f"{self.name}.{field.name}"
+        if not field.nullable and column.null_count:
+            row = pc.index(pc.is_null(column), True).as_py()
+            raise ArtifactError(f"{path}: row {first + row}: {name} is null")
+        if pa.types.is_list(field.type):
+            self._check_elements(column, field, path, first)
+        elif (row := _first_not_finite(column)) >= 0:
+            raise ArtifactError(f"{path}: row {first + row}: {name} is {column[row]}")
+
+    def _check_elements(self, column: pa.ChunkedArray, field: pa.Field, path: Path, first: int) -> None:
+        elements = pc.list_flatten(column)
+        position = -1 if field.type.value_field.nullable else pc.index(pc.is_null(elements), True).as_py()
+        if position < 0:
+            position = _first_not_finite(elements)
+        if position >= 0:
+            ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0))
+            row = pc.index(pc.greater(ends, position), True).as_py()
+            raise ArtifactError(f"{path}: row {first + row}: {self.name}.{field.name} holds {elements[position]}")
+
+
+def _first_not_finite(column: pa.ChunkedArray) -> int:
+    """Where the first value that is not finite stands, or -1; nulls are passed over."""
+    return pc.index(pc.is_finite(column), False).as_py() if pa.types.is_floating(column.type) else -1
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """What a Parquet artifact says of its origin: spec, code, inputs and models by digest, versions, counts."""
+    provenance = find_provenance(path)
+    if provenance is None:
+        raise ArtifactError(f"{path}: no provenance in this file: it was not written by this pipeline")
+    return provenance
+
+
+def find_provenance(path: Path) -> dict[str, Any] | None:
+    """The same, or None where a Parquet file says nothing of its origin: a dataset, for example."""
+    if _stated_provenance(_open(path, "artifact")) is None:
+        return None
+    return _stated_provenance(_open_sealed(path, "artifact"))
+
+
+def stated_provenance(path: Path) -> dict[str, Any] | None:
+    """The same without a look at the rest of the file, as a plan of thousands reads it."""
+    return _stated_provenance(_open(path, "artifact"))
+
+
+def _stated_provenance(file: pq.ParquetFile) -> dict[str, Any] | None:
+    metadata = file.schema_arrow.metadata or {}
+    return json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else None
+
+
+def count_rows(path: Path) -> int:
+    """Number of rows of a Parquet file, from its footer."""
+    return _open(path, "Parquet").metadata.num_rows
+
+
+def _open_sealed(path: Path, kind: str) -> pq.ParquetFile:
+    """The file, after a check of all its bytes."""
+    if path.is_file():
+        verify(path)
+    return _open(path, kind)
+
+
+def _open(path: Path, kind: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: there is no such file") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtifactError(
+            f"{path}: not a whole {kind} file ({error}). Delete it and run the pipeline again."
+        ) from error
+
+
+def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of some tables in tables of `ROWS_PER_GROUP`, whatever their own sizes; at least one."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) > ROWS_PER_GROUP:
+            rows = pa.concat_tables(waiting).combine_chunks()
+            whole = (len(rows) - 1) // ROWS_PER_GROUP * ROWS_PER_GROUP
+            yield rows.slice(0, whole)
+            waiting = [rows.slice(whole)]
+    yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _groups_of(file: pq.FileMetaData, rows: range) -> tuple[int, list[int]]:
+    """The row groups that hold some rows of a file, and the row that the first of them begins with."""
+    counts = [file.row_group(group).num_rows for group in range(file.num_row_groups)]
+    starts = list(accumulate(counts, initial=0))
+    groups = [group for group in range(len(counts)) if starts[group] < rows.stop and rows.start < starts[group + 1]]
+    return starts[groups[0]] if groups else rows.start, groups
+
+
+def _check_unique(table: pa.Table, key: tuple[str, ...], path: Path, first: int) -> None:
+    if table.group_by(list(key)).aggregate([]).num_rows == len(table):
+        return
+    seen: dict[tuple[object, ...], int] = {}
+    for row, values in enumerate(zip(*(table[name].to_pylist() for name in key), strict=True), first):
+        if values in seen:
+            named = ", ".join(f"{name}={value!r}" for name, value in zip(key, values, strict=True))
+            raise ArtifactError(f"{path}: rows {seen[values]} and {row} are both {named}")
+        seen[values] = row
+
+
+LARGEST_REWARD = (2 - 2**-23) * 2.0**127
+"""The largest float32: a larger reward would be infinite in `REWARDS`."""

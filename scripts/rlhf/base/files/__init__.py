@@ -1,0 +1,1 @@
+"""Files and folders: written atomically, with checksums, and full disks as sentences."""

@@ -1,0 +1,89 @@
+"""Where an artifact comes from: its spec, code and inputs by digest, and the versions of the libraries behind it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rlhf.base.files.checksums import stated_checksum
+from rlhf.base.settings import Settings
+from rlhf.base.source_digest import source_digest
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "vllm", "accelerate", "datasets", "numpy", "pyarrow")
+SAMPLED_BLOCKS = 256
+BLOCK_BYTES = 65536
+
+
+def provenance(
+    program: str,
+    spec: Settings,
+    inputs: Mapping[str, Path | Iterable[Path]],
+    extra_modules: Iterable[str] = (),
+    **facts: Any,
+) -> dict[str, Any]:
+    """What an artifact records of its origin; nothing in it depends on the clock, the machine or a path.
+
+    Args:
+        program: the file of the running program.
+        spec: the settings that it was given.
+        inputs: a digest of each is recorded under the name of its flag.
+        extra_modules: modules that the settings name, a user's reward function for example.
+        facts: counts, resolved revisions and the like, of JSON's types.
+    """
+    return {
+        "spec": spec.model_dump(mode="json"),
+        "code": source_digest(Path(program), extra_modules),
+        "inputs": {
+            flag: digest(paths) if isinstance(paths, Path) else [digest(path) for path in paths]
+            for flag, paths in inputs.items()
+        },
+        "versions": installed_versions(),
+        **facts,
+    }
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of those `LIBRARIES` that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def digest(path: Path) -> str:
+    """Hex digest (16 characters) of a result, as it states it; of other files their bytes, of folders `fingerprint`."""
+    stated = stated_checksum(path)
+    if stated is not None:
+        return stated[:16]
+    if path.is_dir():
+        return fingerprint(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def fingerprint(folder: Path) -> str:
+    """Hex digest (16 characters) of the names, sizes and contents of a folder's files, whatever their times.
+
+    Of a large file (a model's weights) `SAMPLED_BLOCKS` evenly spaced blocks are read, so that it takes no minutes to
+    look at a model. A training step changes every block; an edit of single numbers by hand may go unnoticed.
+    """
+    sha = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder))):
+        size = path.stat().st_size
+        sha.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= SAMPLED_BLOCKS * BLOCK_BYTES:
+                sha.update(file.read())
+            else:
+                for i in range(SAMPLED_BLOCKS):
+                    file.seek((size - BLOCK_BYTES) * i // (SAMPLED_BLOCKS - 1))
+                    sha.update(file.read(BLOCK_BYTES))
+    return sha.hexdigest()[:16]
+
+
+def _hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)

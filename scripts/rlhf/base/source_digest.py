@@ -1,0 +1,192 @@
+"""A digest of a program and of the project modules that it imports, blind to comments, docstrings and formatting.
+
+Snakemake does not notice edits of imported modules, and cannot tell a new comment from new code. So every rule has this
+digest as a parameter: an edit of a module reruns the stages that import it, and no others. The digest is the same under
+every version of Python.
+"""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parents[2]
+CHANGES_NO_RESULT = frozenset(
+    SCRIPTS / path
+    for path in (
+        "command_line.py",
+        "rlhf/base/files/full_disks.py",
+        "rlhf/base/files/temporary_files.py",
+        "rlhf/base/telemetry.py",
+        "rlhf/machine/__init__.py",
+        "rlhf/machine/budgets.py",
+        "rlhf/machine/choices.py",
+        "rlhf/machine/leases.py",
+        "rlhf/machine/memory.py",
+        "rlhf/machine/model_shapes.py",
+        "rlhf/machine/progress.py",
+        "rlhf/machine/saving.py",
+        "rlhf/machine/shards.py",
+        "rlhf/machine/throughput.py",
+        "rlhf/training/compute_rate.py",
+        "rlhf/training/processes/failures.py",
+        "rlhf/training/state/claim.py",
+        "rlhf/training/trackers.py",
+    )
+)
+"""What cannot change a result, and so is in no digest: flags and messages, leases, progress, trackers, and arithmetic
+about memory and time. Devices and compute threads can, and are not here."""
+
+
+def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple[Path, ...] | None = None) -> str:
+    """Hex digest (16 characters) of `program`, of `extra_modules`, and of what they import below `roots`.
+
+    Args:
+        program: a file.
+        extra_modules: modules that the settings name, a user's reward function for example.
+        roots: folders whose modules count; by default those of this project and of the working directory.
+
+    Raises:
+        FileNotFoundError: `program` or a module of `extra_modules` is not there.
+    """
+    roots = roots or default_roots()
+    starts = [program.resolve(), *(file for module in extra_modules for file in module_files(module, roots))]
+    digests = source_files(starts, roots)
+    digests.update((file, digest_of_bytes(file)) for path in list(digests) for file in package_data(path))
+    return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()[:16]
+
+
+def default_roots() -> tuple[Path, ...]:
+    """The folders whose modules count: those of this project and of the working directory."""
+    return (SCRIPTS, Path.cwd())
+
+
+def source_files(starts: Iterable[Path], roots: tuple[Path, ...]) -> dict[Path, str]:
+    """The files `starts` and those below `roots` that they import, transitively, with a digest of each one's code."""
+    pending = list(starts)
+    digests: dict[Path, str] = {}
+    while pending:
+        path = pending.pop()
+        if path not in digests and path not in CHANGES_NO_RESULT:
+            digests[path], imported = _read(path, path.stat().st_mtime_ns, roots)
+            pending.extend(imported)
+    return digests
+
+
+def find_module(module: str, roots: tuple[Path, ...]) -> Path | None:
+    """The file of the module `a.b` below one of `roots`, or None where it lies elsewhere."""
+    for root in roots:
+        path = root.joinpath(*module.split("."))
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_file():
+                return candidate.resolve()
+    return None
+
+
+def package_data(path: Path) -> list[Path]:
+    """The files beside a package's `__init__.py` that are no modules: templates that its programs read."""
+    if path.name != "__init__.py":
+        return []
+    return sorted(file for file in path.parent.iterdir() if file.is_file() and file.suffix != ".py")
+
+
+def digest_of_bytes(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def module_files(module: str, roots: tuple[Path, ...]) -> list[Path]:
+    """The file of the module `a.b`, and those of the packages around it, which run when it is imported.
+
+    Raises:
+        FileNotFoundError: it is not below one of `roots`.
+    """
+    if find_module(module, roots) is None:
+        raise FileNotFoundError(f"no module {module!r} in {' or '.join(map(str, roots))}")
+    found = (find_module(name, roots) for name in _with_packages(module))
+    return [path for path in found if path is not None]
+
+
+def _with_packages(module: str) -> list[str]:
+    """Of `a.b.c` that is `a`, `a.b` and `a.b.c`."""
+    parts = module.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+@functools.cache
+def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
+    """Digest of one file and the project files that it imports; `mtime` keeps the cache true."""
+    code = _Code()
+    lines: list[str] = []
+    _write_canonical(code.visit(ast.parse(path.read_bytes(), str(path))), lines)
+    imported = {find_module(name, roots) for name in _imported_names(code.imports)}
+    imported |= {find_module(name, (folder,)) for folder, name in _relative_imports(code.imports, path)}
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest(), tuple(sorted(p for p in imported if p))
+
+
+class _Code(ast.NodeTransformer):
+    """Drops `if TYPE_CHECKING:`, which never runs, and collects the imports of the rest."""
+
+    def __init__(self) -> None:
+        self.imports: list[ast.Import | ast.ImportFrom] = []
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
+        self.imports.append(node)
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        return self.visit_Import(node)
+
+
+def _imported_names(imports: Iterable[ast.Import | ast.ImportFrom]) -> set[str]:
+    """What absolute imports may load: of `from a.b import c` that is `a`, `a.b` and `a.b.c`."""
+    names: set[str] = set()
+    for node in imports:
+        if isinstance(node, ast.Import):
+            loaded = [alias.name for alias in node.names]
+        elif node.module and not node.level:
+            loaded = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in loaded:
+            names.update(_with_packages(name))
+    return names
+
+
+def _relative_imports(imports: Iterable[ast.Import | ast.ImportFrom], path: Path) -> Iterator[tuple[Path, str]]:
+    """The folder that `from ..a import b` starts from, and the modules that it may mean there."""
+    for node in imports:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1]
+            prefix = f"{node.module}." if node.module else ""
+            yield from ((folder, name) for name in [node.module] if name)
+            yield from ((folder, prefix + alias.name) for alias in node.names)
+
+
+def _write_canonical(node: ast.AST | list[ast.AST] | object, lines: list[str]) -> None:
+    """The syntax tree as text. Empty fields are left out: their number differs between Python versions."""
+    if isinstance(node, list):
+        lines.append("[")
+        for item in node:
+            _write_canonical(item, lines)
+        lines.append("]")
+    elif isinstance(node, ast.AST):
+        lines.append(type(node).__name__)
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                value = [item for item in value if not _is_docstring(item)]
+            if value is not None and value != [] and name not in ("kind", "type_comment"):
+                lines.append(name)
+                _write_canonical(value, lines)
+    else:
+        lines.append(repr(node))
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    """A bare string: a docstring, or the description under a settings field; never executed for its value."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

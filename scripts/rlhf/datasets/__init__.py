@@ -1,0 +1,1 @@
+"""Datasets, of the hub or of a file: their columns and rows."""

@@ -1,0 +1,66 @@
+"""The columns of a local dataset and what they hold, without reading its rows where its format says it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlhf.base.errors import UserError
+from rlhf.datasets.json_lines import TEXT, check_last_line, column_kinds, json_rows
+
+FIRST_ROWS = 1000
+ColumnKinds = Mapping[str, str]
+"""What each column holds, in words: `text`, or something else."""
+
+
+def local_columns(path: Path, *, whole: bool) -> ColumnKinds:
+    """Name and kind of each column of a Parquet or JSON lines file.
+
+    Args:
+        whole: whether all JSON lines are read, for a key that comes late, or only the first ones and the last.
+
+    Raises:
+        UserError: the file is empty, cut off, damaged or holds no rows.
+    """
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    if path.suffix == ".parquet":
+        return _parquet_columns(path)
+    kinds = column_kinds(json_rows(path) if whole else itertools.islice(json_rows(path), FIRST_ROWS))
+    if not whole:
+        check_last_line(path)
+    return {name: " and ".join(sorted(held)) or "nothing but null" for name, held in kinds.items()}
+
+
+def _parquet_columns(path: Path) -> ColumnKinds:
+    try:
+        metadata = pq.read_metadata(path)
+        schema = metadata.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path}: the file cannot be read as Parquet: it is cut off, damaged, or of another format ({error})"
+        ) from error
+    if metadata.num_rows == 0:
+        raise UserError(f"{path}: the file holds no rows")
+    return {field.name: _kind(field.type) for field in schema}
+
+
+def _kind(type_: pa.DataType) -> str:
+    value = type_.value_type if pa.types.is_dictionary(type_) else type_
+    return TEXT if pa.types.is_string(value) or pa.types.is_large_string(value) else str(type_)
+
+
+def require_text(columns: ColumnKinds, column: str, where: str, key: str) -> None:
+    """Raise UserError, with the columns that hold text, unless `column` is one of them."""
+    texts = ", ".join(repr(name) for name, kind in columns.items() if TEXT in kind.split())
+    if column not in columns:
+        raise UserError(f"{key}: there is no column {column!r} in {where}. Columns with text: {texts or 'none'}")
+    if TEXT not in columns[column].split():
+        raise UserError(
+            f"{key}: the column {column!r} of {where} holds {columns[column]}, not text. Columns with text: "
+            f"{texts or 'none; write one that holds the text of the prompt'}"
+        )

@@ -1,0 +1,138 @@
+"""Rows of a dataset: of a local Parquet or JSON lines file, or of the hub, both through `datasets`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlhf.base.errors import UserError
+from rlhf.base.files.full_disks import named_full_disk
+from rlhf.base.files.temporary_files import temporary_beside
+from rlhf.datasets.json_lines import write_arrow
+from rlhf.models.revisions import COMMIT, recorded_commit
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SUFFIXES = (".parquet", ".jsonl", ".json")
+"""Of a local file: Parquet, or JSON lines."""
+MORE_ROOM = "The rows lie there until the program ends: make room, or set TMPDIR to another folder."
+BYTES_AT_ONCE, ROWS_AT_ONCE = 2**20, 1_000
+"""Of a column, and of all columns, that are read from a Parquet file at a time, however large its row groups are."""
+
+
+def is_local(dataset: str) -> bool:
+    """Whether the name is a file's: by its suffix, whether the file exists or not, or because there is one."""
+    return Path(dataset).suffix in SUFFIXES or Path(dataset).is_file()
+
+
+@contextmanager
+def open_dataset(
+    dataset: str | Path, subset: str | None, split: str, revision: str | None, revisions: Path | None = None
+) -> Iterator[tuple[Dataset, str | None]]:
+    """The rows of a local file or of a split of a hub dataset, and the commit of the hub's repository or None.
+
+    Args:
+        revisions: the experiment's file of commits, for a dataset of the hub whose revision is null.
+
+    Raises:
+        UserError: as `open_file` and `open_hub`, or `revisions` does not name the dataset.
+    """
+    if is_local(str(dataset)):
+        with open_file(Path(dataset)) as rows:
+            yield rows, None
+    else:
+        yield open_hub(str(dataset), subset, split, revision or recorded_commit(revisions, "dataset", str(dataset)))
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[Dataset]:
+    """The rows of a local file. What is made of it lies in a temporary folder: no cache has a say.
+
+    Raises:
+        UserError: no such file, or it cannot be read; of JSON lines with the row.
+    """
+    from datasets import Dataset
+
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    with temporary_beside(Path(tempfile.gettempdir()) / f"rlhf-dataset-{os.geteuid()}") as cache:
+        cache.mkdir(mode=0o700)
+        rows = cache / "rows.arrow"
+        with named_full_disk(cache, MORE_ROOM):
+            (_copy_parquet if path.suffix == ".parquet" else write_arrow)(path, rows)
+        yield Dataset.from_file(str(rows))
+
+
+def _copy_parquet(path: Path, target: Path) -> None:
+    """Write the rows of a Parquet file as an Arrow stream, as `datasets` reads it without loading it.
+
+    Raises:
+        UserError: the file is cut off or damaged, its text is no UTF-8, or it holds no rows.
+    """
+    from datasets import Features
+    from datasets.table import table_cast
+
+    try:
+        file = pq.ParquetFile(path, buffer_size=BYTES_AT_ONCE, pre_buffer=False)
+        if file.metadata.num_rows == 0:
+            raise UserError(f"{path}: the file holds no rows")
+        schema = Features.from_arrow_schema(file.schema_arrow).arrow_schema
+        with pa.OSFile(str(target), "wb") as output, pa.ipc.new_stream(output, schema) as stream:
+            for batch in file.iter_batches(ROWS_AT_ONCE):
+                batch.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
+                stream.write_table(table_cast(pa.Table.from_batches([batch]), schema))
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk
+        raise UserError(f"{path}: the file cannot be read as Parquet: {error}") from error
+
+
+def open_hub(name: str, subset: str | None, split: str, revision: str | None) -> tuple[Dataset, str]:
+    """A split of a hub dataset (of one of its subsets, where it has several), and the commit of its repository.
+
+    Raises:
+        UserError: no such dataset or split, the hub cannot be reached and its cache here holds another commit, or the
+            disk of the cache is full.
+    """
+    from datasets import config, disable_progress_bars, load_dataset_builder
+    from datasets.exceptions import DatasetGenerationError
+
+    disable_progress_bars()  # they flood logs
+    try:
+        with named_full_disk(Path(config.HF_DATASETS_CACHE)):
+            builder = load_dataset_builder(name, subset, revision=revision)
+            # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
+            if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
+                raise UserError(
+                    f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
+                    f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake "
+                    "prefetch`)."
+                )
+            builder.download_and_prepare()
+            return builder.as_dataset(split=split), builder.hash
+    except (OSError, ValueError, DatasetGenerationError) as error:
+        at = f" at revision {revision!r}" if revision else ""
+        cause = error.__cause__ or error
+        raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {cause}") from error
+
+
+def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:
+    """Raise UserError, with the columns that there are and what to do, unless all of `columns` are there."""
+    missing = [column for column in columns if column not in there]
+    if missing:
+        raise UserError(
+            f"{where}: there is no column {', '.join(map(repr, missing))}; there are "
+            f"{', '.join(map(repr, there))}. {remedy}"
+        )

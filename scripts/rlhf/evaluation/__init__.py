@@ -1,0 +1,1 @@
+"""Stage 7: win rates against the base policy."""

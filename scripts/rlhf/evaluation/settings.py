@@ -1,0 +1,30 @@
+"""Who judges, and how intervals are made."""
+
+from pydantic import Field
+
+from rlhf.base.settings import Settings
+from rlhf.rewards.scorer import Scorer
+
+
+class EvaluationSettings(Settings):
+    """Who judges, beside the training reward, and how intervals are made."""
+
+    judge: Scorer | None = None
+    """An independent judge of the test responses: policies should not be judged by their training reward alone."""
+    bootstrap_samples: int = Field(2000, ge=100, le=1_000_000)
+    """Resamples of the prompts behind each interval; more than a million change no digit that is shown."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """Level of the intervals, 0.95 for 95 %."""
+
+
+class EvaluateSpec(Settings):
+    """What `evaluate_policy` reads."""
+
+    seed: int
+    """Seed of the resampling."""
+    policy: str
+    """The policy's name."""
+    bootstrap_samples: int
+    """Resamples of the prompts."""
+    confidence: float
+    """Level of the intervals."""

@@ -1,0 +1,48 @@
+"""The one place that calls `from_pretrained`: no code of a model's own runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rlhf.base.errors import UserError
+from rlhf.models.files import refuse_own_code
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+def load_pretrained(loader: Any, kind: str, name: str, revision: str | None, **options: Any) -> Any:
+    """Load something of a model by transformers. Nothing else calls `from_pretrained`: no code of a model's own runs.
+
+    Args:
+        loader: a class of transformers.
+        kind: what it is, for messages.
+        options: further arguments of the loader's `from_pretrained`.
+
+    Raises:
+        UserError: there is no such model, its files are damaged, or it brings code of its own.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        refuse_own_code(loader.__name__, name, revision)
+        return loader.from_pretrained(name, revision=revision or "main", trust_remote_code=False, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"no {kind} can be loaded from {name!r}: {error}") from error
+
+
+def load_config(name: str, revision: str | None) -> PreTrainedConfig:
+    """The model's configuration.
+
+    Raises:
+        UserError: there is none, or transformers has no class for it.
+    """
+    from transformers import AutoConfig
+
+    config: PreTrainedConfig = load_pretrained(AutoConfig, "configuration", name, revision)
+    return config
+
+
+def context_length(name: str, revision: str | None) -> int | None:
+    """Longest sequence of a model in tokens, by its configuration; None where that does not say."""
+    return getattr(load_config(name, revision).get_text_config(), "max_position_embeddings", None)

@@ -1,0 +1,40 @@
+"""Loading of a model's own tokenizer, and whether it belongs to the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlhf.base.errors import UserError
+from rlhf.models.pretrained import load_config, load_pretrained
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The model's own tokenizer, which must bring a chat template.
+
+    Raises:
+        UserError: there is no such tokenizer, or it has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, "tokenizer", name, revision)
+    # They would be saved with the tokenizer, and are not its own: HF_HUB_OFFLINE sets the first.
+    for key in ("local_files_only", "trust_remote_code"):
+        tokenizer.init_kwargs.pop(key, None)
+    if not tokenizer.chat_template:
+        raise UserError(f"the tokenizer of {name!r} has no chat template; use an instruction-tuned model")
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, revision: str | None) -> None:
+    """Raise UserError where the tokenizer of a model gives ids that the model has no embeddings for."""
+    vocabulary = load_config(name, revision).get_text_config().vocab_size
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocabulary:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        raise UserError(
+            f"{name}: its tokenizer has the token {token!r} with id {largest}, and the model has {vocabulary} "
+            "embeddings: tokenizer and model do not belong together"
+        )

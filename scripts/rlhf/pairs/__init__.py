@@ -1,0 +1,1 @@
+"""Stage 4: of each prompt a chosen and a rejected response."""

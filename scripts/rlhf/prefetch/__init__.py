@@ -1,0 +1,1 @@
+"""Downloads from the hub, ahead of all jobs."""

@@ -1,0 +1,210 @@
+"""Responses that the user brings, in the wide form (`response_0`, `response_1`, ...) or one row per response.
+
+Both forms may hold rewards too: `response_0_reward`, ..., or `reward`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rlhf.base.artifacts import LARGEST_REWARD
+from rlhf.base.errors import UserError
+from rlhf.datasets.files import require_columns
+from rlhf.prompts.schema import normalise_prompt, prompt_id
+from rlhf.responses.settings import ImportSpec
+from rlhf.tokens.chat import encode_response
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+
+IMPORTED_SEED = 0
+"""The seed of every imported response: nothing here drew it."""
+LONG_RESPONSE, LONG_REWARD = "response", "reward"
+SHOWN_CHARACTERS = 80
+SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class ImportedDraw:
+    """A response of the dataset."""
+
+    draw: int
+    """Number of its column, or how many responses to the same prompt stand in rows before."""
+    response: str
+    reward: float | None
+    """None where the dataset has none for it, or was not asked."""
+
+
+@dataclass
+class Imported:
+    """The draws of each prompt, in the order of the prompts, and what was left out."""
+
+    draws: list[list[ImportedDraw]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=lambda: Counter(missing=0, beyond_draws=0))
+    """`missing`: null or nothing but white space. `beyond_draws`: more rows for a prompt than `responses.draws`.
+    `duplicate_rows`: in the wide form, further rows of a prompt."""
+
+
+def read_imported(
+    dataset: Dataset, prompts: Sequence[Mapping[str, Any]], spec: ImportSpec, where: str, *, rewards: bool
+) -> Imported:
+    """The responses to some prompts, matched by the prompts' normalised text.
+
+    In the wide form a prompt that occurs twice has the responses of its first row, as in `collect_prompts`.
+
+    Args:
+        prompts: rows of `PROMPTS`.
+        where: the dataset, for messages.
+        rewards: whether to read the rewards.
+
+    Raises:
+        UserError: a column or a prompt is not there, or a response or reward is of the wrong type or not finite; the
+            message names rows and says what to do.
+    """
+    wide, names, reward_names = require_imported_columns(
+        dataset.column_names, spec.draws, spec.column, where, rewards=rewards
+    )
+    matched = _match_rows(dataset[spec.column], prompts, where)
+    duplicates = 0
+    if wide:
+        duplicates = sum(len(rows) - 1 for rows in matched)
+        matched = [rows[:1] for rows in matched]
+    columns = dataset.select_columns([*names, *reward_names])[[row for rows in matched for row in rows]]
+    reader = _Reader(spec.draws, names, reward_names)
+    reader.imported.counts["duplicate_rows"] = duplicates
+    at = 0
+    for rows in matched:
+        taken = {name: values[at : at + len(rows)] for name, values in columns.items()}
+        reader.read_prompt(rows, taken)
+        at += len(rows)
+    if reader.wrong:
+        raise UserError(
+            f"{where}: {len(reader.wrong)} values cannot be used:\n  " + "\n  ".join(reader.wrong[:SHOWN_ROWS]) + "\n"
+            "Mend these rows; null stands for a response or reward that is missing."
+        )
+    return reader.imported
+
+
+def require_imported_columns(
+    there: Sequence[str], draws: int, column: str, where: str, *, rewards: bool
+) -> tuple[bool, list[str], list[str]]:
+    """Whether a dataset has the wide form, and its columns of responses and of rewards.
+
+    Args:
+        there: the columns of the dataset.
+        column: that of the prompts.
+
+    Raises:
+        UserError: one is missing: the columns that there are, and the key to set.
+    """
+    wide = f"{LONG_RESPONSE}_0" in there
+    names = [f"{LONG_RESPONSE}_{draw}" for draw in range(draws)] if wide else [LONG_RESPONSE]
+    reward_names = ([f"{name}_reward" for name in names] if wide else [LONG_REWARD]) if rewards else []
+    found = sum(1 for name in there if name.removeprefix(f"{LONG_RESPONSE}_").isdigit()) if wide else 0
+    count = f"; there are {found}: set `responses.draws: {found}`" if found > 1 else ""
+    remedies = {
+        "responses.imported.column": ([column], "Set it to the column with the prompts."),
+        "responses.draws" if wide else "responses.imported.dataset": (
+            names,
+            f"`responses.draws: {draws}` asks for as many columns of responses{count}."
+            if wide
+            else "Responses are in `response_0`, `response_1`, ..., or one a row in `response`.",
+        ),
+        "responses.imported.rewards": (
+            reward_names,
+            "`true` asks for a reward beside each response: add them, or set `false` to have the responses scored by "
+            "`rewards`.",
+        ),
+    }
+    for key, (columns, remedy) in remedies.items():
+        require_columns(there, columns, f"{key}: {where}", remedy)
+    return wide, names, reward_names
+
+
+def _match_rows(texts: Sequence[object], prompts: Sequence[Mapping[str, Any]], where: str) -> list[list[int]]:
+    """The dataset's rows of each prompt.
+
+    Raises:
+        UserError: prompts that the dataset does not hold, the first one by name.
+    """
+    rows: dict[str, list[int]] = {prompt["prompt_id"]: [] for prompt in prompts}
+    for row, text in enumerate(texts):
+        if isinstance(text, str) and (identity := prompt_id(normalise_prompt(text))) in rows:
+            rows[identity].append(row)
+    missing = [prompt for prompt in prompts if not rows[prompt["prompt_id"]]]
+    if missing:
+        raise UserError(
+            f"{where}: no responses to {len(missing)} of {len(prompts)} prompts; the first is "
+            f"{missing[0]['prompt_id']}: {missing[0]['prompt'][:SHOWN_CHARACTERS]!r}. Add rows with these prompts, or "
+            "collect the prompts from this very dataset (`prompts.dataset`)."
+        )
+    return list(rows.values())
+
+
+@dataclass
+class _Reader:
+    """Reads the rows of one prompt after the other."""
+
+    draws: int
+    names: list[str]
+    reward_names: list[str]
+    imported: Imported = field(default_factory=Imported)
+    wrong: list[str] = field(default_factory=list)
+
+    def read_prompt(self, rows: Sequence[int], columns: Mapping[str, Sequence[object]]) -> None:
+        found: list[ImportedDraw] = []
+        cells = [(row, name, columns[name][index]) for index, row in enumerate(rows) for name in self.names]
+        rewards = [columns[name][index] for index in range(len(rows)) for name in self.reward_names]
+        for draw, (row, name, text) in enumerate(cells[: self.draws]):
+            reward = rewards[draw] if rewards else None
+            if text is None or (isinstance(text, str) and not text.strip()):
+                self.imported.counts["missing"] += 1
+            elif not isinstance(text, str):
+                self._complain(row, name, text, "text")
+            elif reward is not None and not _is_finite(reward):
+                self._complain(row, self.reward_names[draw % len(self.reward_names)], reward, "a finite float32 number")
+            else:
+                found.append(ImportedDraw(draw, text, None if reward is None else float(str(reward))))
+        self.imported.counts["beyond_draws"] += len(cells) - len(cells[: self.draws])
+        self.imported.draws.append(found)
+
+    def _complain(self, row: int, name: str, value: object, wanted: str) -> None:
+        self.wrong.append(f"row {row}, column {name!r}: {value!r:.40} is not {wanted}")
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that is finite in float32; of NaN no comparison holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_REWARD
+
+
+def imported_rows(
+    prompts: Sequence[Mapping[str, Any]], imported: Imported, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of `RESPONSES`, for each prompt its draws in order.
+
+    Args:
+        prompts: rows of `PROMPTS`.
+        tokenizer: the policy's.
+        max_tokens: longest response, end-of-turn token included. A longer one is cut there: its text is that of the
+            tokens that are left, and it has no end-of-turn token.
+    """
+    for prompt, draws in zip(prompts, imported.draws, strict=True):
+        for draw in draws:
+            text, ids = draw.response, encode_response(tokenizer, draw.response)
+            cut = len(ids) > max_tokens
+            if cut:
+                ids = ids[:max_tokens]
+                text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+            yield {
+                "prompt_id": prompt["prompt_id"],
+                "draw": draw.draw,
+                "response": text,
+                "response_token_ids": ids,
+                "finish_reason": "length" if cut else "stop",
+                "seed": IMPORTED_SEED,
+            }

@@ -1,0 +1,56 @@
+"""The file of sampled responses, and the seed of each draw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from rlhf.base.artifacts import TOKEN_IDS, Artifact
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from rlhf.responses.engine import Completion, Request
+
+
+RESPONSES = Artifact(
+    "responses",
+    pa.schema(
+        [
+            pa.field("prompt_id", pa.string(), nullable=False),
+            pa.field("draw", pa.int32(), nullable=False),
+            pa.field("response", pa.string(), nullable=False),
+            pa.field("response_token_ids", TOKEN_IDS, nullable=False),
+            pa.field("finish_reason", pa.string(), nullable=False),
+            pa.field("seed", pa.int64(), nullable=False),
+        ]
+    ),
+    key=("prompt_id", "draw"),
+)
+
+
+def draw_seed(seed: int, policy: str, prompt_id: str, draw: int) -> int:
+    """The seed of one draw, 0 to 2^63 - 1: a hash, so that neighbours, parts and machines do not matter."""
+    text = f"{seed}\0{policy}\0{prompt_id}\0{draw}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def response_rows(
+    requests: Sequence[Request], completions: Sequence[Sequence[Completion]], tokenizer: PreTrainedTokenizerBase
+) -> list[dict[str, Any]]:
+    """Rows of `RESPONSES`, in the order of the requests and their draws; special tokens are left out of the text."""
+    return [
+        {
+            "prompt_id": request.prompt_id,
+            "draw": draw,
+            "response": tokenizer.decode(completion.token_ids, skip_special_tokens=True),
+            "response_token_ids": completion.token_ids,
+            "finish_reason": completion.finish_reason,
+            "seed": seed,
+        }
+        for request, drawn in zip(requests, completions, strict=True)
+        for draw, (seed, completion) in enumerate(zip(request.seeds, drawn, strict=True))
+    ]

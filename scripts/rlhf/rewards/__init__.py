@@ -1,0 +1,1 @@
+"""Stage 3: a reward for each response, by reward models or functions."""

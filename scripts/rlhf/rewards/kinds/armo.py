@@ -1,0 +1,31 @@
+"""A reward model of ArmoRM's form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from rlhf.rewards.model_scorer import ModelScorer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from rlhf.rewards.packed_scoring import RewardModel
+
+
+class ArmoSettings(ModelScorer):
+    """A reward model of ArmoRM's form: objectives mixed by a gate on the prompt."""
+
+    kind: Literal["armo"] = "armo"
+    """ArmoRM, or a model of its form."""
+    model: str = Field("RLHFlow/ArmoRM-Llama3-8B-v0.1", min_length=1)
+    """Hub name, a local folder, or `{results}/...` for a model that a rule of the experiment makes."""
+
+    def load(
+        self, name: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, device: torch.device
+    ) -> RewardModel:
+        from rlhf.rewards.models.armo_scorer import load_armo
+
+        return load_armo(name, revision, self.precision, tokenizer, device)

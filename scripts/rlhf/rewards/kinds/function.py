@@ -1,0 +1,33 @@
+"""A function of the user's as a reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rlhf.rewards.scorer import Score, Scorer, ScoringJob
+
+
+class FunctionSettings(Scorer):
+    """Your own Python function: prompts and responses in, scores out."""
+
+    kind: Literal["function"] = "function"
+    """A Python function."""
+    function: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+    """`module:function`, of a module in the working directory or in `scripts/`; it gets two lists of strings (the
+    prompts, the responses) and returns as many finite numbers, or None for a response that has no reward."""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return self.module, self.function.split(":")[0]
+
+    def scores(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+        from rlhf.rewards.function_loading import load_function
+        from rlhf.rewards.function_scoring import score_by_function
+
+        function = load_function(self.function)
+        scores = score_by_function(function, [p for p, _ in conversations], [r for _, r in conversations])
+        job.progress.advance(len(scores))
+        return scores, {}

@@ -1,0 +1,34 @@
+"""A reward model that is a sequence classifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from rlhf.base.settings import Precision
+from rlhf.rewards.model_scorer import ModelScorer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from rlhf.rewards.packed_scoring import RewardModel
+
+
+class SequenceClassificationSettings(ModelScorer):
+    """Any decoder with a linear head of one output (`AutoModelForSequenceClassification`): its raw score."""
+
+    kind: Literal["sequence_classification"]
+    """A sequence classifier."""
+    model: str = Field(min_length=1)
+    """Hub name or a local folder."""
+    precision: Precision = "bfloat16"
+    """Type of the decoder; the head and the score are float32 in any case."""
+
+    def load(
+        self, name: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, device: torch.device
+    ) -> RewardModel:
+        from rlhf.rewards.models.sequence_classifier import load_sequence_classifier
+
+        return load_sequence_classifier(name, revision, self.precision, device)

@@ -1,0 +1,63 @@
+"""Scorers that are models: which one, and scoring with it in packs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from rlhf.base.settings import LONGEST_CONTEXT, Precision
+from rlhf.rewards.scorer import Score, Scorer, ScoringJob
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from rlhf.rewards.packed_scoring import RewardModel
+
+
+class ModelScorer(Scorer):
+    """A reward model, of the hub or of a folder."""
+
+    model: str = Field(min_length=1)
+    """Hub name, a local folder, or `{results}/...` for a model that a rule of the experiment makes."""
+    revision: str | None = None
+    """Commit of the hub's repository; null takes the newest and records which one it was."""
+    max_tokens: int = Field(4096, ge=2, le=LONGEST_CONTEXT)
+    """Longest conversation in tokens; a longer one has no reward and enters no pair."""
+    precision: Precision = "bfloat16"
+    """Type of the backbone; heads and score are float32 in any case."""
+
+    @abstractmethod
+    def load(
+        self, name: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, device: torch.device
+    ) -> RewardModel:
+        """The reward model of a folder or the hub, on `device`.
+
+        Raises:
+            UserError: there is none, or it is not of this kind.
+        """
+
+    def scores(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+        from rlhf.machine.budgets import forward_budget
+        from rlhf.machine.device import granted_device
+        from rlhf.machine.memory import scoring_memory
+        from rlhf.machine.model_shapes import known_shape
+        from rlhf.models.source import model_location, resolved_revision
+        from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
+        from rlhf.rewards.packed_scoring import score_conversations
+
+        location = model_location(job.folder, job.source, job.revisions)
+        device = granted_device(job.gpus, job.threads)
+        tokenizer = load_tokenizer(*location)
+        check_vocabulary(tokenizer, *location)
+        shape = known_shape(*location)
+        memory = None if shape is None else partial(scoring_memory, shape, self.precision)
+        budget = forward_budget(job.token_budget, device, memory, self.max_tokens, "max_tokens")
+        reward = self.load(*location, tokenizer, device)
+        max_tokens = min(self.max_tokens, reward.longest)
+        scores = score_conversations(reward, device, tokenizer, conversations, max_tokens, budget, job.progress)
+        return scores, {"objectives": list(reward.objective_names), "model_revision": resolved_revision(*location)}

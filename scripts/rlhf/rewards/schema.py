@@ -1,0 +1,33 @@
+"""The file of rewards, and of judgements."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from rlhf.base.artifacts import Artifact
+
+NO_REWARD = "no_reward"
+"""Why a response is invalid that the user's function or dataset gives no reward."""
+
+
+REWARDS = Artifact(
+    "rewards",
+    pa.schema(
+        [
+            pa.field("prompt_id", pa.string(), nullable=False),
+            pa.field("draw", pa.int32(), nullable=False),
+            pa.field("reward", pa.float32()),
+            pa.field("invalid", pa.string()),
+            pa.field("objectives", pa.list_(pa.field("element", pa.float32(), nullable=False))),
+        ]
+    ),
+    key=("prompt_id", "draw"),
+)
+
+
+def reward_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of rows of `REWARDS`: how many `responses` there are, how many have a reward, and why the others have none."""
+    invalid = Counter(row["invalid"] for row in rows if row["reward"] is None)
+    return {"responses": len(rows), "scored": len(rows) - invalid.total(), "invalid": dict(sorted(invalid.items()))}

@@ -1,0 +1,1 @@
+"""Token ids: chat templates, packs of sequences without padding, and attention over packs."""

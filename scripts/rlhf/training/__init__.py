@@ -1,0 +1,1 @@
+"""Stage 6: a new policy, trained on the pairs."""

@@ -1,0 +1,81 @@
+"""What a loss is to the pipeline: the settings that the configuration names, and a value per pair."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rlhf.base.choices import Choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """What a loss may read of a batch of pairs; every tensor is float32 of shape (batch,).
+
+    Log-probabilities are sums over the response's tokens at the sampling temperature.
+    """
+
+    chosen_logprob: Tensor
+    rejected_logprob: Tensor
+    reference_chosen_logprob: Tensor
+    reference_rejected_logprob: Tensor
+    chosen_reward: Tensor
+    rejected_reward: Tensor
+    chosen_win_probability: Tensor
+    rejected_win_probability: Tensor
+    chosen_tokens: Tensor
+    rejected_tokens: Tensor
+
+    @property
+    def chosen_logratio(self) -> Tensor:
+        """a = log pi(y_w | x) - log pi_ref(y_w | x)"""
+        return self.chosen_logprob - self.reference_chosen_logprob
+
+    @property
+    def rejected_logratio(self) -> Tensor:
+        """b = log pi(y_l | x) - log pi_ref(y_l | x)"""
+        return self.rejected_logprob - self.reference_rejected_logprob
+
+
+def log_sigmoid(x: Tensor) -> Tensor:
+    from torch.nn import functional  # the workflow reads the settings below without torch
+
+    return functional.logsigmoid(x)
+
+
+class PairLoss(Choice):
+    """The settings of a loss, and what the pipeline asks of it."""
+
+    package: ClassVar[str] = "rlhf.training.losses"
+    key: ClassVar[str] = "name"
+
+    name: str
+    """The name of the loss, and of its file."""
+    needs_reference: ClassVar[bool] = True
+    """Whether it reads reference log-probabilities: they are computed only then."""
+
+    @property
+    def reported_scale(self) -> float:
+        """Published loss = optimised loss times this."""
+        return 1.0
+
+    @abstractmethod
+    def loss(self, batch: PairBatch) -> Tensor:
+        """The optimised loss of each pair, float32 (batch,)."""
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        """What it wants to be positive, float32 (batch,): a - b, unless a loss says otherwise."""
+        return batch.chosen_logratio - batch.rejected_logratio
+
+
+class ReferenceFreeLoss(PairLoss):
+    """A loss of the mean log-probabilities of a token; their difference is its margin."""
+
+    needs_reference: ClassVar[bool] = False
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        return batch.chosen_logprob / batch.chosen_tokens - batch.rejected_logprob / batch.rejected_tokens

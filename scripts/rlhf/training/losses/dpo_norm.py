@@ -1,0 +1,39 @@
+"""Length-normalised DPO: logistic loss on the difference of the log-ratios per token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from rlhf.base.settings import Strength
+from rlhf.training.loss import PairBatch, PairLoss, log_sigmoid
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def dpo_norm_loss(batch: PairBatch, beta: float) -> Tensor:
+    """-log sigmoid(beta (a / |y_w| - b / |y_l|))
+
+    Lambert et al., "Tulu 3: Pushing Frontiers in Open Language Model Post-Training" (2024): DPO, normalised by length.
+    """
+    return -log_sigmoid(beta * per_token_margin(batch))
+
+
+def per_token_margin(batch: PairBatch) -> Tensor:
+    """a / |y_w| - b / |y_l|, float32 (batch,)."""
+    return batch.chosen_logratio / batch.chosen_tokens - batch.rejected_logratio / batch.rejected_tokens
+
+
+class DpoNormSettings(PairLoss):
+    """Length-normalised DPO (Tulu 3): logistic loss on the difference of the log-ratios per token."""
+
+    name: Literal["dpo_norm"] = "dpo_norm"
+    """Length-normalised DPO."""
+    beta: Strength = 5.0
+    """Strength of the tie to the reference; per token, so about a hundred times that of `dpo`."""
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        return per_token_margin(batch)
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        return dpo_norm_loss(batch, self.beta)

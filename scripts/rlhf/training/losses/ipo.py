@@ -1,0 +1,42 @@
+"""IPO: regress the difference of the log-ratios on a constant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from rlhf.base.settings import Strength
+from rlhf.training.loss import PairBatch, PairLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def ipo_loss(batch: PairBatch, tau: float, per_token: bool) -> Tensor:
+    """(a / |y_w| - b / |y_l| - 1 / (2 tau))^2, or without the lengths
+
+    Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences" (2023), equation 17; the
+    mean over the tokens is the form that its authors use.
+    """
+    chosen, rejected = batch.chosen_logratio, batch.rejected_logratio
+    if per_token:
+        chosen, rejected = chosen / batch.chosen_tokens, rejected / batch.rejected_tokens
+    return (chosen - rejected - 1 / (2 * tau)).square()
+
+
+class IpoSettings(PairLoss):
+    """IPO: regress the difference of the log-ratios on a constant."""
+
+    name: Literal["ipo"] = "ipo"
+    """IPO."""
+    tau: Strength = 0.1
+    """Strength of the tie to the reference: the difference is drawn to 1 / (2 tau)."""
+    per_token: bool = True
+    """Mean of the log-ratios over the response's tokens; false for their sum."""
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        if not self.per_token:
+            return super().margin(batch)
+        return batch.chosen_logratio / batch.chosen_tokens - batch.rejected_logratio / batch.rejected_tokens
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        return ipo_loss(batch, self.tau, self.per_token)

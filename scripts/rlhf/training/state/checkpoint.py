@@ -1,0 +1,100 @@
+"""The trained policy on disk, in Hugging Face form, with its provenance and a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rlhf.base.files.folders import write_folder_provenance
+from rlhf.training.adapters import add_adapters, merge_adapters, save_adapters
+from rlhf.training.settings import TrainSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def save_policy(
+    folder: Path,
+    policy: PreTrainedModel,
+    weights: Mapping[str, torch.Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    spec: TrainSpec,
+) -> None:
+    """Weights in the spec's precision, tokenizer with chat template, generation config; `adapter/` where it has some.
+
+    Args:
+        policy: what was trained; its own weights may be sharded over several processes.
+        weights: all of them, by the names that they have in `policy`, with its adapters' where it has some.
+    """
+    if spec.recipe.lora:
+        save_adapters(folder / "adapter", weights, spec.recipe.lora)
+    plain = plain_policy(policy, weights, spec)
+    plain.to(getattr(torch, spec.precision)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def describe_policy(
+    folder: Path,
+    spec: TrainSpec,
+    pairs: int,
+    metrics: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Provenance and model card.
+
+    Args:
+        pairs: how many it was trained on.
+    """
+    write_folder_provenance(folder, provenance)
+    (folder / "README.md").write_text(model_card(spec, pairs, metrics))
+
+
+def plain_policy(policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], spec: TrainSpec) -> PreTrainedModel:
+    """The policy as transformers knows it around these weights, adapters merged; nothing is copied but for them."""
+    with torch.device("meta"):
+        plain = type(policy)(policy.config)
+        adapters = add_adapters(plain, spec.recipe.lora) if spec.recipe.lora else None
+    plain.load_state_dict(weights, assign=True)
+    plain.tie_weights()
+    plain.generation_config = policy.generation_config
+    if adapters is not None:
+        merge_adapters(adapters, spec.precision, spec.seed)
+    return plain
+
+
+def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]) -> str:
+    """What the policy is: parent, loss, recipe, and its last validation."""
+    first, last = metrics[0], metrics[-1]
+    lineage = spec.lineage
+    settings = {**spec.loss.model_dump(), **spec.recipe.model_dump(), "seed": spec.seed}
+    lines = [
+        f"# {spec.policy}",
+        "",
+        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`, "
+        "from which it starts.",
+        "",
+        f"- base model: `{lineage.base_model}`",
+        f"- prompts: `{lineage.dataset}`",
+        "",
+        "| setting | value |",
+        "| --- | --- |",
+        *(f"| {name} | {value} |" for name, value in settings.items()),
+        "",
+        "| metric | before | after |",
+        "| --- | --- | --- |",
+        *(
+            f"| {name} | {_shown(first.get(name))} | {_shown(last.get(name))} |"
+            for name in ("validation_loss", "sign_agreement")
+        ),
+        "",
+        "`provenance.json` holds the digests of code and inputs, and the versions of the libraries.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,0 +1,24 @@
+"""Where metrics go beside `training.parquet`, when the user asks for it."""
+
+from __future__ import annotations
+
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+
+from rlhf.base.errors import UserError
+from rlhf.machine.choices import Tracker
+from rlhf.training.settings import TrainSpec
+
+
+def check_tracker(tracker: Tracker) -> None:
+    """Raise UserError where its package is not installed: accelerate would go on without it."""
+    if tracker not in ("none", *map(str, get_available_trackers())):
+        raise UserError(f"tracker {tracker}: its package is not in this environment; pip install {tracker}")
+
+
+def start_tracking(accelerator: Accelerator, tracker: Tracker, experiment: str, spec: TrainSpec) -> None:
+    """Open a run: TensorBoard's files go beside the checkpoint, others' into a project of the experiment's name."""
+    if tracker == "tensorboard":
+        accelerator.init_trackers("tensorboard")
+    elif tracker != "none":
+        accelerator.init_trackers(experiment, spec.model_dump(), {tracker: {"name": spec.policy}})

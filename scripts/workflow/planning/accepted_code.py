@@ -1,0 +1,38 @@
+"""Changes of code that `make accept` found to change no result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlhf.base.files.temporary_files import temporary_beside
+
+
+@dataclass(frozen=True)
+class AcceptedCode:
+    """Digests of programs, and which later ones make the same results."""
+
+    later: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, path: Path) -> AcceptedCode:
+        """What was accepted for an experiment; nothing where there is no such file."""
+        return cls(json.loads(path.read_text()) if path.is_file() else {})
+
+    def is_same(self, made: str, asked: str) -> bool:
+        """Whether results of the one count as results of the other, by one or several steps."""
+        seen, left = {made}, [made]
+        while left:
+            new = set(self.later.get(left.pop(), [])) - seen
+            seen |= new
+            left += new
+        return asked in seen
+
+    def add(self, path: Path, made: str, asked: str) -> None:
+        """Keep one more in an experiment's file."""
+        self.later.setdefault(made, [])
+        self.later[made] = sorted({*self.later[made], asked})
+        with temporary_beside(path) as temporary:
+            temporary.write_text(json.dumps(self.later, indent=2, sort_keys=True) + "\n")
+            temporary.replace(path)

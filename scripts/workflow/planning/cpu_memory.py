@@ -1,0 +1,108 @@
+"""The memory that a job on the CPU asks for, from the size of the experiment.
+
+Every prompt and response is taken to be as long as the configuration allows. What a row costs was measured with
+`tests/benchmarks/memory_at_scale.py`, and is rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from workflow.experiment import Experiment
+
+PROGRAM = 600e6
+"""Bytes of a program with its libraries."""
+TOKEN = 8
+"""Bytes of a token in a file: four of its id, about four of its text."""
+ROW = 200
+"""Bytes of all other columns."""
+PYTHON_TOKEN = 40
+"""Bytes of a token id as a Python object."""
+PYTHON_ROW = 1500
+"""Bytes of a row of scores as Python objects."""
+DRAW = 300
+"""Bytes of a scored response, without its text, while it is put in order."""
+DUEL = 40
+"""Bytes of a comparison of two responses."""
+SCORE = 8
+"""Bytes of a number that a figure shows."""
+PROMPT_IN_ORDER = 300
+"""Bytes of a prompt whose text is on disk."""
+BUCKETS = 16
+"""Of the prompts that are put in order at a time, a share."""
+STEP_MB = 500
+"""Requests are multiples of this."""
+
+
+def job_mb(experiment: Experiment, rule: str) -> int:
+    """Megabytes for a job of a rule: what `hardware` says, or else what follows from the configuration."""
+    given: int | None = getattr(experiment.hardware, rule).mem_mb
+    return STEP_MB * math.ceil(NEEDED[rule](experiment) / (STEP_MB * 1e6)) if given is None else given
+
+
+def _prompt(experiment: Experiment) -> int:
+    return TOKEN * experiment.prompts.max_tokens + ROW
+
+
+def _part(experiment: Experiment) -> int:
+    """Bytes of a part's responses in memory, with its prompts."""
+    responses = experiment.responses
+    return _rows(experiment) * (TOKEN * responses.max_tokens + ROW) + _part_prompts(experiment) * _prompt(experiment)
+
+
+def _part_prompts(experiment: Experiment) -> int:
+    prompts = experiment.prompts
+    return min(prompts.part_size, max(prompts.train, prompts.test))
+
+
+def _rows(experiment: Experiment) -> int:
+    """Responses of a part."""
+    return _part_prompts(experiment) * experiment.responses.draws
+
+
+def _test_draws(experiment: Experiment) -> int:
+    return experiment.prompts.test * experiment.responses.draws
+
+
+def _collect_prompts(experiment: Experiment) -> float:
+    # As often as the splits need them, there may be others; the dataset's own text is a memory map.
+    prompts = 2 * (experiment.prompts.train + experiment.prompts.test)
+    return PROGRAM + prompts * (PROMPT_IN_ORDER + 4 * _prompt(experiment) / BUCKETS)
+
+
+def _import_responses(experiment: Experiment) -> float:
+    return PROGRAM + 2 * _part(experiment) + _rows(experiment) * PYTHON_TOKEN * experiment.responses.max_tokens
+
+
+def _score_rows(experiment: Experiment) -> float:
+    return PROGRAM + _part_prompts(experiment) * _prompt(experiment) + 4 * _rows(experiment) * PYTHON_ROW
+
+
+def _build_pairs(experiment: Experiment) -> float:
+    return PROGRAM + 2 * _part(experiment) + _rows(experiment) * PYTHON_ROW
+
+
+def _evaluate_policy(experiment: Experiment) -> float:
+    duels = experiment.prompts.test * experiment.responses.draws**2
+    return PROGRAM + 2 * _part(experiment) + _test_draws(experiment) * DRAW + duels * DUEL
+
+
+def _report(experiment: Experiment) -> float:
+    prompts, policies = experiment.prompts, len(experiment.policies())
+    numbers = policies * (2 * _test_draws(experiment) + prompts.train + 8 * prompts.test)
+    return (
+        PROGRAM + 2 * _part(experiment) + _test_draws(experiment) * DRAW + numbers * SCORE + prompts.train * 3 * SCORE
+    )
+
+
+NEEDED: dict[str, Callable[[Experiment], float]] = {
+    "collect_prompts": _collect_prompts,
+    "import_responses": _import_responses,
+    "import_rewards": _score_rows,
+    "combine_rewards": _score_rows,
+    "build_pairs": _build_pairs,
+    "evaluate_policy": _evaluate_policy,
+    "report": _report,
+}
+"""Bytes of a job, by rule."""

@@ -1,0 +1,64 @@
+"""How long each job of an experiment takes, before any has run."""
+
+from __future__ import annotations
+
+from rlhf.base.names import part_rows
+from rlhf.machine.model_shapes import ModelShape
+from rlhf.machine.throughput import forward_seconds, sampling_seconds, training_seconds
+from workflow.experiment import Experiment, variant_and_iteration
+from workflow.hardware import TrainingHardware
+from workflow.planning.memory_check import policy_shape, scorer_shape, scorers_of, training_setup
+
+MEAN_PROMPT, MEAN_RESPONSE = 170, 410
+"""Tokens of UltraFeedback's prompts, and of Llama-3-8B-Instruct's responses to them."""
+PAIRED = 0.95
+"""Prompts of which a pair is made: 56,100 of 59,000 published."""
+
+
+def expected_seconds(
+    experiment: Experiment, training: TrainingHardware, rule: str, policy: str, part: str
+) -> float | None:
+    """Seconds of a job on GPUs; None for others, and for models whose shape is not known."""
+    base, tflops = policy_shape(experiment), experiment.hardware.gpu_tflops
+    prompt = min(MEAN_PROMPT, experiment.prompts.max_tokens)
+    response = min(MEAN_RESPONSE, experiment.responses.max_tokens)
+    draws = experiment.responses.draws
+    hardware = experiment.hardware
+    if rule == "train_policy" and base is not None and training.gpu:
+        variant, iteration = variant_and_iteration(policy)
+        pairs = _pairs(experiment, variant, iteration)
+        setup = training_setup(experiment, variant, training)
+        head = pairs * 2 * response
+        return training_seconds(base, setup, pairs * prompt + head, head, training.gpu, tflops)
+    rows = _rows(experiment, part) if part else 0
+    if rule == "generate_responses" and base is not None and hardware.generate_responses.gpu:
+        return sampling_seconds(base, rows * draws * response, hardware.generate_responses.gpu, tflops)
+    if rule == "compute_logprobs" and base is not None and hardware.compute_logprobs.gpu:
+        head = PAIRED * rows * 2 * response
+        return forward_seconds(base, PAIRED * rows * prompt + head, head, tflops)
+    if rule in ("score_responses", "judge_responses") and getattr(hardware, rule).gpu:
+        shapes = _scorer_shapes(experiment, rule)
+        tokens = rows * (prompt + draws * response)
+        found = [forward_seconds(shape, tokens, 0, tflops) for shape in shapes if shape is not None]
+        return sum(found) / len(found) if found else None
+    return None
+
+
+def _pairs(experiment: Experiment, variant: str, iteration: int) -> float:
+    """Pairs that a training computes, in all its epochs."""
+    recipe = experiment.recipe(variant)
+    prompts = sum(_rows(experiment, part) for part in experiment.train_parts(iteration))
+    return recipe.pairs if recipe.pairs is not None else PAIRED * prompts * recipe.epochs
+
+
+def _rows(experiment: Experiment, part: str) -> int:
+    split = part.rsplit("-", 1)[0]
+    rows = part_rows(part, getattr(experiment.prompts, split), experiment.prompts.part_size)
+    return rows.stop - rows.start
+
+
+def _scorer_shapes(experiment: Experiment, rule: str) -> list[ModelShape | None]:
+    """Of several scorers, each of whose jobs is a job of its own, all."""
+    judge = experiment.evaluation.judge
+    scorers = scorers_of(experiment) if rule == "score_responses" else [judge]
+    return [scorer_shape(scorer) for scorer in scorers]

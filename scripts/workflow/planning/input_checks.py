@@ -1,0 +1,109 @@
+"""What an experiment reads from outside, looked at before any job: models, local datasets, functions of the user."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rlhf.base.errors import UserError
+from rlhf.base.source_digest import SCRIPTS
+from rlhf.datasets.columns import ColumnKinds, local_columns, require_text
+from rlhf.responses.imported import require_imported_columns
+from rlhf.rewards.kinds.function import FunctionSettings
+from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.planning.model_folders import check_model_folder
+from workflow.sources import local_fingerprint, model_source
+
+IMPORT_SECONDS = 120
+"""In which a user's module must be imported."""
+LOAD_FUNCTION = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+from rlhf.base.errors import UserError
+from rlhf.rewards.function_loading import load_function
+try:
+    load_function(sys.argv[2])
+except UserError as error:
+    missing = isinstance(error.__cause__, ModuleNotFoundError)
+    sys.stderr.write("\\n" + str(error))
+    sys.exit(3 if missing else 2)
+"""
+"""In a process of its own: a user's module may do what it likes, and Snakemake's own process stays as it was."""
+MISSING_PACKAGE, REFUSED = 3, 2
+
+
+def check_sources(experiment: Experiment) -> None:
+    """Stop where a model or a dataset can be neither a hub's nor a local one, or a local file cannot be used.
+
+    Raises:
+        UserError: with the key.
+    """
+    base = experiment.base_model
+    for key, name, revision in [("base_model.name", base.name, base.revision), *experiment.reward_models()]:
+        if not name.startswith(MADE_BY_RULES):
+            try:
+                if model_source(name, revision).fingerprint is not None:
+                    check_model_folder(Path(name))
+            except UserError as error:
+                raise UserError(f"{key}: {error}") from error
+    _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))
+    if experiment.responses.imported:
+        dataset = experiment.responses.imported.dataset
+        _check_dataset("responses.imported.dataset", dataset, partial(_require_responses, experiment))
+
+
+def _check_dataset(key: str, dataset: str, require: Callable[[ColumnKinds], None]) -> None:
+    """Look at a dataset, if it is a local file.
+
+    Args:
+        require: raises UserError where a column is missing, with the key that names it.
+    """
+    if dataset.startswith(MADE_BY_RULES):
+        return
+    try:
+        if local_fingerprint(dataset) is None:
+            return
+        columns = local_columns(Path(dataset), whole=False)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
+    try:
+        require(columns)
+    except UserError:
+        require(local_columns(Path(dataset), whole=True))
+
+
+def _require_prompts(experiment: Experiment, columns: ColumnKinds) -> None:
+    require_text(columns, experiment.prompts.column, experiment.prompts.dataset, "prompts.column")
+
+
+def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
+    imported, draws = experiment.responses.imported, experiment.responses.draws
+    if imported is not None:
+        names = list(columns)
+        require_imported_columns(names, draws, imported.column, imported.dataset, rewards=imported.rewards)
+
+
+def check_functions(experiment: Experiment) -> None:
+    """Stop where a function of the user is not there, cannot be imported or takes something else.
+
+    A package that its module imports may be missing here where its jobs run in an environment of their own.
+
+    Raises:
+        UserError: with the key.
+    """
+    for key, scorer in experiment.scorers().items():
+        if isinstance(scorer, FunctionSettings):
+            command = [sys.executable, "-c", LOAD_FUNCTION, str(SCRIPTS), scorer.function]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise UserError(
+                    f"{key}.function: the module of {scorer.function!r} is still being imported after "
+                    f"{IMPORT_SECONDS} s: load what is large in the function, at its first call"
+                ) from error
+            elsewhere = done.returncode == MISSING_PACKAGE and experiment.environments == "conda"
+            if done.returncode and not elsewhere:
+                raise UserError(f"{key}.function: {done.stderr.strip().splitlines()[-1]}")

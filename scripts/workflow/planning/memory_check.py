@@ -1,0 +1,153 @@
+"""The memory per GPU of each stage of an experiment, and a sentence where one cannot fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+
+from rlhf.base.errors import UserError
+from rlhf.machine.budgets import GB, MemoryOf, check_budget, smaller_budget_remedy, training_remedy
+from rlhf.machine.choices import BudgetChoice
+from rlhf.machine.memory import (
+    TrainingSetup,
+    logprob_memory,
+    sampling_memory,
+    scoring_memory,
+    training_memory,
+)
+from rlhf.machine.model_shapes import ModelShape, known_shape
+from rlhf.rewards.model_scorer import ModelScorer
+from rlhf.rewards.scorer import Scorer
+from workflow.experiment import Experiment
+from workflow.hardware import TrainingHardware
+
+planned_shape = cache(known_shape)
+"""A plan asks for each of its jobs, and reads each model's shape once."""
+VLLM_SHARE = 0.9
+"""Of a GPU's memory that vLLM takes, whatever it needs: its default."""
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """What a stage needs of one GPU."""
+
+    rule: str
+    key: str
+    """Of the configuration, to be named in errors."""
+    memory: MemoryOf
+    budget: BudgetChoice
+    longest: int
+    """Tokens of the longest sequence (a pair with its prompt, a conversation)."""
+    remedy: Callable[[float], str]
+
+    def checked(self, gpu_bytes: float) -> float:
+        """Bytes of a GPU of this size that the stage takes with its budget.
+
+        Raises:
+            UserError: it cannot fit.
+        """
+        try:
+            budget = check_budget(self.budget, self.memory, self.longest, gpu_bytes, self.remedy)
+        except UserError as error:
+            raise UserError(f"{self.key}: {error}") from error
+        return self.memory(max(budget, self.longest)).total
+
+
+def check_memory(experiment: Experiment, training: TrainingHardware) -> None:
+    """Stop a run of which a stage cannot fit its GPUs, as far as the shapes of its models are known.
+
+    Args:
+        training: the hardware of `train_policy`, with what a profile changes of it.
+
+    Raises:
+        UserError: which stage, what it needs, and settings that would fit.
+    """
+    for stage in stage_memories(experiment, training):
+        stage.checked(experiment.hardware.gpu_memory_gb * GB)
+
+
+def gigabytes(experiment: Experiment, training: TrainingHardware) -> dict[str, float]:
+    """GB per GPU of each rule on GPUs whose models are known; of several variants or scorers the most."""
+    found: dict[str, float] = {}
+    gpu_bytes = experiment.hardware.gpu_memory_gb * GB
+    for stage in stage_memories(experiment, training):
+        needed = stage.checked(gpu_bytes)
+        if stage.rule == "generate_responses":
+            needed = max(needed, VLLM_SHARE * gpu_bytes)
+        found[stage.rule] = max(found.get(stage.rule, 0.0), needed / GB)
+    return found
+
+
+def stage_memories(experiment: Experiment, training: TrainingHardware) -> Iterator[StageMemory]:
+    """Every stage on GPUs, of models whose shapes are known."""
+    hardware, policy = experiment.hardware, policy_shape(experiment)
+    if policy is not None:
+        yield from _policy_stages(experiment, policy, training)
+    judge = experiment.evaluation.judge
+    scorers = {"score_responses": scorers_of(experiment), "judge_responses": [judge] if judge else []}
+    for rule, members in scorers.items():
+        section = hardware.score_responses if rule == "score_responses" else hardware.judge_responses
+        for scorer in members:
+            shape = scorer_shape(scorer)
+            if section.gpu and shape is not None and isinstance(scorer, ModelScorer):
+                memory = partial(scoring_memory, shape, scorer.precision)
+                key = "rewards.max_tokens" if rule == "score_responses" else "evaluation.judge.max_tokens"
+                remedy = partial(smaller_budget_remedy, memory, scorer.max_tokens, key)
+                yield StageMemory(rule, f"hardware.{rule}", memory, section.token_budget, scorer.max_tokens, remedy)
+
+
+def _policy_stages(experiment: Experiment, shape: ModelShape, training: TrainingHardware) -> Iterator[StageMemory]:
+    hardware, responses = experiment.hardware, experiment.responses
+    if hardware.generate_responses.gpu and responses.engine == "vllm":
+        longest = responses.max_model_len or shape.context
+        memory = partial(sampling_memory, shape, responses.precision, hardware.generate_responses.gpu)
+        remedy = partial(smaller_budget_remedy, memory, longest, "responses.max_model_len")
+        yield StageMemory("generate_responses", "hardware.generate_responses", memory, longest, longest, remedy)
+    longest = longest_pair(experiment)
+    if hardware.compute_logprobs.gpu:
+        memory = partial(logprob_memory, shape, experiment.logprobs.precision)
+        remedy = partial(smaller_budget_remedy, memory, longest, "responses.max_tokens")
+        budget = hardware.compute_logprobs.token_budget
+        yield StageMemory("compute_logprobs", "hardware.compute_logprobs", memory, budget, longest, remedy)
+    for variant in experiment.variants if training.gpu else ():
+        setup = training_setup(experiment, variant, training)
+        memory = partial(training_memory, shape, setup)
+        remedy = partial(training_remedy, shape, setup, longest)
+        key = f"hardware.train_policy, variant {variant}"
+        yield StageMemory("train_policy", key, memory, training.token_budget, longest, remedy)
+
+
+def training_setup(experiment: Experiment, variant: str, training: TrainingHardware) -> TrainingSetup:
+    """What of a variant's recipe and of the hardware decides on the memory of its training."""
+    recipe = experiment.recipe(variant)
+    return TrainingSetup(
+        strategy=training.sharing,
+        processes=training.process_count,
+        activations=training.activations,
+        precision=experiment.logprobs.precision,
+        optimizer=recipe.optimizer,
+        lora_rank=None if recipe.lora is None else recipe.lora.rank,
+    )
+
+
+def longest_pair(experiment: Experiment) -> int:
+    """Tokens of a prompt and two responses of the lengths that the configuration allows."""
+    return experiment.prompts.max_tokens + 2 * experiment.responses.max_tokens
+
+
+def policy_shape(experiment: Experiment) -> ModelShape | None:
+    """The shape of `base`, and so of all policies."""
+    return planned_shape(experiment.base_model.name, experiment.base_model.revision)
+
+
+def scorers_of(experiment: Experiment) -> list[Scorer]:
+    """The scorers of the training rewards."""
+    return [scorer for key, scorer in experiment.scorers().items() if key != "evaluation.judge"]
+
+
+def scorer_shape(scorer: Scorer | None) -> ModelShape | None:
+    """The shape of a scorer's model; None for a function."""
+    if not isinstance(scorer, ModelScorer):
+        return None
+    return planned_shape(scorer.model, scorer.revision)

@@ -1,0 +1,105 @@
+"""What results say of themselves, in place of Snakemake's records, which do not travel with them.
+
+Snakemake takes a result for done where its records say nothing else: where they are lost, where a result was copied,
+exchanged or left over from other settings, it has none, or one of another file. Every result here says what it was made
+of, and that is what a plan compares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
+from snakemake.persistence.file import FilePersistence
+
+from rlhf.base.artifacts import stated_provenance
+from rlhf.base.errors import UserError
+from rlhf.base.files.folders import folder_provenance, remove_folder
+from rlhf.base.lineage import different_inputs
+from rlhf.training.settings import SAVED_STATES
+from workflow.dry_run import inputs_of
+from workflow.planning.accepted_code import AcceptedCode
+from workflow.planning.changed_settings import changed_settings
+
+CHECKPOINT = "checkpoint"
+"""The name of every policy's folder, as the rules give it."""
+
+
+class OwnRecords(FilePersistence):
+    """Snakemake's records, but for settings, code and inputs of results that tell of their origin."""
+
+    accepted: ClassVar[AcceptedCode]
+
+    def started(self, job: Any, external_jobid: str | None = None) -> None:
+        """A policy that a job uses is trained and recorded: nothing goes on from its saved states any more."""
+        super().started(job, external_jobid)
+        if self.dag.workflow.is_main_process:
+            for path in map(Path, job.input):
+                remove_saved_states(path)
+
+    def has_metadata(self, job: Any) -> bool:
+        return super().has_metadata(job) or all(path.exists() for path in map(Path, job.output))
+
+    def params_changed(self, job: Any, file: Any = None) -> ParamsChange:
+        """Sentences on what is different, as Snakemake's plan prints them."""
+        found: set[str] = set()
+        for path in map(Path, [file] if file is not None else job.output):
+            if path.exists():
+                found.update(differences(stated_origin(path), job.params, self.accepted))
+        return ParamsChange(only_new=found, files=set(job.output)) if found else NO_PARAMS_CHANGE
+
+    def _input_changed(self, job: Any, file: Any = None) -> bool:
+        """Whether one of the outputs was made from other files, or files of other contents."""
+        if super()._input_changed(job, file):
+            return True
+        origin = stated_origin(Path(file)) if Path(file).exists() else None
+        return origin is not None and bool(different_inputs(origin, inputs_of(job)))
+
+
+def use_own_records(accepted: Path) -> None:
+    """Have Snakemake look at the results themselves.
+
+    Args:
+        accepted: the experiment's file of `make accept`.
+    """
+    from snakemake import workflow  # it cannot be the first of Snakemake's modules
+
+    OwnRecords.accepted = AcceptedCode.read(accepted)
+    workflow.FilePersistence = OwnRecords
+
+
+def remove_saved_states(used: Path) -> None:
+    """Remove the saved states beside a checkpoint, and what a kill has left of an earlier removal."""
+    if used.name != CHECKPOINT:
+        return
+    for folder in [*sorted(used.parent.glob(f".{SAVED_STATES}.*")), used.with_name(SAVED_STATES)]:
+        if folder.is_dir():
+            remove_folder(folder)
+
+
+def differences(origin: Mapping[str, Any] | None, params: Any, accepted: AcceptedCode) -> list[str]:
+    """Settings and code by which a result differs from what is asked for; of one without an origin that it has none."""
+    if origin is None or not {"spec", "code"} <= origin.keys():
+        return ["it does not say what it was made of: it is damaged, or something else wrote it"]
+    found = list(changed_settings(origin["spec"], json.loads(params.spec)))
+    if not accepted.is_same(origin["code"], params.code):
+        found.append("code")
+    return found
+
+
+def stated_origin(path: Path) -> dict[str, Any] | None:
+    """The provenance of a file or folder, by what it states; None where it states none, or nothing that can be read."""
+    status = path.stat()
+    return _stated_origin(path, status.st_mtime_ns, status.st_ino)
+
+
+@cache
+def _stated_origin(path: Path, *stamp: int) -> dict[str, Any] | None:
+    try:
+        return folder_provenance(path) if path.is_dir() else stated_provenance(path)
+    except (UserError, ValueError):  # not Parquet, not JSON, not text
+        return None

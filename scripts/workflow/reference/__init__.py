@@ -1,0 +1,1 @@
+"""The reference of all configuration keys, and errors that name them."""

@@ -1,0 +1,114 @@
+"""A reward server, asked for real over this machine's own network."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from reward_server import Answer, SmallRewardServer, by_length
+from rlhf.base.errors import UserError
+from rlhf.machine.progress import Progress
+from rlhf.rewards import http_scoring
+from rlhf.rewards.http_scoring import PER_REQUEST, RETRIES, RewardServer, score_by_server
+from rlhf.rewards.schema import NO_REWARD
+from rlhf.rewards.scorer import Score
+
+CONVERSATIONS = [("Why?", "So."), ("Why?", ""), ("What?", "That."), ("Why?", "So.")]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_scoring, "PAUSE", 0.001)
+
+
+def scores(server: RewardServer, conversations: list[tuple[str, str]] = CONVERSATIONS) -> list[Score]:
+    with Progress(len(conversations), "responses", "scoring") as progress:
+        return score_by_server(server, conversations, progress)
+
+
+def test_each_response_has_its_score() -> None:
+    with SmallRewardServer() as server:
+        assert scores(RewardServer(server.url)) == [Score(3.0), Score(None, NO_REWARD), Score(5.0), Score(3.0)]
+    assert server.bodies == [{"prompts": ["Why?", "Why?", "What?"], "responses": ["So.", "", "That."]}]
+    assert "Authorization" not in server.headers[0]
+
+
+def test_many_are_asked_for_in_several_requests() -> None:
+    many = [(f"prompt {n}", "x" * n) for n in range(1, 2 * PER_REQUEST + 2)]
+    with SmallRewardServer() as server:
+        assert scores(RewardServer(server.url), many) == [Score(float(n)) for n in range(1, len(many) + 1)]
+    assert [len(body["prompts"]) for body in server.bodies] == [PER_REQUEST, PER_REQUEST, 1]
+
+
+def test_texts_arrive_as_they_are() -> None:
+    odd = [('"\\\n\t\0', "é 🎈 <|eot_id|>")]
+    with SmallRewardServer() as server:
+        scores(RewardServer(server.url), odd)
+    assert server.bodies == [{"prompts": [odd[0][0]], "responses": [odd[0][1]]}]
+
+
+def test_the_token_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    with SmallRewardServer() as server:
+        scores(RewardServer(server.url, "MY_TOKEN"))
+    assert server.headers[0]["Authorization"] == "Bearer secret"
+    monkeypatch.delenv("MY_TOKEN")
+    with pytest.raises(UserError, match="MY_TOKEN"):
+        RewardServer(server.url, "MY_TOKEN")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(status: int) -> None:
+    left = [status] * RETRIES
+
+    def busy(body: dict[str, Any]) -> Answer:
+        return (left.pop(), "wait") if left else by_length(body)
+
+    with SmallRewardServer(busy) as server:
+        assert scores(RewardServer(server.url))[0] == Score(3.0)
+    assert len(server.bodies) == RETRIES + 1
+
+
+def test_one_that_stays_busy_is_an_error() -> None:
+    with (
+        SmallRewardServer(lambda body: (503, "loading the model")) as server,
+        pytest.raises(UserError, match="answers 503 Service Unavailable: 'loading the model'"),
+    ):
+        scores(RewardServer(server.url))
+    assert len(server.bodies) == RETRIES + 1
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    with pytest.raises(UserError, match=rf"{url} does not answer after {RETRIES + 1} tries: .*Start it, or mend `url`"):
+        scores(RewardServer(url))
+
+
+def answer(scores: list[object]) -> Answer:
+    return 200, json.dumps({"scores": scores})
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ((404, "no such page"), "answers 404 Not Found: 'no such page'"),
+        ((302, ""), "answers 302 Found"),
+        ((200, "<html>"), r"answers '<html>', and not JSON of the form"),
+        ((200, "[1, 2, 3]"), r"answers '\[1, 2, 3\]', and not JSON of the form"),
+        ((200, '{"scores": 3}'), r"and not JSON of the form \{\"scores\""),
+        (answer([1.0, 2.0]), "gave 2 scores for 3 responses"),
+        (answer([1.0, "2", 3.0]), "gave '2', which is no finite number .* Prompt: 'Why\\?'. Response: ''"),
+        (answer([True, 2.0, 3.0]), "gave True, which is no finite number"),
+        ((200, '{"scores": [NaN, 1, 1]}'), "gave nan, which is no finite number"),
+        ((200, '{"scores": [1e39, 1, 1]}'), "gave 1e\\+39, which is no finite number"),
+    ],
+)
+def test_an_answer_that_is_none(given: Answer, sentence: str) -> None:
+    with SmallRewardServer(lambda body: given) as server, pytest.raises(UserError, match=sentence):
+        scores(RewardServer(server.url))
+    assert len(server.bodies) == 1

@@ -1,0 +1,11 @@
+"""What the files in envs/ pin."""
+
+from pathlib import Path
+
+ENVIRONMENTS = Path(__file__).resolve().parents[2] / "envs"
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package -> exact version, of a requirements file or of the `pip` section of a conda environment."""
+    lines = (line.strip().removeprefix("- ") for line in (ENVIRONMENTS / name).read_text().splitlines())
+    return dict(line.split("==", 1) for line in lines if "==" in line and not line.startswith("#"))

@@ -1,0 +1,68 @@
+"""What jobs on the CPU ask for: it follows the configuration, and covers what was measured."""
+
+from typing import Any
+
+import pytest
+
+from workflow.experiment import Experiment
+from workflow.hardware import HardwareSettings, JobHardware
+from workflow.planning.cpu_memory import NEEDED, STEP_MB, job_mb
+
+PER_PART = ("build_pairs", "import_responses", "import_rewards", "combine_rewards")
+TOTAL = ("collect_prompts", "evaluate_policy", "report")
+MEASURED = {"build_pairs": 505, "evaluate_policy": 689, "report": 658}
+"""Megabytes at 300,000 prompts with 5 draws, of 170 and 410 tokens, in parts of 7,000."""
+
+
+def experiment(hardware: dict[str, Any] | None = None, **prompts: int) -> Experiment:
+    return Experiment.model_validate(
+        {
+            "experiment": "e",
+            "base_model": {"name": "owner/model"},
+            "prompts": {"dataset": "owner/prompts", "part_size": 7000, "max_tokens": 170, **prompts},
+            "responses": {"draws": 5, "max_tokens": 410},
+            "variants": {"dpo": {"loss": {"name": "dpo", "beta": 0.1}}},
+            "hardware": hardware or {},
+        }
+    )
+
+
+def test_every_section_without_a_number_of_its_own_has_a_formula() -> None:
+    fields = HardwareSettings.model_fields
+    without = {
+        name
+        for name, field in fields.items()
+        if isinstance(field.default, JobHardware) and field.default.mem_mb is None
+    }
+    assert without == NEEDED.keys()
+
+
+@pytest.mark.parametrize("rule", NEEDED)
+def test_the_hardware_section_overrides_it(rule: str) -> None:
+    assert job_mb(experiment({rule: {"mem_mb": 123}}), rule) == 123
+    assert job_mb(experiment({rule: {"threads": 2}}), rule) % STEP_MB == 0
+
+
+@pytest.mark.parametrize("rule", PER_PART)
+def test_a_job_of_a_part_asks_for_the_same_whatever_the_total(rule: str) -> None:
+    small, large = (job_mb(experiment(train=total, test=total), rule) for total in (7000, 10**6))
+    assert small == large
+    assert job_mb(experiment(part_size=70_000, train=10**6), rule) > small
+
+
+@pytest.mark.parametrize("rule", TOTAL)
+def test_a_job_of_all_prompts_asks_for_more_where_there_are_more(rule: str) -> None:
+    assert job_mb(experiment(train=10**6, test=10**6), rule) > job_mb(experiment(train=7000, test=7000), rule)
+
+
+@pytest.mark.parametrize("rule", MEASURED)
+def test_it_covers_what_was_measured_and_is_no_fantasy(rule: str) -> None:
+    asked = job_mb(experiment(train=300_000, test=300_000), rule)
+    assert MEASURED[rule] < asked < 4 * MEASURED[rule]
+
+
+@pytest.mark.parametrize("rule", NEEDED)
+def test_longer_texts_or_more_draws_take_no_less(rule: str) -> None:
+    usual = experiment()
+    responses = usual.responses.model_copy(update={"max_tokens": 4096, "draws": 16})
+    assert job_mb(usual.model_copy(update={"responses": responses}), rule) >= job_mb(usual, rule)

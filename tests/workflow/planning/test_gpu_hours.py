@@ -1,0 +1,62 @@
+"""Calculated times against the arithmetic by hand."""
+
+import pytest
+import yaml
+
+from published_rows import PUBLISHED
+from workflow.experiment import Experiment, load_experiment
+from workflow.planning.forecast import Forecast
+
+
+def forecast(base_model: str | None = None, **hardware: object) -> Forecast:
+    config = yaml.safe_load(PUBLISHED.read_text())
+    if base_model:
+        config["base_model"]["name"] = base_model
+    config["hardware"]["train_policy"].update(hardware)
+    experiment: Experiment = load_experiment(config, "test")
+    return Forecast(experiment, experiment.hardware.train_policy)
+
+
+def test_sampling_a_part() -> None:
+    """7,000 prompts, five draws of 410 tokens, 12,500 tokens per second, two minutes to start."""
+    seconds = forecast().seconds("generate_responses", "base", "train-003")
+    assert seconds == pytest.approx(120 + 7000 * 5 * 410 / 12_500, rel=1e-3)
+
+
+def test_training() -> None:
+    """6 operations per weight and token of 53,200 pairs of 990 tokens, at 22.5 % of eight H100s."""
+    layers, head = 32 * 218_103_808, 128_256 * 4096
+    operations = 6 * (layers * 990 + head * 820) * 0.95 * 56_000
+    seconds = forecast().seconds("train_policy", "rebel-1", "")
+    assert seconds == pytest.approx(120 + operations / (0.225 * 989e12 * 8), rel=1e-3)
+    recomputed = forecast(activations="recompute").seconds("train_policy", "rebel-1", "")
+    assert recomputed is not None and seconds is not None
+    assert (recomputed - 120) / (seconds - 120) == pytest.approx(4 / 3)
+
+
+def test_scoring_and_log_probabilities() -> None:
+    """Forward passes: of a prompt once with its five responses, and with the two of its pair."""
+    layers, head = 32 * 218_103_808, 128_256 * 4096
+    rate = 402e12
+    scoring = forecast().seconds("score_responses", "base", "train-000")
+    assert scoring == pytest.approx(120 + 2 * layers * 7000 * (170 + 5 * 410) / rate, rel=1e-3)
+    logprobs = forecast().seconds("compute_logprobs", "base", "train-000")
+    assert logprobs == pytest.approx(120 + 2 * 0.95 * 7000 * (layers * 990 + head * 820) / rate, rel=1e-3)
+
+
+def test_a_test_part_takes_its_share() -> None:
+    found = [forecast().seconds("judge_responses", "base", part) for part in ("test-000",)]
+    assert found[0] == pytest.approx(120 + 1000 / 7000 * (scored("train-000") - 120), rel=1e-3)
+
+
+def scored(part: str) -> float:
+    seconds = forecast().seconds("score_responses", "base", part)
+    assert seconds is not None
+    return seconds
+
+
+def test_what_runs_on_no_gpu_and_unknown_models_have_no_time() -> None:
+    assert forecast().seconds("build_pairs", "base", "train-000") is None
+    unknown = forecast("owner/unknown")
+    assert unknown.seconds("generate_responses", "base", "train-000") is None
+    assert unknown.unknown_models == ["owner/unknown"]
