@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from project import Project, copy_project
+from project import WORLD, Project, copy_project, copy_with
 from test_reruns import patch
 
 COMPARED = (
@@ -28,7 +28,7 @@ def digest(path: Path) -> str:
 
 @pytest.mark.slow
 def test_one_core_and_two_cores_in_two_folders_give_equal_bytes(finished_micro: Project, tmp_path: Path) -> None:
-    other = copy_project(tmp_path)
+    other = copy_with(finished_micro, tmp_path / "other", WORLD)  # which is made anew in `test_conda.py`
     other.run("results/micro/rebel-1/checkpoint", "--cores", "1")
     results = [project.folder / "results/micro" for project in (finished_micro, other)]
     different = [name for name in COMPARED if digest(results[0] / name) != digest(results[1] / name)]
