@@ -16,7 +16,6 @@ from rlhf.base.telemetry import switch_off_reports
 
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
-from rlhf.base.choices import choice_module
 from rlhf.base.errors import UserError
 from rlhf.base.names import part_rows
 from rlhf.base.settings import canonical_json
@@ -26,7 +25,6 @@ from rlhf.logprobs.settings import LogprobSpec
 from rlhf.machine.leases import GRANTED_BY
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.report.settings import ReportSpec
-from rlhf.responses.settings import ENGINES
 from rlhf.rewards.kinds.combined import CombinedSettings
 from rlhf.rewards.model_scorer import ModelScorer
 from workflow.duplicate_keys import refuse_duplicate_keys

@@ -26,7 +26,7 @@ rule generate_responses:
         runtime=growing(HARDWARE.generate_responses.runtime),
     params:
         spec=generate_spec,
-        code=code("generate_responses", (choice_module(ENGINES, EXPERIMENT.responses.engine),)),
+        code=code("generate_responses", (EXPERIMENT.responses.engine_module,)),
     shell:
         """
         python scripts/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \

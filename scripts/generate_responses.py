@@ -4,7 +4,6 @@ from importlib import import_module
 from pathlib import Path
 
 from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
-from rlhf.base.choices import choice_module
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.machine.budgets import DEFAULT_BUDGET
@@ -16,7 +15,7 @@ from rlhf.models.tokenizers import load_tokenizer
 from rlhf.prompts.schema import read_part
 from rlhf.responses.engine import Engine, Request, SamplingJob, check_context
 from rlhf.responses.schema import RESPONSES, draw_seed, response_rows
-from rlhf.responses.settings import ENGINES, GenerateSpec
+from rlhf.responses.settings import GenerateSpec
 
 
 def main() -> None:
@@ -44,13 +43,14 @@ def main() -> None:
     budget = DEFAULT_BUDGET if arguments.token_budget == "auto" else arguments.token_budget
     device = granted_device(arguments.gpus, arguments.threads)
     job = SamplingJob(name, revision, spec, device, arguments.gpus, arguments.threads, budget)
-    engine_module = choice_module(ENGINES, spec.engine)
-    engine: Engine = import_module(engine_module).start(job)
+    engine: Engine = import_module(spec.engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)
     rows = response_rows(requests, completions, load_tokenizer(name, revision))
     commit = resolved_revision(name, revision)
-    RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs, [engine_module], model_revision=commit))
+    RESPONSES.write(
+        arguments.output, rows, provenance(__file__, spec, inputs, [spec.engine_module], model_revision=commit)
+    )
 
 
 if __name__ == "__main__":

@@ -43,13 +43,13 @@ def main() -> None:
     origin = provenance(__file__, spec, inputs, spec.scorer.modules)
     with Progress(len(conversations), "responses", "scoring") as progress:
         job = ScoringJob(
-            progress,
-            arguments.gpus,
-            arguments.threads,
-            arguments.token_budget,
-            arguments.reward_model,
-            spec.model,
-            arguments.revisions,
+            progress=progress,
+            gpus=arguments.gpus,
+            threads=arguments.threads,
+            token_budget=arguments.token_budget,
+            folder=arguments.reward_model,
+            source=spec.model,
+            revisions=arguments.revisions,
         )
         scores, facts = spec.scorer.scores(conversations, job)
 

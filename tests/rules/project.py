@@ -94,8 +94,15 @@ def copy_with(finished: Project, folder: Path, *results: str) -> Project:
     shutil.copytree(finished.folder, folder)
     for path in (folder / "results/micro").iterdir():
         if path.name not in results:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
     return Project(folder)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def plan_in(folder: Path, arguments: list[str]) -> list[PlannedJob]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from project import Project, programs, wait_for
+from project import Project, programs, remove, wait_for
 from small_disk import NEEDS_ROOT, SmallDisk
 from test_determinism import digest
 from test_reruns import patch
@@ -48,13 +48,6 @@ def digests(path: Path) -> dict[str, str]:
     """Of a file, or of all files of a folder but Snakemake's own."""
     files = sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
     return {str(file.relative_to(path.parent)): digest(file) for file in files if file.is_file()}
-
-
-def remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def assert_as_if_undisturbed(project: Project, finished_micro: Project, stage: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -228,5 +228,10 @@ def _check_unique(table: pa.Table, key: tuple[str, ...], path: Path, first: int)
         seen[values] = row
 
 
-LARGEST_REWARD = (2 - 2**-23) * 2.0**127
-"""The largest float32: a larger reward would be infinite in `REWARDS`."""
+LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
+"""A larger reward would be infinite in its file."""
+
+
+def is_finite_float32(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number that is finite in float32; of NaN no comparison holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_FLOAT32

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlhf.base.errors import UserError
-from rlhf.base.files.full_disks import named_full_disk
+from rlhf.base.files.full_disks import named_full_disk, no_room
 from rlhf.base.files.temporary_files import temporary_beside
 from rlhf.datasets.json_lines import write_arrow
 from rlhf.models.revisions import COMMIT, recorded_commit
@@ -94,8 +94,8 @@ def _copy_parquet(path: Path, target: Path) -> None:
                 batch.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
                 stream.write_table(table_cast(pa.Table.from_batches([batch]), schema))
     except (ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the disk
+        if no_room(error) is not None:
+            raise
         raise UserError(f"{path}: the file cannot be read as Parquet: {error}") from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rlhf.base.artifacts import LARGEST_REWARD
+from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
 from rlhf.datasets.files import require_columns
 from rlhf.prompts.schema import normalise_prompt, prompt_id
@@ -166,7 +166,7 @@ class _Reader:
                 self.imported.counts["missing"] += 1
             elif not isinstance(text, str):
                 self._complain(row, name, text, "text")
-            elif reward is not None and not _is_finite(reward):
+            elif reward is not None and not is_finite_float32(reward):
                 self._complain(row, self.reward_names[draw % len(self.reward_names)], reward, "a finite float32 number")
             else:
                 found.append(ImportedDraw(draw, text, None if reward is None else float(str(reward))))
@@ -175,11 +175,6 @@ class _Reader:
 
     def _complain(self, row: int, name: str, value: object, wanted: str) -> None:
         self.wrong.append(f"row {row}, column {name!r}: {value!r:.40} is not {wanted}")
-
-
-def _is_finite(value: object) -> bool:
-    """Whether it is a number that is finite in float32; of NaN no comparison holds."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_REWARD
 
 
 def imported_rows(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rlhf.base.choices import name_of_choice
+from rlhf.base.choices import choice_module, name_of_choice
 from rlhf.base.names import Rows
 from rlhf.base.settings import LONGEST_CONTEXT, Precision, Settings
 from rlhf.models.source import ModelSource
@@ -68,6 +68,11 @@ class SamplingSettings(Settings):
     least `prompts.max_tokens` and `responses.max_tokens` together."""
     precision: Precision = "bfloat16"
     """Type of the weights while sampling."""
+
+    @property
+    def engine_module(self) -> str:
+        """The module of the engine, whose code is part of what makes responses."""
+        return choice_module(ENGINES, self.engine)
 
 
 class ResponseSettings(SamplingSettings):

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rlhf.base.artifacts import LARGEST_REWARD
+from rlhf.base.artifacts import LARGEST_FLOAT32
 from rlhf.base.errors import UserError
 from rlhf.rewards.function_loading import ScoringFunction, own_line
 from rlhf.rewards.schema import NO_REWARD
@@ -31,7 +31,7 @@ def score_by_function(function: ScoringFunction, prompts: Sequence[str], respons
     if len(scores) != len(responses):
         raise UserError(f"the reward function returned {len(scores)} scores for {len(responses)} responses")
     for row, score in enumerate(scores):
-        if score is None or (isinstance(score, numbers.Real) and abs(score) <= LARGEST_REWARD):
+        if score is None or (isinstance(score, numbers.Real) and abs(score) <= LARGEST_FLOAT32):
             continue
         raise UserError(
             f"the reward function returned {score!r} for row {row}, which is no finite number (float32), and not None "

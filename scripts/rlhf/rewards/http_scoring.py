@@ -10,7 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from rlhf.base.artifacts import LARGEST_REWARD
+from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
 from rlhf.machine.progress import Progress
 from rlhf.rewards.schema import NO_REWARD
@@ -105,7 +105,7 @@ def score_by_server(server: RewardServer, conversations: Iterable[Conversation],
 def _score(url: str, conversation: Conversation, value: object) -> Score:
     if value is None:
         return Score(None, NO_REWARD)
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_REWARD:
+    if is_finite_float32(value):
         return Score(float(value))
     prompt, response = (text[:SHOWN_CHARACTERS] for text in conversation)
     raise UserError(

@@ -43,11 +43,11 @@ class ScoringJob:
     """Compute threads."""
     token_budget: BudgetChoice
     """Tokens in one forward pass."""
-    folder: Path | None = None
+    folder: Path | None
     """The reward model's, where a flag gives it."""
-    source: ModelSource | None = None
+    source: ModelSource | None
     """The reward model, where none does."""
-    revisions: Path | None = None
+    revisions: Path | None
     """The experiment's file of commits."""
 
 

@@ -40,6 +40,11 @@ class PairBatch:
         """b = log pi(y_l | x) - log pi_ref(y_l | x)"""
         return self.rejected_logprob - self.reference_rejected_logprob
 
+    @property
+    def margin_per_token(self) -> Tensor:
+        """a / |y_w| - b / |y_l|"""
+        return self.chosen_logratio / self.chosen_tokens - self.rejected_logratio / self.rejected_tokens
+
 
 def log_sigmoid(x: Tensor) -> Tensor:
     from torch.nn import functional  # the workflow reads the settings below without torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -90,3 +91,14 @@ def test_what_is_no_text_survives_the_copy(tmp_path: Path) -> None:
     with open_file(path) as rows:
         found = rows[:]
     assert found == {name: pa.array(values).to_pylist() for name, values in columns.items()}
+
+
+def test_a_file_that_may_not_be_read_is_an_error_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"prompt": PROMPTS[:2]}), path)
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    with pytest.raises(UserError, match=rf"{re.escape(str(path))}: .*Permission denied"), open_file(path):
+        pass

@@ -16,12 +16,7 @@ def dpo_norm_loss(batch: PairBatch, beta: float) -> Tensor:
 
     Lambert et al., "Tulu 3: Pushing Frontiers in Open Language Model Post-Training" (2024): DPO, normalised by length.
     """
-    return -log_sigmoid(beta * per_token_margin(batch))
-
-
-def per_token_margin(batch: PairBatch) -> Tensor:
-    """a / |y_w| - b / |y_l|, float32 (batch,)."""
-    return batch.chosen_logratio / batch.chosen_tokens - batch.rejected_logratio / batch.rejected_tokens
+    return -log_sigmoid(beta * batch.margin_per_token)
 
 
 class DpoNormSettings(PairLoss):
@@ -33,7 +28,7 @@ class DpoNormSettings(PairLoss):
     """Strength of the tie to the reference; per token, so about a hundred times that of `dpo`."""
 
     def margin(self, batch: PairBatch) -> Tensor:
-        return per_token_margin(batch)
+        return batch.margin_per_token
 
     def loss(self, batch: PairBatch) -> Tensor:
         return dpo_norm_loss(batch, self.beta)

@@ -17,10 +17,8 @@ def ipo_loss(batch: PairBatch, tau: float, per_token: bool) -> Tensor:
     Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences" (2023), equation 17; the
     mean over the tokens is the form that its authors use.
     """
-    chosen, rejected = batch.chosen_logratio, batch.rejected_logratio
-    if per_token:
-        chosen, rejected = chosen / batch.chosen_tokens, rejected / batch.rejected_tokens
-    return (chosen - rejected - 1 / (2 * tau)).square()
+    margin = batch.margin_per_token if per_token else batch.chosen_logratio - batch.rejected_logratio
+    return (margin - 1 / (2 * tau)).square()
 
 
 class IpoSettings(PairLoss):
@@ -34,9 +32,7 @@ class IpoSettings(PairLoss):
     """Mean of the log-ratios over the response's tokens; false for their sum."""
 
     def margin(self, batch: PairBatch) -> Tensor:
-        if not self.per_token:
-            return super().margin(batch)
-        return batch.chosen_logratio / batch.chosen_tokens - batch.rejected_logratio / batch.rejected_tokens
+        return batch.margin_per_token if self.per_token else super().margin(batch)
 
     def loss(self, batch: PairBatch) -> Tensor:
         return ipo_loss(batch, self.tau, self.per_token)
