@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := 2
+COMMAND = PYTHONPATH="$(CURDIR)/scripts" $(BIN)/python -m workflow.commands
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -44,13 +45,13 @@ gpu-exam:  ## is this code right and fast on this GPU? A table in under ten minu
 	$(EXAM_PYTHON) tests/gpu_exam/run.py $(ARGS)
 
 plan: .venv/embedded  ## what a run would do, why, and its GPU hours: make plan ARGS="--configfile config/mine.yaml"
-	$(BIN)/python scripts/plan.py $(ARGS)
+	$(COMMAND).plan $(ARGS)
 
 resume: .venv/embedded  ## go on after an interruption, with the arguments of the run: make resume ARGS="..."
-	$(BIN)/python scripts/resume.py $(ARGS)
+	$(COMMAND).resume $(ARGS)
 
 accept: .venv/embedded  ## keep results after a code change that changes none of them: make accept ARGS="..."
-	$(BIN)/python scripts/accept.py $(ARGS)
+	$(COMMAND).accept $(ARGS)
 
 config-reference: .venv/embedded  ## write config/*.md and config/schema.json from the settings classes
 	$(BIN)/python config/generate.py
@@ -59,7 +60,7 @@ clean:  ## remove the results of the tiny experiment
 	rm -rf results/tiny logs/tiny benchmarks/tiny
 
 clean-temporary: .venv/embedded  ## remove what killed jobs have left half-written: make clean-temporary [ARGS=results/mine]
-	$(BIN)/python scripts/clean_temporary.py $(ARGS)
+	$(COMMAND).clean_temporary $(ARGS)
 
 # Both at once: to install is work for one processor. Where vLLM cannot be installed, its tests are skipped.
 environments:

@@ -1,16 +1,16 @@
 # Offline and iterative RLHF: prompts -> responses -> rewards -> pairs -> log-probabilities -> policy -> evaluation.
-# The rules are included in the order the data flows; what they share is in rules/common.smk
-# and rules/specs.smk.
+# The rules are included in the order the data flows; what they share is in rules/common.smk.
+import os
 
-
-# An experiment file stands on its own: the default is not merged under a --configfile.
+# An experiment file stands on its own: the default is not merged under a --configfile. It is the working directory's
+# config/config.yaml, or the tiny experiment.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: "config/config.yaml" if os.path.exists("config/config.yaml") else workflow.source_path("config/config.yaml")
 
 
+include: "rules/sources.smk"
 include: "rules/common.smk"
-include: "rules/specs.smk"
 include: "rules/tiny.smk"
 include: "rules/prefetch.smk"
 include: "rules/prompts.smk"

@@ -4,12 +4,12 @@
 rule evaluate_policy:
     """Win rates against base by the training reward and by the judge, with intervals over prompts."""
     input:
-        responses=test_parts_of("responses"),
-        rewards=test_parts_of("rewards"),
-        judgements=lambda wildcards: judgements(wildcards.policy),
-        base_responses=parts_of("responses", "base", EXPERIMENT.test_parts()),
-        base_rewards=parts_of("rewards", "base", EXPERIMENT.test_parts()),
-        base_judgements=judgements("base"),
+        responses=lambda wildcards: PATHS.test_parts("responses", wildcards.policy),
+        rewards=lambda wildcards: PATHS.test_parts("rewards", wildcards.policy),
+        judgements=lambda wildcards: PATHS.judgements(wildcards.policy),
+        base_responses=PATHS.test_parts("responses", "base"),
+        base_rewards=PATHS.test_parts("rewards", "base"),
+        base_judgements=PATHS.judgements("base"),
     output:
         f"{RESULTS}/{{policy}}/evaluation.parquet",
     log:
@@ -20,21 +20,13 @@ rule evaluate_policy:
         "../envs/rebel.yaml"
     threads: HARDWARE.evaluate_policy.threads
     resources:
-        mem_mb=growing(job_mb(EXPERIMENT, "evaluate_policy")),
-        runtime=growing(HARDWARE.evaluate_policy.runtime),
+        **REQUESTS.cpu("evaluate_policy"),
     params:
-        spec=lambda wildcards: spec_json(
-            EvaluateSpec(
-                seed=EXPERIMENT.seed,
-                policy=wildcards.policy,
-                bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
-                confidence=EXPERIMENT.evaluation.confidence,
-            )
-        ),
+        spec=lambda wildcards: spec(SPECS.evaluate_policy, wildcards.policy),
         code=code("evaluate_policy"),
     shell:
         """
-        python scripts/evaluate_policy.py --spec {params.spec:q} --responses {input.responses} \
+        python {resources.scripts:q}/evaluate_policy.py --spec {params.spec:q} --responses {input.responses} \
             --rewards {input.rewards} --judgements {input.judgements} --base-responses {input.base_responses} \
             --base-rewards {input.base_rewards} --base-judgements {input.base_judgements} --output {output} 2>{log}
         """

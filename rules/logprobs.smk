@@ -5,7 +5,7 @@ rule compute_logprobs:
     """Log-probabilities of the chosen and rejected responses of a part, at the sampling temperature."""
     input:
         pairs=f"{RESULTS}/{{policy}}/pairs/{{part}}.parquet",
-        policy=policy_folder,
+        policy=lambda wildcards: PATHS.policy_folder(wildcards.policy),
     output:
         f"{RESULTS}/{{policy}}/logprobs/{{part}}.parquet",
     log:
@@ -16,26 +16,13 @@ rule compute_logprobs:
         "../envs/rebel.yaml"
     threads: HARDWARE.compute_logprobs.threads
     resources:
-        **slurm_request(nodes=1),
-        revisions=REVISIONS,
-        gpu=HARDWARE.compute_logprobs.gpu,
-        gpu_request=gpu_request("compute_logprobs"),
-        compute_threads=HARDWARE.compute_logprobs.threads,
-        token_budget=HARDWARE.compute_logprobs.token_budget,
-        mem_mb=growing(HARDWARE.compute_logprobs.mem_mb),
-        runtime=growing(HARDWARE.compute_logprobs.runtime),
+        **REQUESTS.gpu("compute_logprobs"),
     params:
-        spec=lambda wildcards: spec_json(
-            LogprobSpec(
-                model=policy_source(wildcards.policy),
-                precision=EXPERIMENT.logprobs.precision,
-                temperature=EXPERIMENT.responses.temperature,
-            )
-        ),
+        spec=lambda wildcards: spec(SPECS.compute_logprobs, wildcards.policy),
         code=code("compute_logprobs"),
     shell:
         """
-        python scripts/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
+        python {resources.scripts:q}/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
             --revisions {resources.revisions} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}

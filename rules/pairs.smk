@@ -17,13 +17,12 @@ rule build_pairs:
         "../envs/rebel.yaml"
     threads: HARDWARE.build_pairs.threads
     resources:
-        mem_mb=growing(job_mb(EXPERIMENT, "build_pairs")),
-        runtime=growing(HARDWARE.build_pairs.runtime),
+        **REQUESTS.cpu("build_pairs"),
     params:
-        spec=pair_spec,
+        spec=lambda wildcards: spec(SPECS.build_pairs, wildcards.part),
         code=code("build_pairs"),
     shell:
         """
-        python scripts/build_pairs.py --spec {params.spec:q} --prompts {input.prompts} \
+        python {resources.scripts:q}/build_pairs.py --spec {params.spec:q} --prompts {input.prompts} \
             --responses {input.responses} --rewards {input.rewards} --output {output} 2>{log}
         """

@@ -9,8 +9,8 @@ rule prefetch:
     conda:
         "../envs/rebel.yaml"
     resources:
-        revisions=REVISIONS,
+        **REQUESTS.program(),
     params:
-        spec=lambda wildcards: spec_json(prefetch_spec()),
+        spec=lambda wildcards: spec(SPECS.prefetch),
     shell:
-        "python scripts/prefetch.py --spec {params.spec:q} --revisions {resources.revisions} 2>{log}"
+        "python {resources.scripts:q}/prefetch.py --spec {params.spec:q} --revisions {resources.revisions} 2>{log}"

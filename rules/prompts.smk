@@ -4,8 +4,8 @@
 rule collect_prompts:
     """Normalise, deduplicate, filter by length and order the prompts; train is their start, test their end."""
     input:
-        dataset=made_by_rule(EXPERIMENT.prompts.dataset),
-        base_model=made_by_rule(EXPERIMENT.base_model.name),
+        dataset=PATHS.made_by_rule(EXPERIMENT.prompts.dataset),
+        base_model=PATHS.made_by_rule(EXPERIMENT.base_model.name),
     output:
         f"{RESULTS}/prompts.parquet",
     log:
@@ -16,18 +16,16 @@ rule collect_prompts:
         "../envs/rebel.yaml"
     threads: HARDWARE.collect_prompts.threads
     resources:
-        revisions=REVISIONS,
-        mem_mb=growing(job_mb(EXPERIMENT, "collect_prompts")),
-        runtime=growing(HARDWARE.collect_prompts.runtime),
+        **REQUESTS.cpu("collect_prompts"),
         # The sizes are no parameters: a larger split changes no prompt. The program only checks that they fit.
         train_prompts=EXPERIMENT.prompts.train,
         test_prompts=EXPERIMENT.prompts.test,
     params:
-        spec=lambda wildcards: spec_json(collect_spec()),
+        spec=lambda wildcards: spec(SPECS.collect_prompts),
         code=code("collect_prompts"),
     shell:
         """
-        python scripts/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} \
+        python {resources.scripts:q}/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} \
             --base-model {input.base_model} --revisions {resources.revisions} \
             --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2>{log}
         """

@@ -5,7 +5,7 @@ rule generate_responses:
     """Sample the responses of a policy to the prompts of a part, with a seed per prompt and draw."""
     input:
         prompts=f"{RESULTS}/prompts.parquet",
-        policy=policy_folder,
+        policy=lambda wildcards: PATHS.policy_folder(wildcards.policy),
     output:
         f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
     log:
@@ -16,20 +16,13 @@ rule generate_responses:
         "../envs/vllm.yaml"
     threads: HARDWARE.generate_responses.threads
     resources:
-        **slurm_request(nodes=1),
-        revisions=REVISIONS,
-        gpu=HARDWARE.generate_responses.gpu,
-        gpu_request=gpu_request("generate_responses"),
-        compute_threads=HARDWARE.generate_responses.threads,
-        token_budget=HARDWARE.generate_responses.token_budget,
-        mem_mb=growing(HARDWARE.generate_responses.mem_mb),
-        runtime=growing(HARDWARE.generate_responses.runtime),
+        **REQUESTS.gpu("generate_responses"),
     params:
-        spec=generate_spec,
+        spec=lambda wildcards: spec(SPECS.generate_responses, wildcards.policy, wildcards.part),
         code=code("generate_responses", (EXPERIMENT.responses.engine_module,)),
     shell:
         """
-        python scripts/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+        python {resources.scripts:q}/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
             --policy {input.policy} --revisions {resources.revisions} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}
@@ -44,7 +37,7 @@ if EXPERIMENT.responses.imported:
         """Take the responses of `base` to the train prompts from a dataset of the user."""
         input:
             prompts=f"{RESULTS}/prompts.parquet",
-            policy=made_by_rule(EXPERIMENT.base_model.name),
+            policy=PATHS.made_by_rule(EXPERIMENT.base_model.name),
         output:
             f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
         log:
@@ -58,14 +51,12 @@ if EXPERIMENT.responses.imported:
             "../envs/rebel.yaml"
         threads: HARDWARE.import_responses.threads
         resources:
-            revisions=REVISIONS,
-            mem_mb=growing(job_mb(EXPERIMENT, "import_responses")),
-            runtime=growing(HARDWARE.import_responses.runtime),
+            **REQUESTS.cpu("import_responses"),
         params:
-            spec=import_responses_spec,
+            spec=lambda wildcards: spec(SPECS.import_responses, wildcards.part),
             code=code("import_responses"),
         shell:
             """
-            python scripts/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+            python {resources.scripts:q}/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \
                 --policy {input.policy} --revisions {resources.revisions} --output {output} 2>{log}
             """

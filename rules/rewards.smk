@@ -10,7 +10,7 @@ rule score_responses:
     input:
         prompts=f"{RESULTS}/prompts.parquet",
         responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
-        reward_model=lambda wildcards: scorer_folder(scorer_of(wildcards)),
+        reward_model=lambda wildcards: PATHS.reward_model_folder(EXPERIMENT.scorer(wildcards.get("scorer"))),
     output:
         f"{RESULTS}/{{policy}}/{SCORES}/{{part}}.parquet",
     log:
@@ -21,20 +21,13 @@ rule score_responses:
         "../envs/rebel.yaml"
     threads: HARDWARE.score_responses.threads
     resources:
-        **slurm_request(nodes=1),
-        revisions=REVISIONS,
-        gpu=HARDWARE.score_responses.gpu,
-        gpu_request=gpu_request("score_responses"),
-        compute_threads=HARDWARE.score_responses.threads,
-        token_budget=HARDWARE.score_responses.token_budget,
-        mem_mb=growing(HARDWARE.score_responses.mem_mb),
-        runtime=growing(HARDWARE.score_responses.runtime),
+        **REQUESTS.gpu("score_responses"),
     params:
-        spec=lambda wildcards: score_spec(wildcards.part, scorer_of(wildcards)),
-        code=lambda wildcards: score_code(scorer_of(wildcards)),
+        spec=lambda wildcards: spec(SPECS.score_responses, wildcards.part, EXPERIMENT.scorer(wildcards.get("scorer"))),
+        code=lambda wildcards: code("score_responses", EXPERIMENT.scorer(wildcards.get("scorer")).modules),
     shell:
         """
-        python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
+        python {resources.scripts:q}/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
             --responses {input.responses} --reward-model {input.reward_model} --revisions {resources.revisions} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
@@ -47,8 +40,8 @@ if COMBINED:
         """Combine the scores of a part: the weighted mean, standardized by the scores of `base` in `train-000`."""
         input:
             responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
-            scores=lambda wildcards: scores_of(wildcards.policy, wildcards.part),
-            reference_scores=scores_of("base", "train-000"),
+            scores=lambda wildcards: PATHS.scores(wildcards.policy, wildcards.part),
+            reference_scores=PATHS.scores("base", "train-000"),
         output:
             f"{RESULTS}/{{policy}}/rewards/{{part}}.parquet",
         log:
@@ -59,14 +52,13 @@ if COMBINED:
             "../envs/rebel.yaml"
         threads: HARDWARE.combine_rewards.threads
         resources:
-            mem_mb=growing(job_mb(EXPERIMENT, "combine_rewards")),
-            runtime=growing(HARDWARE.combine_rewards.runtime),
+            **REQUESTS.cpu("combine_rewards"),
         params:
-            spec=combine_spec,
+            spec=lambda wildcards: spec(SPECS.combine_rewards, EXPERIMENT.rewards),
             code=code("combine_rewards"),
         shell:
             """
-            python scripts/combine_rewards.py --spec {params.spec:q} --responses {input.responses} \
+            python {resources.scripts:q}/combine_rewards.py --spec {params.spec:q} --responses {input.responses} \
                 --scores {input.scores} --reference-scores {input.reference_scores} --output {output} 2>{log}
             """
 
@@ -92,52 +84,34 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
             "../envs/rebel.yaml"
         threads: HARDWARE.import_rewards.threads
         resources:
-            revisions=REVISIONS,
-            mem_mb=growing(job_mb(EXPERIMENT, "import_rewards")),
-            runtime=growing(HARDWARE.import_rewards.runtime),
+            **REQUESTS.cpu("import_rewards"),
         params:
-            spec=import_rewards_spec,
+            spec=lambda wildcards: spec(SPECS.import_rewards, wildcards.part),
             code=code("import_rewards"),
         shell:
             """
-            python scripts/import_rewards.py --spec {params.spec:q} --prompts {input.prompts} \
+            python {resources.scripts:q}/import_rewards.py --spec {params.spec:q} --prompts {input.prompts} \
                 --revisions {resources.revisions} --output {output} 2>{log}
             """
 
 
 if EXPERIMENT.evaluation.judge:
 
-    rule judge_responses:
-        """Score the test responses with the evaluation's own judge: same program, same schema as the rewards."""
+    use rule score_responses as judge_responses with:
+        # The test responses, by the evaluation's own judge: the same program, the same schema as the rewards.
         input:
             prompts=f"{RESULTS}/prompts.parquet",
             responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
-            reward_model=scorer_folder(EXPERIMENT.evaluation.judge),
+            reward_model=PATHS.reward_model_folder(EXPERIMENT.evaluation.judge),
         output:
             f"{RESULTS}/{{policy}}/judgements/{{part}}.parquet",
         log:
             f"{LOGS}/judge_responses/{{policy}}/{{part}}.log",
         benchmark:
             f"{BENCHMARKS}/judge_responses/{{policy}}/{{part}}.tsv"
-        conda:
-            "../envs/rebel.yaml"
         threads: HARDWARE.judge_responses.threads
         resources:
-            **slurm_request(nodes=1),
-            revisions=REVISIONS,
-            gpu=HARDWARE.judge_responses.gpu,
-            gpu_request=gpu_request("judge_responses"),
-            compute_threads=HARDWARE.judge_responses.threads,
-            token_budget=HARDWARE.judge_responses.token_budget,
-            mem_mb=growing(HARDWARE.judge_responses.mem_mb),
-            runtime=growing(HARDWARE.judge_responses.runtime),
+            **REQUESTS.gpu("judge_responses"),
         params:
-            spec=lambda wildcards: score_spec(wildcards.part, EXPERIMENT.evaluation.judge),
-            code=score_code(EXPERIMENT.evaluation.judge),
-        shell:
-            """
-            python scripts/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-                --responses {input.responses} --reward-model {input.reward_model} --revisions {resources.revisions} \
-                --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
-                --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
-            """
+            spec=lambda wildcards: spec(SPECS.score_responses, wildcards.part, EXPERIMENT.evaluation.judge),
+            code=code("score_responses", EXPERIMENT.evaluation.judge.modules),

@@ -2,9 +2,9 @@
 # What it makes is used like any dataset and any folder with a model; no later rule knows that it is tiny.
 
 if EXPERIMENT.tiny:
-    from rlhf.tiny.settings import PolicySpec, PretrainSpec, PromptsSpec, RewardModelSpec, TokenizerSpec
+    from workflow.tiny_specs import TinySpecs
 
-    TINY = EXPERIMENT.tiny
+    TINY = TinySpecs(EXPERIMENT.seed, EXPERIMENT.tiny)
     WORLD = f"{RESULTS}/world"
 
     rule make_tiny_prompts:
@@ -19,13 +19,12 @@ if EXPERIMENT.tiny:
             "../envs/rebel.yaml"
         threads: HARDWARE.tiny.threads
         resources:
-            mem_mb=growing(HARDWARE.tiny.mem_mb),
-            runtime=growing(HARDWARE.tiny.runtime),
+            **REQUESTS.tiny(),
         params:
-            spec=lambda wildcards: spec_json(PromptsSpec(seed=EXPERIMENT.seed, prompts=TINY.prompts)),
+            spec=lambda wildcards: spec(TINY.make_tiny_prompts),
             code=code("make_tiny_prompts"),
         shell:
-            "python scripts/make_tiny_prompts.py --spec {params.spec:q} --output {output} 2> {log}"
+            "python {resources.scripts:q}/make_tiny_prompts.py --spec {params.spec:q} --output {output} 2> {log}"
 
     rule train_tiny_tokenizer:
         """A byte-pair tokenizer with Llama-3's special tokens and chat template."""
@@ -39,13 +38,12 @@ if EXPERIMENT.tiny:
             "../envs/rebel.yaml"
         threads: HARDWARE.tiny.threads
         resources:
-            mem_mb=growing(HARDWARE.tiny.mem_mb),
-            runtime=growing(HARDWARE.tiny.runtime),
+            **REQUESTS.tiny(),
         params:
-            spec=lambda wildcards: spec_json(TokenizerSpec(seed=EXPERIMENT.seed, vocabulary_size=TINY.vocabulary_size)),
+            spec=lambda wildcards: spec(TINY.train_tiny_tokenizer),
             code=code("train_tiny_tokenizer"),
         shell:
-            "python scripts/train_tiny_tokenizer.py --spec {params.spec:q} --output {output} 2> {log}"
+            "python {resources.scripts:q}/train_tiny_tokenizer.py --spec {params.spec:q} --output {output} 2> {log}"
 
     rule pretrain_tiny_policy:
         """A small Llama that learns clean answers: the start of the policy and of the reward model."""
@@ -61,19 +59,13 @@ if EXPERIMENT.tiny:
             "../envs/rebel.yaml"
         threads: HARDWARE.tiny.threads
         resources:
-            compute_threads=HARDWARE.tiny.threads,
-            mem_mb=growing(HARDWARE.tiny.mem_mb),
-            runtime=growing(HARDWARE.tiny.runtime),
+            **REQUESTS.tiny(),
         params:
-            spec=lambda wildcards: spec_json(
-                PretrainSpec(
-                    seed=EXPERIMENT.seed, prompts=TINY.prompts, network=TINY.network, learning=TINY.pretraining
-                )
-            ),
+            spec=lambda wildcards: spec(TINY.pretrain_tiny_policy),
             code=code("pretrain_tiny_policy"),
         shell:
             """
-            python scripts/pretrain_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
+            python {resources.scripts:q}/pretrain_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
                 --threads {resources.compute_threads} --output {output} 2>{log}
             """
 
@@ -92,17 +84,13 @@ if EXPERIMENT.tiny:
             "../envs/rebel.yaml"
         threads: HARDWARE.tiny.threads
         resources:
-            compute_threads=HARDWARE.tiny.threads,
-            mem_mb=growing(HARDWARE.tiny.mem_mb),
-            runtime=growing(HARDWARE.tiny.runtime),
+            **REQUESTS.tiny(),
         params:
-            spec=lambda wildcards: spec_json(
-                PolicySpec(seed=EXPERIMENT.seed, prompts=TINY.prompts, learning=TINY.mixture)
-            ),
+            spec=lambda wildcards: spec(TINY.train_tiny_policy),
             code=code("train_tiny_policy"),
         shell:
             """
-            python scripts/train_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
+            python {resources.scripts:q}/train_tiny_policy.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
                 --pretrained {input.pretrained} --threads {resources.compute_threads} --output {output} 2>{log}
             """
 
@@ -121,16 +109,12 @@ if EXPERIMENT.tiny:
             "../envs/rebel.yaml"
         threads: HARDWARE.tiny.threads
         resources:
-            compute_threads=HARDWARE.tiny.threads,
-            mem_mb=growing(HARDWARE.tiny.mem_mb),
-            runtime=growing(HARDWARE.tiny.runtime),
+            **REQUESTS.tiny(),
         params:
-            spec=lambda wildcards: spec_json(
-                RewardModelSpec(seed=EXPERIMENT.seed, prompts=TINY.prompts, learning=TINY.reward_model)
-            ),
+            spec=lambda wildcards: spec(TINY.train_tiny_reward_model),
             code=code("train_tiny_reward_model"),
         shell:
             """
-            python scripts/train_tiny_reward_model.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
+            python {resources.scripts:q}/train_tiny_reward_model.py --spec {params.spec:q} --tokenizer {input.tokenizer} \
                 --pretrained {input.pretrained} --threads {resources.compute_threads} --output {output} 2>{log}
             """

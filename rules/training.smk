@@ -1,14 +1,14 @@
-# checkpoint: a new policy, trained on the pairs of its parent.
+# training: a policy, from its parent and the pairs of its parent.
 
 
 rule train_policy:
     """Train a policy on its parent's pairs; the parent is the start and the reference."""
     input:
-        policy=parent_folder,
-        pairs=training_parts("pairs"),
-        logprobs=if_reference(training_parts("logprobs")),
-        validation_pairs=validation_part("pairs"),
-        validation_logprobs=if_reference(validation_part("logprobs")),
+        policy=lambda wildcards: PATHS.policy_folder(parent(wildcards.policy)),
+        pairs=lambda wildcards: PATHS.training_parts("pairs", wildcards.policy),
+        logprobs=lambda wildcards: PATHS.training_logprobs(wildcards.policy),
+        validation_pairs=lambda wildcards: PATHS.validation_part("pairs", wildcards.policy),
+        validation_logprobs=lambda wildcards: PATHS.validation_logprobs(wildcards.policy),
     output:
         checkpoint=directory(f"{RESULTS}/{{policy}}/checkpoint"),
         metrics=f"{RESULTS}/{{policy}}/training.parquet",
@@ -17,34 +17,19 @@ rule train_policy:
     benchmark:
         f"{BENCHMARKS}/train_policy/{{policy}}.tsv"
     wildcard_constraints:
-        policy="|".join(policy for policy in EXPERIMENT.policies() if policy != "base"),
+        policy="|".join(EXPERIMENT.trained_policies()),
     conda:
         "../envs/rebel.yaml"
-    threads: TRAINING_HARDWARE.threads_per_node
+    threads: REQUESTS.training.threads_per_node
     resources:
-        **training_request(TRAINING_HARDWARE),
-        **training_disk(),
-        revisions=REVISIONS,
-        gpu=HARDWARE.train_policy.gpu,
-        gpu_request=gpu_request("train_policy"),
-        compute_threads=HARDWARE.train_policy.threads,
-        token_budget=HARDWARE.train_policy.token_budget,
-        save_seconds=HARDWARE.train_policy.save_seconds,
-        stop_seconds=TRAINING_HARDWARE.stop_seconds,
-        processes=TRAINING_HARDWARE.process_count,
-        strategy=TRAINING_HARDWARE.sharing,
-        activations=HARDWARE.train_policy.activations,
-        tracker=HARDWARE.train_policy.tracker,
-        # No more at a retry: it goes on from the saved state, and whole nodes have no more to give.
-        mem_mb=HARDWARE.train_policy.mem_mb,
-        runtime=growing(HARDWARE.train_policy.runtime),
+        **REQUESTS.train_policy(),
     params:
-        spec=train_spec,
-        code=lambda wildcards: code("train_policy", (loss_of(wildcards.policy).module,)),
+        spec=lambda wildcards: spec(SPECS.train_policy, wildcards.policy),
+        code=lambda wildcards: code("train_policy", (EXPERIMENT.loss(wildcards.policy).module,)),
     # exec: a shell in between would end at the signal that lets the training save its state, and its job with it.
     shell:
         """
-        exec python scripts/train_policy.py --spec {params.spec:q} --policy {input.policy} \
+        exec python {resources.scripts:q}/train_policy.py --spec {params.spec:q} --policy {input.policy} \
             --revisions {resources.revisions} --pairs {input.pairs} --logprobs {input.logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \

@@ -34,11 +34,10 @@ class PlannedJob:
     inputs: Mapping[str, tuple[Path, ...]] = dataclasses.field(compare=False)
     """By the names that the rule gives them."""
     outputs: tuple[Path, ...]
-    program: str
-    """Path of the script."""
     spec: str
-    code: str
     """Its settings as JSON."""
+    code: str
+    """The digest of its program."""
     reasons: tuple[str, ...]
     changes: tuple[str, ...]
     """Behind `SETTINGS_OR_CODE`: `learning_rate 0.0001 -> 0.0002`, `code`."""
@@ -114,7 +113,6 @@ def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> Plan
         part=job.wildcards_dict.get("part", ""),
         inputs=inputs_of(job),
         outputs=tuple(map(Path, job.output)),
-        program=next(word for word in job.rule.shellcmd.split() if word.startswith("scripts/")),
         spec=job.params.spec,
         code=job.params.code,
         reasons=tuple(text.split(":")[0].strip() for text in str(reason).split(";")),

@@ -1,13 +1,12 @@
 """The configuration of an experiment, whole. For the workflow alone: programs get a `--spec` of their own stage."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from rlhf.base.errors import UserError
-from rlhf.base.names import part_names
+from rlhf.base.names import Rows, part_names, part_rows, variant_and_iteration
 from rlhf.base.settings import Settings
 from rlhf.evaluation.settings import EvaluationSettings
 from rlhf.logprobs.settings import LogprobSettings
@@ -166,6 +165,13 @@ class Experiment(Settings):
             found = {"rewards": self.rewards}
         return found | ({"evaluation.judge": self.evaluation.judge} if self.evaluation.judge else {})
 
+    def scorer(self, name: str | None) -> Scorer:
+        """The scorer of the rewards; of several the one of this name."""
+        if isinstance(self.rewards, CombinedSettings):
+            return self.rewards.scorers[str(name)].scorer
+        assert isinstance(self.rewards, Scorer)
+        return self.rewards
+
     def reward_models(self) -> Iterator[tuple[str, str, str | None]]:
         """Key, name and revision of every reward model."""
         for key, scorer in self.scorers().items():
@@ -190,6 +196,19 @@ class Experiment(Settings):
         """`base`, and every `<variant>-<iteration>`."""
         return ["base", *(f"{v}-{i + 1}" for v in self.variants for i in range(self.iterations(v)))]
 
+    def trained_policies(self) -> list[str]:
+        """Every `<variant>-<iteration>`."""
+        return self.policies()[1:]
+
+    def loss(self, policy: str) -> PairLoss:
+        """The loss that a policy is trained with."""
+        return self.variants[variant_and_iteration(policy)[0]].loss
+
+    def rows(self, part: str) -> Rows:
+        """The rows of `prompts.parquet` that are a part."""
+        size = self.prompts.train if part.startswith("train-") else self.prompts.test
+        return part_rows(part, size, self.prompts.part_size)
+
     def train_parts(self, iteration: int) -> list[str]:
         """The train parts whose pairs iteration 1, 2, ... learns from."""
         parts = part_names("train", self.prompts.train, self.prompts.part_size)
@@ -198,20 +217,6 @@ class Experiment(Settings):
 
     def test_parts(self) -> list[str]:
         return part_names("test", self.prompts.test, self.prompts.part_size)
-
-
-def variant_and_iteration(policy: str) -> tuple[str, int]:
-    """`rebel-2` is iteration 2 of the variant `rebel`."""
-    match = re.fullmatch(r"(.+)-(\d+)", policy)
-    if match is None:
-        raise ValueError(f"{policy!r} is no <variant>-<iteration>")
-    return match[1], int(match[2])
-
-
-def parent(policy: str) -> str:
-    """The policy whose data trained this one: of `rebel-1` it is `base`, of `rebel-2` it is `rebel-1`."""
-    variant, iteration = variant_and_iteration(policy)
-    return "base" if iteration == 1 else f"{variant}-{iteration - 1}"
 
 
 def load_experiment(config: Mapping[str, Any], source: str) -> Experiment:

@@ -142,5 +142,5 @@ class HardwareSettings(Settings):
     """Win rates and their intervals."""
     report: JobHardware = JobHardware()
     """The page."""
-    tiny: JobHardware = JobHardware(mem_mb=4000)
+    tiny: JobHardware = JobHardware()
     """The rules that make the tiny world."""

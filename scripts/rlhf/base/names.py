@@ -1,4 +1,6 @@
-"""Names of parts, and the rows behind them: fixed-size slices of a split, train from the start, test from the end."""
+"""Names of policies, and of parts with the rows behind them: train from the start of the prompts, test from the end."""
+
+import re
 
 from rlhf.base.settings import Settings
 
@@ -23,3 +25,21 @@ def part_rows(part: str, size: int, part_size: int) -> Rows:
     start = int(index) * part_size
     stop = min(start + part_size, size)
     return Rows(start=start, stop=stop) if split == "train" else Rows(start=-stop, stop=-start)
+
+
+def variant_and_iteration(policy: str) -> tuple[str, int]:
+    """`rebel-2` is iteration 2 of the variant `rebel`.
+
+    Raises:
+        ValueError: the name has another form; `base` has, too.
+    """
+    match = re.fullmatch(r"(.+)-(\d+)", policy)
+    if match is None:
+        raise ValueError(f"{policy!r} is not <variant>-<iteration>")
+    return match[1], int(match[2])
+
+
+def parent(policy: str) -> str:
+    """The policy whose data trained this one: `base` for `rebel-1`, `rebel-1` for `rebel-2`."""
+    variant, iteration = variant_and_iteration(policy)
+    return "base" if iteration == 1 else f"{variant}-{iteration - 1}"

@@ -31,6 +31,8 @@ PROMPT_IN_ORDER = 300
 """Bytes of a prompt whose text is on disk."""
 BUCKETS = 16
 """Of the prompts that are put in order at a time, a share."""
+TINY_WORLD = 4e9
+"""Bytes of the programs that make the tiny world."""
 STEP_MB = 500
 """Requests are multiples of this."""
 
@@ -104,5 +106,6 @@ NEEDED: dict[str, Callable[[Experiment], float]] = {
     "build_pairs": _build_pairs,
     "evaluate_policy": _evaluate_policy,
     "report": _report,
+    "tiny": lambda experiment: TINY_WORLD,
 }
 """Bytes of a job, by rule."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rlhf.base.names import part_rows
+from rlhf.base.names import part_rows, variant_and_iteration
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.machine.throughput import forward_seconds, sampling_seconds, training_seconds
-from workflow.experiment import Experiment, variant_and_iteration
+from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
 from workflow.planning.memory_check import policy_shape, scorer_shape, scorers_of, training_setup
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rlhf.base.errors import UserError
+from rlhf.base.names import variant_and_iteration
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.machine.saving import DEFAULT_STOP_SECONDS, stop_seconds, training_disk_mb
 from rlhf.machine.throughput import step_seconds
-from workflow.experiment import Experiment, variant_and_iteration
+from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
 from workflow.planning.memory_check import longest_pair, policy_shape, training_setup
 

@@ -1,4 +1,4 @@
-"""Parts of the splits."""
+"""Policies, and parts of the splits."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf.base.artifacts import ArtifactError
-from rlhf.base.names import Rows, part_names, part_rows
+from rlhf.base.names import Rows, parent, part_names, part_rows, variant_and_iteration
 from rlhf.prompts.schema import PROMPTS, read_part
 
 SPLITS = st.sampled_from(["train", "test"])
@@ -62,3 +62,14 @@ def test_read_part(tmp_path: Path) -> None:
     for start, stop in ((8, 11), (10, 12), (-11, -8), (-20, 0)):
         with pytest.raises(ArtifactError, match=r"prompts\.parquet: rows .* are asked for, and it has 10 rows"):
             read_part(path, Rows(start=start, stop=stop))
+
+
+def test_a_policy_is_a_variant_and_an_iteration() -> None:
+    assert variant_and_iteration("a_b-12") == ("a_b", 12)
+    assert [parent(policy) for policy in ("rebel-1", "rebel-2", "a-b-10")] == ["base", "rebel-1", "a-b-9"]
+
+
+@pytest.mark.parametrize("name", ["base", "rebel", "rebel-", "-1"])
+def test_other_names_are_no_trained_policies(name: str) -> None:
+    with pytest.raises(ValueError, match="is not <variant>-<iteration>"):
+        variant_and_iteration(name)

@@ -8,8 +8,8 @@ import pytest
 
 from rlhf.base.files.folders import whole_folder, write_folder_provenance
 from rlhf.logprobs.schema import LOGPROBS
-from workflow.planning.accepted_code import AcceptedCode
-from workflow.planning.own_records import differences, stated_origin
+from workflow.records.accepted_code import AcceptedCode
+from workflow.records.own_records import differences, stated_origin
 
 NOTHING = AcceptedCode({})
 ORIGIN = {"spec": {"seed": 1, "rows": {"start": 0}}, "code": "a"}

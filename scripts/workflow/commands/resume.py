@@ -50,12 +50,12 @@ def local_survivors(folder: Path) -> list[str]:
 
 
 def pipeline_program(command: list[str]) -> str | None:
-    """`snakemake` or the name of a program in scripts/, where a command line is that of one."""
+    """`snakemake` or the name of a program in `scripts/`, where a command line is that of one."""
     for argument in command[:4]:
         path = Path(argument)
         if path.name == "snakemake":
             return "snakemake"
-        if path.suffix == ".py" and path.parent.name == "scripts" and path.name != Path(__file__).name:
+        if path.suffix == ".py" and path.parent.name == "scripts":
             return path.stem
     return None
 

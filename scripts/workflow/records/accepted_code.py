@@ -20,6 +20,11 @@ class AcceptedCode:
         """What was accepted for an experiment; nothing where there is no such file."""
         return cls(json.loads(path.read_text()) if path.is_file() else {})
 
+    def include(self, other: AcceptedCode) -> None:
+        """Take over what another experiment has accepted."""
+        for made, asked in other.later.items():
+            self.later[made] = sorted({*self.later.get(made, []), *asked})
+
     def is_same(self, made: str, asked: str) -> bool:
         """Whether results of the one count as results of the other, by one or several steps."""
         seen, left = {made}, [made]

@@ -14,12 +14,13 @@ from rich.table import Table
 from command_line import run, takes_arguments_of_snakemake
 from workflow.dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
 from workflow.planning.forecast import Forecast
+from workflow.requests import Requests
 
 
 def main() -> None:
     jobs = planned_jobs(takes_arguments_of_snakemake(__doc__))
-    workflow = planned_workflow()
-    show(jobs, Forecast(workflow["EXPERIMENT"], workflow["TRAINING_HARDWARE"]), console())
+    requests: Requests = planned_workflow()["REQUESTS"]
+    show(jobs, Forecast(requests.experiment, requests.training), console())
 
 
 def console() -> Console:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workflow.planning.accepted_code import AcceptedCode
+from workflow.records.accepted_code import AcceptedCode
 
 
 def test_nothing_is_accepted_without_a_file(tmp_path: Path) -> None:

@@ -22,17 +22,21 @@ from rlhf.base.files.folders import folder_provenance, remove_folder
 from rlhf.base.lineage import different_inputs
 from rlhf.training.settings import SAVED_STATES
 from workflow.dry_run import inputs_of
-from workflow.planning.accepted_code import AcceptedCode
-from workflow.planning.changed_settings import changed_settings
+from workflow.records.accepted_code import AcceptedCode
+from workflow.records.changed_settings import changed_settings
 
 CHECKPOINT = "checkpoint"
 """The name of every policy's folder, as the rules give it."""
 
 
 class OwnRecords(FilePersistence):
-    """Snakemake's records, but for settings, code and inputs of results that tell of their origin."""
+    """Snakemake's records, but for settings, code and inputs of results that tell of their origin.
 
-    accepted: ClassVar[AcceptedCode]
+    Rules of another workflow, which has this one as a module, keep Snakemake's records.
+    """
+
+    accepted: ClassVar[AcceptedCode] = AcceptedCode({})
+    """Of all experiments of the workflow."""
 
     def started(self, job: Any, external_jobid: str | None = None) -> None:
         """A policy that a job uses is trained and recorded: nothing goes on from its saved states any more."""
@@ -42,10 +46,12 @@ class OwnRecords(FilePersistence):
                 remove_saved_states(path)
 
     def has_metadata(self, job: Any) -> bool:
-        return super().has_metadata(job) or all(path.exists() for path in map(Path, job.output))
+        return super().has_metadata(job) or (is_ours(job) and all(path.exists() for path in map(Path, job.output)))
 
     def params_changed(self, job: Any, file: Any = None) -> ParamsChange:
         """Sentences on what is different, as Snakemake's plan prints them."""
+        if not is_ours(job):
+            return super().params_changed(job, file)
         found: set[str] = set()
         for path in map(Path, [file] if file is not None else job.output):
             if path.exists():
@@ -56,7 +62,7 @@ class OwnRecords(FilePersistence):
         """Whether one of the outputs was made from other files, or files of other contents."""
         if super()._input_changed(job, file):
             return True
-        origin = stated_origin(Path(file)) if Path(file).exists() else None
+        origin = stated_origin(Path(file)) if is_ours(job) and Path(file).exists() else None
         return origin is not None and bool(different_inputs(origin, inputs_of(job)))
 
 
@@ -68,8 +74,13 @@ def use_own_records(accepted: Path) -> None:
     """
     from snakemake import workflow  # it cannot be the first of Snakemake's modules
 
-    OwnRecords.accepted = AcceptedCode.read(accepted)
+    OwnRecords.accepted.include(AcceptedCode.read(accepted))
     workflow.FilePersistence = OwnRecords
+
+
+def is_ours(job: Any) -> bool:
+    """Whether a job's rule has the two parameters that results here keep."""
+    return {"spec", "code"} <= set(job.params.keys())
 
 
 def remove_saved_states(used: Path) -> None:

@@ -23,8 +23,8 @@ from rlhf.base.files.folders import PROVENANCE
 from rlhf.base.files.temporary_files import temporary_beside
 from rlhf.base.lineage import different_inputs
 from workflow.dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
-from workflow.planning.accepted_code import AcceptedCode
-from workflow.planning.own_records import stated_origin
+from workflow.records.accepted_code import AcceptedCode
+from workflow.records.own_records import stated_origin
 
 CODE = "Code has changed since last execution"
 """Snakemake's reason for an edited shell command; an edited program is a changed parameter."""
@@ -46,7 +46,7 @@ ASIDE = "accept"
 def main() -> None:
     arguments = takes_arguments_of_snakemake(__doc__)
     jobs = planned_jobs(arguments)
-    accepted = Path(planned_workflow()["ACCEPTED"])
+    accepted = Path(planned_workflow()["PATHS"].accepted)
     done = [job for job in jobs if all(path.exists() for path in job.outputs)]
     direct = [job for job in done if set(job.reasons) != {FOLLOWS}]
     refuse_other_reasons(direct)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workflow.planning.changed_settings import changed_settings
+from workflow.records.changed_settings import changed_settings
 
 MADE: dict[str, Any] = {
     "recipe": {"learning_rate": 0.0001, "epochs": 1, "lora": None},

@@ -1,0 +1,94 @@
+"""Where the artifacts of an experiment lie, and which of them a rule reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlhf.base.names import parent, variant_and_iteration
+from rlhf.rewards.kinds.combined import CombinedSettings
+from rlhf.rewards.model_scorer import ModelScorer
+from rlhf.rewards.scorer import Scorer
+from workflow.experiment import MADE_BY_RULES, Experiment
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of one experiment, relative to the working directory."""
+
+    experiment: Experiment
+
+    @property
+    def results(self) -> str:
+        """The folder of the results."""
+        return f"results/{self.experiment.experiment}"
+
+    @property
+    def revisions(self) -> str:
+        """The commits of hub repositories whose revision the configuration leaves open."""
+        return f"{self.results}/revisions.yaml"
+
+    @property
+    def accepted(self) -> str:
+        """The changes of code that `make accept` has let pass."""
+        return f"{self.results}/accepted.json"
+
+    def made_by_rule(self, name: str) -> list[str]:
+        """The path of a model or dataset `{results}/...`; nothing for one that no rule makes."""
+        return [name.replace(MADE_BY_RULES, f"{self.results}/")] if name.startswith(MADE_BY_RULES) else []
+
+    def policy_folder(self, policy: str) -> list[str]:
+        """The checkpoint of a policy; nothing for a base model from elsewhere."""
+        if policy == "base":
+            return self.made_by_rule(self.experiment.base_model.name)
+        return [f"{self.results}/{policy}/checkpoint"]
+
+    def reward_model_folder(self, scorer: Scorer) -> list[str]:
+        """The reward model of a scorer; nothing for a function, and for a model from elsewhere."""
+        return self.made_by_rule(scorer.model) if isinstance(scorer, ModelScorer) else []
+
+    def scores(self, policy: str, part: str) -> list[str]:
+        """The scores of a part by each of several scorers, in the alphabetical order of their names."""
+        rewards = self.experiment.rewards
+        names = sorted(rewards.scorers) if isinstance(rewards, CombinedSettings) else []
+        return [f"{self.results}/{policy}/scores/{name}/{part}.parquet" for name in names]
+
+    def test_parts(self, artifact: str, policy: str) -> list[str]:
+        """An artifact of the policy's test parts."""
+        return self._parts(artifact, policy, self.experiment.test_parts())
+
+    def judgements(self, policy: str) -> list[str]:
+        """The judgements of the policy's test parts; nothing where the evaluation has no judge."""
+        return self.test_parts("judgements", policy) if self.experiment.evaluation.judge else []
+
+    def training_parts(self, artifact: str, policy: str) -> list[str]:
+        """An artifact of the parent's train parts that the policy is trained on."""
+        iteration = variant_and_iteration(policy)[1]
+        return self._parts(artifact, parent(policy), self.experiment.train_parts(iteration))
+
+    def validation_part(self, artifact: str, policy: str) -> list[str]:
+        """An artifact of the parent's first test part, which a training is validated on."""
+        return self._parts(artifact, parent(policy), ["test-000"])
+
+    def training_logprobs(self, policy: str) -> list[str]:
+        """The reference's log-probabilities of the training pairs; nothing for a loss without a reference."""
+        return self.training_parts("logprobs", policy) if self.experiment.loss(policy).needs_reference else []
+
+    def validation_logprobs(self, policy: str) -> list[str]:
+        """The reference's log-probabilities of the validation pairs; nothing for a loss without a reference."""
+        return self.validation_part("logprobs", policy) if self.experiment.loss(policy).needs_reference else []
+
+    def all_test_parts(self, artifact: str) -> list[str]:
+        """An artifact of the test parts of all policies."""
+        return [path for policy in self.experiment.policies() for path in self.test_parts(artifact, policy)]
+
+    def all_judgements(self) -> list[str]:
+        """The judgements of all policies."""
+        return [path for policy in self.experiment.policies() for path in self.judgements(policy)]
+
+    def all_training_pairs(self) -> list[str]:
+        """The pairs that any policy is trained on, each file once."""
+        trained = self.experiment.trained_policies()
+        return list(dict.fromkeys(path for policy in trained for path in self.training_parts("pairs", policy)))
+
+    def _parts(self, artifact: str, policy: str, parts: list[str]) -> list[str]:
+        return [f"{self.results}/{policy}/{artifact}/{part}.parquet" for part in parts]

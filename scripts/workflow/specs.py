@@ -1,0 +1,192 @@
+"""The settings that each program reads, from the experiment's configuration, and the digest of its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rlhf.base.errors import UserError
+from rlhf.base.names import parent, variant_and_iteration
+from rlhf.base.settings import Settings, canonical_json
+from rlhf.base.source_digest import SCRIPTS, source_digest
+from rlhf.evaluation.settings import EvaluateSpec
+from rlhf.logprobs.settings import LogprobSpec
+from rlhf.models.source import ModelSource
+from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
+from rlhf.prefetch.settings import HubDataset, PrefetchSpec
+from rlhf.prompts.settings import CollectSpec
+from rlhf.report.settings import ReportSpec
+from rlhf.responses.settings import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
+from rlhf.rewards.kinds.combined import CombinedSettings
+from rlhf.rewards.model_scorer import ModelScorer
+from rlhf.rewards.scorer import Scorer
+from rlhf.rewards.settings import CombineSpec, ScoreSpec
+from rlhf.training.settings import Lineage, TrainSpec
+from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.sources import local_fingerprint, model_source
+
+
+def as_json(spec: Settings) -> str:
+    """The `--spec` of a program: equal settings are equal strings."""
+    return canonical_json(spec.model_dump(mode="json"))
+
+
+def program_digest(program: str, modules: Iterable[str] = ()) -> str:
+    """The digest of a program, of the modules behind it, and of those that its settings name.
+
+    Raises:
+        UserError: a module is not there.
+    """
+    try:
+        return source_digest(SCRIPTS / f"{program}.py", modules)
+    except FileNotFoundError as error:
+        raise UserError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Specs:
+    """The settings of one experiment's programs.
+
+    Every method raises UserError where a local model or dataset cannot be read.
+    """
+
+    experiment: Experiment
+
+    def collect_prompts(self) -> CollectSpec:
+        prompts = self.experiment.prompts
+        made = prompts.dataset.startswith(MADE_BY_RULES)
+        return CollectSpec(
+            seed=self.experiment.seed,
+            dataset=None if made else prompts.dataset,
+            dataset_fingerprint=None if made else local_fingerprint(prompts.dataset),
+            revision=prompts.revision,
+            subset=prompts.subset,
+            split=prompts.split,
+            column=prompts.column,
+            system=prompts.system,
+            max_tokens=prompts.max_tokens,
+            model=self._policy("base"),
+        )
+
+    def generate_responses(self, policy: str, part: str) -> GenerateSpec:
+        return GenerateSpec(
+            seed=self.experiment.seed,
+            policy=policy,
+            model=self._policy(policy),
+            rows=self.experiment.rows(part),
+            **{name: getattr(self.experiment.responses, name) for name in SamplingSettings.model_fields},
+        )
+
+    def import_responses(self, part: str) -> ImportResponsesSpec:
+        return ImportResponsesSpec(
+            **self._imported(part), model=self._policy("base"), max_tokens=self.experiment.responses.max_tokens
+        )
+
+    def import_rewards(self, part: str) -> ImportSpec:
+        return ImportSpec(**self._imported(part))
+
+    def score_responses(self, part: str, scorer: Scorer) -> ScoreSpec:
+        model = _model(scorer.model, scorer.revision) if isinstance(scorer, ModelScorer) else None
+        return ScoreSpec(rows=self.experiment.rows(part), scorer=scorer, model=model)
+
+    def combine_rewards(self, rewards: CombinedSettings) -> CombineSpec:
+        return CombineSpec(weights={name: weighted.weight for name, weighted in rewards.scorers.items()})
+
+    def build_pairs(self, part: str) -> PairSpec:
+        pairs = self.experiment.pairs
+        return PairSpec(
+            rows=self.experiment.rows(part),
+            choose=pairs.choose,
+            target_margin=pairs.target_margin,
+            min_margin=pairs.min_margin,
+            seed=self.experiment.seed if pairs.choose in DRAWN_CHOICES else None,
+        )
+
+    def compute_logprobs(self, policy: str) -> LogprobSpec:
+        return LogprobSpec(
+            model=self._policy(policy),
+            precision=self.experiment.logprobs.precision,
+            temperature=self.experiment.responses.temperature,
+        )
+
+    def train_policy(self, policy: str) -> TrainSpec:
+        experiment = self.experiment
+        return TrainSpec(
+            seed=experiment.seed,
+            policy=policy,
+            lineage=Lineage(
+                base_model=experiment.base_model.name,
+                parent=parent(policy),
+                dataset=experiment.prompts.dataset,
+            ),
+            model=self._policy(parent(policy)),
+            precision=experiment.logprobs.precision,
+            temperature=experiment.responses.temperature,
+            loss=experiment.loss(policy),
+            recipe=experiment.recipe(variant_and_iteration(policy)[0]),
+        )
+
+    def evaluate_policy(self, policy: str) -> EvaluateSpec:
+        return EvaluateSpec(
+            seed=self.experiment.seed,
+            policy=policy,
+            bootstrap_samples=self.experiment.evaluation.bootstrap_samples,
+            confidence=self.experiment.evaluation.confidence,
+        )
+
+    def report(self) -> ReportSpec:
+        return ReportSpec(
+            experiment=self.experiment.experiment,
+            policies=self.experiment.policies(),
+            judge_label=self.experiment.report.judge_label if self.experiment.evaluation.judge else None,
+            examples=self.experiment.report.examples,
+        )
+
+    def prefetch(self) -> PrefetchSpec:
+        """What comes from the hub, by the key of the configuration that pins it."""
+        experiment = self.experiment
+        models = {"base_model.revision": _model(experiment.base_model.name, experiment.base_model.revision)}
+        for key, scorer in experiment.scorers().items():
+            if isinstance(scorer, ModelScorer):
+                models[f"{key}.revision"] = _model(scorer.model, scorer.revision)
+        datasets = {
+            "prompts.revision": experiment.prompts,
+            "responses.imported.revision": experiment.responses.imported,
+        }
+        return PrefetchSpec(
+            models={key: model for key, model in models.items() if model and not model.fingerprint},
+            datasets={
+                key: HubDataset(
+                    name=section.dataset, subset=section.subset, split=section.split, revision=section.revision
+                )
+                for key, section in datasets.items()
+                if section
+                and not section.dataset.startswith(MADE_BY_RULES)
+                and local_fingerprint(section.dataset) is None
+            },
+        )
+
+    def _policy(self, policy: str) -> ModelSource | None:
+        """The policy as a setting; None for one that a rule makes: that is an input."""
+        base = self.experiment.base_model
+        return _model(base.name, base.revision) if policy == "base" else None
+
+    def _imported(self, part: str) -> dict[str, Any]:
+        imported = self.experiment.responses.imported
+        assert imported is not None
+        return {
+            "dataset": imported.dataset,
+            "dataset_fingerprint": local_fingerprint(imported.dataset),
+            "revision": imported.revision,
+            "subset": imported.subset,
+            "split": imported.split,
+            "column": imported.column,
+            "rows": self.experiment.rows(part),
+            "draws": self.experiment.responses.draws,
+        }
+
+
+def _model(name: str, revision: str | None) -> ModelSource | None:
+    """A hub name with its revision, or a local folder with its fingerprint; None for a model that a rule makes."""
+    return None if name.startswith(MADE_BY_RULES) else model_source(name, revision)

@@ -1,0 +1,48 @@
+"""What is settled before any rule: the experiment, checked as far as it can be without a GPU or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlhf.prompts.split_sizes import check_split_sizes
+from workflow.duplicate_keys import refuse_duplicate_keys
+from workflow.experiment import Experiment, load_experiment
+from workflow.paths import Paths
+from workflow.planning.input_checks import check_functions, check_sources
+from workflow.planning.model_checks import check_models
+from workflow.records.own_records import use_own_records
+from workflow.sources import refuse_conda_for_embedded
+from workflow.specs import Specs
+
+
+def start(
+    config: Mapping[str, Any], files: Iterable[str], deployment: Collection[object], *, look_up: bool
+) -> Experiment:
+    """The experiment of a configuration.
+
+    Args:
+        config: what Snakemake read.
+        files: where it read that, for messages.
+        deployment: the methods of `--sdm`.
+        look_up: whether to look at models, datasets and functions; jobs of a run that did need not.
+
+    Raises:
+        UserError: what is wrong, where, and what is allowed.
+    """
+    files = list(map(str, files))
+    for file in files:
+        refuse_duplicate_keys(Path(file))
+    experiment = load_experiment(config, ", ".join(files) or "the configuration")
+    refuse_conda_for_embedded(experiment.environments, deployment)
+    if look_up:
+        check_sources(experiment)
+        check_models(experiment)
+        check_functions(experiment)
+    paths, prompts = Paths(experiment), experiment.prompts
+    check_split_sizes(
+        Path(paths.results, "prompts.parquet"), prompts.train, prompts.test, Specs(experiment).collect_prompts()
+    )
+    use_own_records(Path(paths.accepted))
+    return experiment
