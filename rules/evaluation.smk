@@ -17,7 +17,7 @@ rule evaluate_policy:
     benchmark:
         f"{BENCHMARKS}/evaluate_policy/{{policy}}.tsv"
     conda:
-        "../envs/rebel.yaml"
+        "../envs/data.yaml"
     threads: HARDWARE.evaluate_policy.threads
     resources:
         **REQUESTS.cpu("evaluate_policy"),

@@ -14,7 +14,7 @@ rule build_pairs:
     benchmark:
         f"{BENCHMARKS}/build_pairs/{{policy}}/{{part}}.tsv"
     conda:
-        "../envs/rebel.yaml"
+        "../envs/data.yaml"
     threads: HARDWARE.build_pairs.threads
     resources:
         **REQUESTS.cpu("build_pairs"),

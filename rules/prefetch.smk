@@ -7,7 +7,7 @@ rule prefetch:
         f"{LOGS}/prefetch.log",
     localrule: True
     conda:
-        "../envs/rebel.yaml"
+        "../envs/data.yaml"
     resources:
         **REQUESTS.program(),
     params:

@@ -13,7 +13,7 @@ rule collect_prompts:
     benchmark:
         f"{BENCHMARKS}/collect_prompts.tsv"
     conda:
-        "../envs/rebel.yaml"
+        "../envs/data.yaml"
     threads: HARDWARE.collect_prompts.threads
     resources:
         **REQUESTS.cpu("collect_prompts"),

@@ -18,7 +18,7 @@ rule report:
     benchmark:
         f"{BENCHMARKS}/report.tsv"
     conda:
-        "../envs/rebel.yaml"
+        "../envs/report.yaml"
     threads: HARDWARE.report.threads
     resources:
         **REQUESTS.cpu("report"),

@@ -48,7 +48,7 @@ if EXPERIMENT.responses.imported:
             policy="base",
             part=r"train-\d+",
         conda:
-            "../envs/rebel.yaml"
+            "../envs/data.yaml"
         threads: HARDWARE.import_responses.threads
         resources:
             **REQUESTS.cpu("import_responses"),

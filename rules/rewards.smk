@@ -49,7 +49,7 @@ if COMBINED:
         benchmark:
             f"{BENCHMARKS}/combine_rewards/{{policy}}/{{part}}.tsv"
         conda:
-            "../envs/rebel.yaml"
+            "../envs/data.yaml"
         threads: HARDWARE.combine_rewards.threads
         resources:
             **REQUESTS.cpu("combine_rewards"),
@@ -81,7 +81,7 @@ if EXPERIMENT.responses.imported and EXPERIMENT.responses.imported.rewards:
             policy="base",
             part=r"train-\d+",
         conda:
-            "../envs/rebel.yaml"
+            "../envs/data.yaml"
         threads: HARDWARE.import_rewards.threads
         resources:
             **REQUESTS.cpu("import_rewards"),

@@ -16,7 +16,7 @@ if EXPERIMENT.tiny:
         benchmark:
             f"{BENCHMARKS}/make_tiny_prompts.tsv"
         conda:
-            "../envs/rebel.yaml"
+            "../envs/data.yaml"
         threads: HARDWARE.tiny.threads
         resources:
             **REQUESTS.tiny(),
@@ -35,7 +35,7 @@ if EXPERIMENT.tiny:
         benchmark:
             f"{BENCHMARKS}/train_tiny_tokenizer.tsv"
         conda:
-            "../envs/rebel.yaml"
+            "../envs/data.yaml"
         threads: HARDWARE.tiny.threads
         resources:
             **REQUESTS.tiny(),

@@ -25,8 +25,6 @@ EXCEPTIONS = {
     ("rlhf.report.material", "rlhf.evaluation.scored_responses"),  # the page shows what was evaluated
 }
 """What a stage imports of an earlier one beside its schema."""
-ABOUT_RUNS = {"accept", "clean_temporary", "plan", "resume"}
-"""Programs that no rule starts."""
 SOURCES = sorted(
     path
     for pattern in (
@@ -98,8 +96,7 @@ def stage_of(module: str) -> str | None:
 
 def test_programs_of_rules_import_nothing_of_the_workflow() -> None:
     for program in SCRIPTS.glob("*.py"):
-        if program.stem not in ABOUT_RUNS:
-            assert not {name for name in imported_modules(program) if name.startswith("workflow")}, program
+        assert not {name for name in imported_modules(program) if name.startswith("workflow")}, program
 
 
 def test_the_configuration_is_read_without_heavy_libraries() -> None:
@@ -118,15 +115,14 @@ def test_every_rule_has_a_program_of_its_name_and_every_program_a_rule() -> None
         for line in path.read_text().splitlines()
         if line.strip().startswith("rule ")
     }
-    programs = {path.stem for path in SCRIPTS.glob("*.py")} - {"command_line"} - ABOUT_RUNS
-    assert rules - {"judge_responses"} == programs  # judgements are made by the program of the rewards
+    assert rules == {path.stem for path in SCRIPTS.glob("*.py")} - {"command_line"}
 
 
 def test_dependencies_agree_between_environments() -> None:
     embedded = pins("embedded.txt") | pins("development.txt")
-    for name in ("rebel.yaml", "vllm.yaml"):
+    for name in ("data.yaml", "rebel.yaml", "report.yaml", "vllm.yaml"):
         shared = pins(name).keys() & embedded.keys()
-        assert {"transformers", "datasets", "pyarrow", "pydantic"} <= shared
+        assert {"pyarrow", "pydantic"} <= shared
         assert {package: pins(name)[package] for package in shared} == {p: embedded[p] for p in shared}
     plugin = "snakemake-executor-plugin-slurm"
     assert f"{plugin}=={embedded[plugin]}" in (REPOSITORY / "README.md").read_text()

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
+from run_commands import run_command
 from workflow.dry_run import PlannedJob
 
 FORK_SERVER = multiprocessing.get_context("forkserver")
@@ -47,6 +48,10 @@ class Project:
         """Run the pipeline; the test fails with its output where it does."""
         finished = self.snakemake(*arguments, **options)
         assert finished.returncode == 0, finished.stdout + finished.stderr
+
+    def command(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the commands about runs: `plan`, `resume`, `accept`."""
+        return run_command(name, *arguments, folder=self.folder, scripts=self.folder / "scripts")
 
     def planned(self, *arguments: str, **options: str) -> Jobs:
         """The jobs that Snakemake would run."""
@@ -127,7 +132,8 @@ def programs(project: Project, stage: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         command = process.info["cmdline"] or []
-        if f"scripts/{stage}.py" in command[:3] and process.info["cwd"] == str(project.folder):
+        program = str(project.folder / f"scripts/{stage}.py")
+        if program in command[:3] and process.info["cwd"] == str(project.folder):
             found.append(process)
     return found
 

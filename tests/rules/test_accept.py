@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -19,8 +18,7 @@ FLAGS = ("--cores", "2", "--configfile", "config/micro.yaml")
 
 
 def accept(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/accept.py", *(flags or FLAGS)]
-    return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+    return project.command("accept", *(flags or FLAGS))
 
 
 def edit(project: Project, module: str, before: str, after: str) -> None:

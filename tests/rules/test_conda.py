@@ -27,8 +27,8 @@ from test_reruns import patch
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 
-STAGES = ("responses", "rewards")
-"""One of each environment: vllm, rebel."""
+STAGES = ("responses", "rewards", "pairs")
+"""Of the environments vllm, rebel and data."""
 VLLM_NEEDS = ("jinja2", "numpy", "torch")
 """What the programs of the vLLM environment use and vLLM brings."""
 
@@ -74,20 +74,30 @@ def test_the_micro_experiment_in_its_environments(
     results = [each.folder / "results/micro" for each in (finished_micro, project)]
     assert [name for name in COMPARED if content(results[0] / name) != content(results[1] / name)] == []
     versions_of = [read_provenance(results[1] / f"base/{stage}/train-000.parquet")["versions"] for stage in STAGES]
-    assert ["vllm" in recorded for recorded in versions_of] == [True, False]
+    assert ["vllm" in recorded for recorded in versions_of] == [True, False, False]
+    assert ["torch" in recorded for recorded in versions_of] == [True, True, False]
     made = {path.name: path for path in (project.folder / ".snakemake/conda").iterdir() if path.is_dir()}
     names = {name: yaml.safe_load(made[name].with_suffix(".yaml").read_text())["name"] for name in made}
-    assert sorted(names.values()) == ["rebel", "vllm"]
+    assert sorted(names.values()) == ["data", "rebel", "report", "vllm"]
     for folder, name in names.items():
         assert pins(f"{name}.yaml").items() <= installed(made[folder], conda).items()
     again = subprocess.run(command, cwd=project.folder, env=conda, capture_output=True, text=True)
     assert "Nothing to be done" in again.stdout + again.stderr
-    environment = project.folder / "envs/vllm.yaml"
-    environment.write_text(environment.read_text().replace("tqdm==", "tqdm==4.1 # "))
-    upgraded = subprocess.run([*command, "--dry-run"], cwd=project.folder, env=conda, capture_output=True, text=True)
-    blocks = re.split(r"\n\[.*\]\n", upgraded.stdout + upgraded.stderr)
-    direct = {block.split(":")[0] for block in blocks if "Software environment definition has changed" in block}
-    assert direct == {"rule generate_responses"}
+    assert upgraded(project, "report.yaml", "matplotlib", [*command, "--dry-run"], conda) == {"report"}
+    assert upgraded(project, "vllm.yaml", "tqdm", [*command, "--dry-run"], conda) == {"generate_responses"}
+
+
+def upgraded(project: Project, environment: str, package: str, plan: list[str], conda: dict[str, str]) -> set[str]:
+    """The rules that run again because another version of a package is pinned."""
+    path = project.folder / "envs" / environment
+    kept = path.read_text()
+    assert f"{package}==" in kept
+    path.write_text(kept.replace(f"{package}==", f"{package}==4.1 # "))
+    planned = subprocess.run(plan, cwd=project.folder, env=conda, capture_output=True, text=True)
+    path.write_text(kept)
+    blocks = re.split(r"\n\[.*\]\n", planned.stdout + planned.stderr)
+    reason = "Software environment definition has changed"
+    return {block.split(":")[0].removeprefix("rule ") for block in blocks if reason in block}
 
 
 def content(path: Path) -> pa.Table | str:
@@ -109,9 +119,9 @@ def test_a_program_alone_in_an_environment_made_by_hand(conda: dict[str, str], f
     """The lines of README, after which one stage runs without Snakemake."""
     lines = """
     set -euo pipefail
-    conda env create --file envs/rebel.yaml
+    conda env create --file envs/report.yaml
     base="$(dirname "$(dirname "$(command -v conda)")")"
-    source "$base/bin/activate" "$base/envs/rebel"
+    source "$base/bin/activate" "$base/envs/report"
     python scripts/report.py --help
     """
     done = subprocess.run(["bash", "-c", lines], cwd=REPOSITORY, env=conda, capture_output=True, text=True)
@@ -124,7 +134,7 @@ def test_the_pins_of_training_resolve_together(tmp_path: Path) -> None:
     assert pins("rebel.yaml").items() <= versions(described("rebel.yaml", tmp_path)).items()
 
 
-@pytest.mark.parametrize("name", ["rebel.yaml", "vllm.yaml"])
+@pytest.mark.parametrize("name", ["data.yaml", "rebel.yaml", "report.yaml", "vllm.yaml"])
 def test_the_pins_allow_each_other(name: str, tmp_path: Path) -> None:
     """What each pinned package says of the others."""
     expected = pins(name)

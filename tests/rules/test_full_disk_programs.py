@@ -59,7 +59,7 @@ def commands(finished_micro: Project) -> dict[str, list[str]]:
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     found = {}
-    for line in re.findall(r"^\s*(?:exec )?python (scripts/.*) 2>", text, re.MULTILINE):
+    for line in re.findall(r"^\s*(?:exec )?python (/.*/scripts/.*) 2>", text, re.MULTILINE):
         words = shlex.split(line)
         found[next(words[words.index(flag) + 1] for flag in ("--output", "--checkpoint") if flag in words)] = words
     return found

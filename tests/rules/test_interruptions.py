@@ -40,8 +40,7 @@ def start(project: Project, target: str) -> subprocess.Popen[bytes]:
 
 
 def resume(project: Project, target: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/resume.py", f"results/micro/{target}", *FLAGS]
-    return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+    return project.command("resume", f"results/micro/{target}", *FLAGS)
 
 
 def digests(path: Path) -> dict[str, str]:

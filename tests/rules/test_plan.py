@@ -13,8 +13,7 @@ from test_reruns import patch
 
 
 def plan(project: Project, *arguments: str) -> str:
-    command = [sys.executable, "scripts/plan.py", "--cores", "2", *arguments]
-    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+    done = project.command("plan", "--cores", "2", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -124,8 +123,7 @@ def test_what_cannot_fit_stops_a_dry_run_at_once(micro: Project) -> None:
 
 def test_a_wrong_configuration_is_a_sentence(micro: Project) -> None:
     config = micro.write_config(patch(micro.read_config(), {"seeed": 3}), "wrong")
-    command = [sys.executable, "scripts/plan.py", "--configfile", config]
-    done = subprocess.run(command, cwd=micro.folder, capture_output=True, text=True)
+    done = micro.command("plan", "--configfile", config)
     assert done.returncode != 0
     assert "seeed" in done.stdout + done.stderr
     assert "stage" not in done.stdout

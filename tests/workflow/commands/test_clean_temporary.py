@@ -2,17 +2,15 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from rlhf.base.files.temporary_files import temporary_path
-from small_models import SCRIPTS
+from run_commands import run_command
 
 
 def clean(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPTS / "clean_temporary.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    return run_command("clean_temporary", *arguments, folder=cwd)
 
 
 def test_the_dead_go_and_the_living_stay(tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from small_models import SCRIPTS
+from run_commands import run_command
 
 LISTED = """\
 Job Id: 4411.server
@@ -29,13 +28,11 @@ Job Id: 4412.server
 
 
 def resumed(folder: Path, qstat: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`resume.py` in a folder without a Snakefile, with a `qstat` of such a script."""
+    """`resume` in a folder without a Snakefile, with a `qstat` of such a script."""
     (folder / "bin").mkdir()
     (folder / "bin/qstat").write_text(f"#!/bin/sh\n{qstat}\n")
     (folder / "bin/qstat").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, str(SCRIPTS / "resume.py"), *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return run_command("resume", *arguments, folder=folder, path=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
 
 def listing(folder: Path, state: str) -> str:

@@ -1,13 +1,11 @@
 """Files that are no configuration, before Snakemake sees them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rlhf.base.errors import UserError
-from small_models import SCRIPTS
+from run_commands import SCRIPTS, run_command
 from workflow.planning.configuration_files import check_configuration_files
 
 MICRO = (SCRIPTS.parent / "config/micro.yaml").read_text()
@@ -50,11 +48,10 @@ def test_what_snakemake_reads_passes(tmp_path: Path) -> None:
     check_configuration_files(["all", "--cores", "1"])
 
 
-@pytest.mark.parametrize("program", ["plan", "accept", "resume"])
-def test_programs_that_hand_arguments_to_snakemake_say_it(program: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["plan", "accept", "resume"])
+def test_commands_that_hand_arguments_to_snakemake_say_it(name: str, tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
-    command = [sys.executable, SCRIPTS / f"{program}.py", "--cores", "1", "--configfile", path]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = run_command(name, "--cores", "1", "--configfile", path, folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {path}: No such file or directory")
     assert "Traceback" not in done.stderr

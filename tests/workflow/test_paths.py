@@ -1,0 +1,69 @@
+"""Which files a rule reads, for experiments of each form."""
+
+from typing import Any
+
+import pytest
+
+from experiments import MICRO, PUBLISHED, experiment
+from workflow.paths import Paths
+
+COMBINED = {
+    "kind": "combined",
+    "scorers": {
+        "taste": {"scorer": {"kind": "armo", "model": "{results}/world/reward_model"}},
+        "length": {"scorer": {"kind": "function", "function": "my_rewards:length"}},
+    },
+}
+
+
+def paths(name: str = MICRO, **patches: Any) -> Paths:
+    return Paths(experiment(name, **patches))
+
+
+def test_models_that_a_rule_makes_are_files_and_others_are_none() -> None:
+    assert paths().policy_folder("base") == ["results/micro/world/policy"]
+    assert paths().policy_folder("rebel-2") == ["results/micro/rebel-2/checkpoint"]
+    assert paths(PUBLISHED).policy_folder("base") == []
+    scorers = [found.experiment.scorer(None) for found in (paths(), paths(PUBLISHED))]
+    assert paths().reward_model_folder(scorers[0]) == ["results/micro/world/reward_model"]
+    assert paths(PUBLISHED).reward_model_folder(scorers[1]) == []
+
+
+def test_a_training_reads_the_train_parts_of_its_parent() -> None:
+    expected = ["results/micro/rebel-1/pairs/train-000.parquet", "results/micro/rebel-1/pairs/train-001.parquet"]
+    assert paths().training_parts("pairs", "rebel-2") == expected
+    assert paths().validation_part("pairs", "rebel-2") == ["results/micro/rebel-1/pairs/test-000.parquet"]
+    assert paths().training_parts("pairs", "simpo-1")[0] == "results/micro/base/pairs/train-000.parquet"
+
+
+def test_with_parts_of_its_own_each_iteration_reads_another_one() -> None:
+    found = paths(prompts__per_iteration=1)
+    assert [found.training_parts("pairs", f"rebel-{i}") for i in (1, 2)] == [
+        ["results/micro/base/pairs/train-000.parquet"],
+        ["results/micro/rebel-1/pairs/train-001.parquet"],
+    ]
+
+
+@pytest.mark.parametrize(("policy", "needs"), [("rebel-1", True), ("simpo-1", False)])
+def test_a_loss_without_a_reference_needs_no_logprobs(policy: str, needs: bool) -> None:
+    assert bool(paths().training_logprobs(policy)) is needs
+    assert bool(paths().validation_logprobs(policy)) is needs
+
+
+def test_judgements_are_there_where_the_evaluation_has_a_judge() -> None:
+    assert paths().judgements("rebel-1") == ["results/micro/rebel-1/judgements/test-000.parquet"]
+    assert paths(evaluation__judge=None).judgements("rebel-1") == []
+    assert len(paths().all_judgements()) == len(paths().experiment.policies())
+
+
+def test_scores_of_several_scorers_are_in_the_order_of_their_names() -> None:
+    assert paths().scores("base", "train-000") == []
+    names = ["length", "taste"]
+    expected = [f"results/micro/base/scores/{name}/train-000.parquet" for name in names]
+    assert paths(rewards=COMBINED).scores("base", "train-000") == expected
+
+
+def test_pairs_that_several_policies_are_trained_on_are_named_once() -> None:
+    found = paths().all_training_pairs()
+    assert len(found) == len(set(found)) == 4
+    assert {path.split("/")[2] for path in found} == {"base", "rebel-1"}

@@ -1,0 +1,70 @@
+"""What each program is told: exactly the settings that it reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import MICRO, PUBLISHED, experiment
+from rlhf.base.errors import UserError
+from workflow.specs import Specs, as_json, program_digest
+
+
+def specs(name: str = MICRO, **patches: Any) -> Specs:
+    return Specs(experiment(name, **patches))
+
+
+def test_equal_settings_are_equal_strings() -> None:
+    spec = specs().train_policy("rebel-1")
+    assert json.loads(as_json(spec)) == spec.model_dump(mode="json")
+    assert as_json(spec) == as_json(specs().train_policy("rebel-1"))
+
+
+def test_a_model_that_a_rule_makes_is_no_setting_and_one_of_the_hub_is() -> None:
+    assert specs().generate_responses("base", "train-000").model is None
+    assert specs(PUBLISHED).generate_responses("rebel-1", "train-000").model is None
+    model = specs(PUBLISHED, base_model__revision="a" * 40).generate_responses("base", "train-000").model
+    assert model is not None
+    assert (model.name, model.revision) == ("meta-llama/Meta-Llama-3-8B-Instruct", "a" * 40)
+
+
+def test_a_local_dataset_is_known_by_its_content(tmp_path: Path) -> None:
+    fingerprints = []
+    for number, text in enumerate(("one", "two", "one")):
+        file = tmp_path / f"{number}.jsonl"
+        file.write_text(json.dumps({"prompt": text}) + "\n")
+        fingerprints.append(specs(PUBLISHED, prompts__dataset=str(file)).collect_prompts().dataset_fingerprint)
+    assert fingerprints[0] is not None
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
+
+
+def test_a_local_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        specs(PUBLISHED, prompts__dataset=str(tmp_path / "none.parquet")).collect_prompts()
+
+
+def test_the_seed_is_a_setting_of_pairs_only_where_they_are_drawn() -> None:
+    assert specs().build_pairs("train-000").seed is None
+    assert specs(pairs__choose="random").build_pairs("train-000").seed == 1
+
+
+def test_a_variant_trains_with_its_own_recipe_on_its_parent() -> None:
+    spec = specs(variants__simpo__learning_rate=0.5).train_policy("simpo-1")
+    assert spec.recipe.learning_rate == 0.5
+    assert (spec.lineage.parent, spec.loss.name) == ("base", "simpo")
+    assert specs().train_policy("rebel-2").lineage.parent == "rebel-1"
+
+
+def test_prefetch_knows_everything_that_comes_from_the_hub_by_the_key_that_pins_it() -> None:
+    found = specs(PUBLISHED).prefetch()
+    assert found.models.keys() >= {"base_model.revision", "rewards.revision"}
+    assert found.datasets.keys() == {"prompts.revision"}
+    assert not specs().prefetch().models | specs().prefetch().datasets
+
+
+def test_the_digest_of_a_program_holds_the_modules_that_its_settings_name() -> None:
+    plain, named = program_digest("train_policy"), program_digest("train_policy", ["rlhf.training.losses.dpo"])
+    assert plain != named
+    with pytest.raises(UserError, match="no module 'my_rewards'"):
+        program_digest("score_responses", ["my_rewards"])
