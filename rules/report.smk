@@ -12,7 +12,13 @@ rule report:
         rewards=PATHS.all_test_parts("rewards"),
         judgements=PATHS.all_judgements(),
     output:
-        directory(f"{RESULTS}/report"),
+        report(
+            directory(f"{RESULTS}/report"),
+            # The page, the table and the figures, each by itself, on the page of `snakemake --report`.
+            patterns=["{name}.html", "{name}.md", "{name}.svg"],
+            category=EXPERIMENT.experiment,
+            labels={"result": "{name}"},
+        ),
     log:
         f"{LOGS}/report.log",
     benchmark:
