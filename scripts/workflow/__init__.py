@@ -1,1 +1,1 @@
-"""What the Snakefile asks before any job runs. No program of a job imports it, and it is in no digest."""
+"""What the Snakefile needs before any job runs. No rule's program imports it, and no digest contains it."""

@@ -14,6 +14,7 @@ from snakemake.executors import dryrun
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from rlhf.base.errors import UserError
 from workflow.planning.configuration_files import check_configuration_files
 
 SETTINGS_OR_CODE = "Params have changed since last execution"
@@ -28,7 +29,7 @@ class PlannedJob:
 
     rule: str
     position: int
-    """The rule's place in the Snakefile, where the data flows downwards."""
+    """The position of the rule in the Snakefile, which follows the data flow."""
     policy: str
     part: str
     inputs: Mapping[str, tuple[Path, ...]] = dataclasses.field(compare=False)
@@ -44,13 +45,13 @@ class PlannedJob:
     gpus: int
     memory_mb: int
     minutes: int
-    """Time that it asks for."""
+    """The time limit that it requests."""
     record: Path
-    """Snakemake's benchmark of this job, if it has run before."""
+    """Snakemake's benchmark file of this job; exists if it has run before."""
 
 
 class PlanKeeper(dryrun.Executor):
-    """A dry run's executor that keeps the plan which Snakemake makes it with."""
+    """A dry-run executor that keeps the job graph it was created with."""
 
     graph: ClassVar[Any]
 
@@ -60,11 +61,11 @@ class PlanKeeper(dryrun.Executor):
 
 
 def planned_jobs(arguments: Iterable[str]) -> list[PlannedJob]:
-    """What Snakemake would run with these arguments, each job after those it needs; jobs without a record left out.
+    """The jobs that Snakemake would run with these arguments, dependencies first; only those with a benchmark.
 
     Raises:
         UserError: a configuration file cannot be read.
-        SystemExit: the dry run fails; Snakemake has said why.
+        SystemExit: the dry run failed; Snakemake has printed why.
     """
     arguments = list(arguments)
     check_configuration_files(arguments)
@@ -85,13 +86,15 @@ def planned_jobs(arguments: Iterable[str]) -> list[PlannedJob]:
 
 
 def planned_workflow() -> Mapping[str, Any]:
-    """The names that the Snakefile of the last plan defined: its experiment, for example."""
+    """The globals of the Snakefile that was planned last, for example its experiment."""
     names: Mapping[str, Any] = PlanKeeper.graph.workflow.globals
+    if "EXPERIMENT" not in names:
+        raise UserError("this Snakefile is another workflow's: run this command on the pipeline's own Snakefile")
     return names
 
 
 def described(graph: Any) -> list[PlannedJob]:
-    """The jobs of Snakemake's graph that are to run. What a rule asks for is the same for all parts of a policy."""
+    """The jobs of Snakemake's graph that need to run. A rule requests the same resources for all parts of a policy."""
     positions = {rule.name: position for position, rule in enumerate(graph.workflow.rules)}
     asked: dict[tuple[str, str], Mapping[str, Any]] = {}
     jobs = []
@@ -125,7 +128,7 @@ def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> Plan
 
 
 def inputs_of(job: Any) -> dict[str, tuple[Path, ...]]:
-    """Files that Snakemake's job reads, by the names that its rule gives them."""
+    """The input files of a Snakemake job, by the names that its rule gives them."""
     return {
         name: (Path(files),) if isinstance(files, str) else tuple(map(Path, files)) for name, files in job.input.items()
     }
@@ -136,6 +139,6 @@ def is_warning(record: logging.LogRecord) -> bool:
 
 
 def recorded_seconds(record: Path) -> float:
-    """How long a job took, by Snakemake's benchmark file, a table with one row."""
+    """The duration of a job in seconds, from Snakemake's benchmark file, a table with one row."""
     with record.open() as lines:
         return float(next(csv.DictReader(lines, delimiter="\t"))["s"])

@@ -1,4 +1,4 @@
-"""Keys that a configuration file has twice: YAML takes the last one without a word, and the first is lost."""
+"""Duplicate keys in a configuration file: YAML silently keeps the last one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,23 +11,23 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def refuse_duplicate_keys(path: Path) -> None:
-    """Read a configuration file again, for its keys alone: Snakemake has read it, and lost what stands twice.
+    """Read a configuration file again, only for its keys: Snakemake has already dropped the duplicates.
 
     Raises:
-        UserError: with each key that a section has twice, and the lines of both.
+        UserError: with each duplicate key and the lines of both.
     """
     # Tabs are allowed in JSON, which Snakemake reads too, and change no key and no line.
     root = yaml.compose(path.read_text(encoding="utf-8").expandtabs(), LOADER)
     found = list(_duplicates(root, ()))
     if found:
         raise UserError(
-            f"{path}: keys stand twice, of which only the last would count; remove or rename one of each\n"
-            + "\n".join(f"  {'.'.join(key)}: in line {first} and in line {last}" for key, first, last in found)
+            f"{path}: duplicate keys, of which only the last would count; remove or rename one of each\n"
+            + "\n".join(f"  {'.'.join(key)}: lines {first} and {last}" for key, first, last in found)
         )
 
 
 def _duplicates(node: yaml.Node | None, key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int, int]]:
-    """Each key that is there twice, as the names of its sections and its own, with both lines from 1."""
+    """Each duplicate key with its sections, and both line numbers, counted from 1."""
     if isinstance(node, yaml.MappingNode):
         lines: dict[tuple[str, str], int] = {}
         for name, value in node.value:

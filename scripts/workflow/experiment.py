@@ -1,4 +1,4 @@
-"""The configuration of an experiment, whole. For the workflow alone: programs get a `--spec` of their own stage."""
+"""The whole configuration of an experiment. Only the workflow reads it: each program gets a `--spec` of its own."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -33,50 +33,51 @@ WORLD_REWARD_MODEL = "{results}/world/reward_model"
 VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 MOST_PARTS = 10_000
 MOST_PART_JOBS = 100_000
-"""Parts of all policies. A plan of 1,000 parts takes seconds, one of 100,000 hours."""
+"""Over all policies. A plan of 1,000 parts takes seconds, one of 100,000 takes hours."""
 
 
 class VariantSettings(TrainingSettings):
-    """A training recipe by name: its loss, and the keys of `training` that differ."""
+    """A named training recipe: its loss, and the keys of `training` that it overrides."""
 
     loss: PairLoss
     """The loss and its hyperparameters."""
 
 
 class Experiment(Settings):
-    """One configuration file, one folder of results."""
+    """One configuration file; its results go to one folder."""
 
     experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
-    """The folder under `results/`: two experiments never touch each other's files. Letters, digits, point, dash and
-    underscore, at most 100, for file systems take no name of more than 255."""
+    """Name of the folder under `results/`; experiments with different names never touch each other's files. Letters,
+    digits, dot, dash and underscore, at most 100 characters."""
     seed: int = Field(5775709, ge=0, lt=2**63)
-    """The one seed: order of the prompts, every draw, order of the pairs, resampling, the tiny world."""
+    """Seed of everything random: order of the prompts, sampling, order of the pairs, bootstrap, the tiny world."""
     environments: Literal["conda", "embedded"] = "conda"
-    """`conda`: each rule in its environment (`--sdm conda`); `embedded`: all in the environment of the workflow."""
+    """`conda` runs each rule in its own environment (`--sdm conda`); `embedded` runs all of them in the environment
+    that Snakemake runs in."""
     base_model: ModelSettings = ModelSettings(name="meta-llama/Meta-Llama-3-8B-Instruct")
-    """The policy `base`."""
+    """The model that is trained, called `base`."""
     prompts: PromptSettings
-    """Prompts, split and parts."""
+    """The dataset of prompts, its train and test splits, and the size of a part."""
     responses: ResponseSettings = ResponseSettings()
-    """Sampling."""
+    """How responses are sampled."""
     rewards: RewardSettings = ArmoSettings()
-    """The reward that pairs are chosen by and training regresses on."""
+    """The reward that chooses the pairs and that training learns from."""
     pairs: PairSettings = PairSettings()
-    """Choice of the pairs."""
+    """How the chosen and the rejected response of a prompt are picked."""
     logprobs: LogprobSettings = LogprobSettings()
-    """Log-probabilities, here and in training."""
+    """How log-probabilities are computed, for the reference and in training."""
     training: TrainingSettings = TrainingSettings()
-    """What all variants share."""
+    """Hyperparameters shared by all variants."""
     variants: dict[VariantName, VariantSettings] = Field(min_length=1)
-    """Training recipes by name; variant `x` makes the policies `x-1`, `x-2`, ..."""
+    """Training recipes by name; variant `x` trains the policies `x-1`, `x-2`, ..."""
     evaluation: EvaluationSettings = EvaluationSettings()
-    """Judge and intervals."""
+    """The independent judge, and the confidence intervals."""
     report: ReportSettings = ReportSettings()
-    """Names and examples on the page."""
+    """What the report shows."""
     hardware: HardwareSettings = HardwareSettings()
-    """What each rule may use of a machine; never changes a result, never reruns anything."""
+    """GPUs, memory and time of each rule; editing it never changes a result and never reruns anything."""
     tiny: TinySettings | None = None
-    """The embedded tiny world, for experiments that name `{results}/world/...`; null for real ones."""
+    """The embedded tiny world, for experiments that use `{results}/world/...`; null for real ones."""
 
     @model_validator(mode="after")
     def _check_together(self) -> "Experiment":
@@ -117,7 +118,7 @@ class Experiment(Settings):
                 )
 
     def _check_lengths(self) -> None:
-        """Raise ValueError where tokens cannot fit, whatever the model."""
+        """Raise ValueError if lengths cannot fit, whatever the model."""
         prompt, response = self.prompts.max_tokens, self.responses.max_tokens
         longest = self.responses.max_model_len
         if response < 2:
@@ -132,7 +133,7 @@ class Experiment(Settings):
             )
 
     def _check_number_of_parts(self) -> None:
-        """Raise ValueError where there are too few prompts or parts, or more than a plan can hold."""
+        """Raise ValueError if there are too few prompts or parts, or more than Snakemake can plan."""
         train, test, size = self.prompts.train, self.prompts.test, self.prompts.part_size
         if self.tiny and self.prompts.dataset == WORLD_PROMPTS and train + test > self.tiny.prompts:
             raise ValueError(
@@ -157,7 +158,7 @@ class Experiment(Settings):
             )
 
     def scorers(self) -> dict[str, Scorer]:
-        """Every scorer, of the rewards and the judge, by its key in the configuration."""
+        """All scorers, of the rewards and of the judge, by their keys in the configuration."""
         found: dict[str, Scorer] = {}
         if isinstance(self.rewards, CombinedSettings):
             found = {f"rewards.scorers.{name}.scorer": part.scorer for name, part in self.rewards.scorers.items()}
@@ -166,25 +167,25 @@ class Experiment(Settings):
         return found | ({"evaluation.judge": self.evaluation.judge} if self.evaluation.judge else {})
 
     def scorer(self, name: str | None) -> Scorer:
-        """The scorer of the rewards; of several the one of this name."""
+        """The scorer of the rewards; if several are combined, the one with this name."""
         if isinstance(self.rewards, CombinedSettings):
             return self.rewards.scorers[str(name)].scorer
         assert isinstance(self.rewards, Scorer)
         return self.rewards
 
     def reward_models(self) -> Iterator[tuple[str, str, str | None]]:
-        """Key, name and revision of every reward model."""
+        """The key, name and revision of each reward model."""
         for key, scorer in self.scorers().items():
             if isinstance(scorer, ModelScorer):
                 yield f"{key}.model", scorer.model, scorer.revision
 
     def iterations(self, variant: str) -> int:
-        """The variant's own number of iterations, or that of `training`."""
+        """The variant's number of iterations; by default that of `training`."""
         settings = self.variants[variant]
         return settings.iterations if "iterations" in settings.model_fields_set else self.training.iterations
 
     def recipe(self, variant: str) -> RecipeSettings:
-        """`training` with what the variant sets differently."""
+        """The hyperparameters of `training`, overridden by those that the variant sets."""
         settings = self.variants[variant]
         merged = {
             name: getattr(settings if name in settings.model_fields_set else self.training, name)
@@ -205,12 +206,12 @@ class Experiment(Settings):
         return self.variants[variant_and_iteration(policy)[0]].loss
 
     def rows(self, part: str) -> Rows:
-        """The rows of `prompts.parquet` that are a part."""
+        """The rows of `prompts.parquet` that make up a part."""
         size = self.prompts.train if part.startswith("train-") else self.prompts.test
         return part_rows(part, size, self.prompts.part_size)
 
     def train_parts(self, iteration: int) -> list[str]:
-        """The train parts whose pairs iteration 1, 2, ... learns from."""
+        """The train parts that iteration 1, 2, ... is trained on."""
         parts = part_names("train", self.prompts.train, self.prompts.part_size)
         share = self.prompts.per_iteration
         return parts if share == "all" else parts[(iteration - 1) * share : iteration * share]
@@ -227,7 +228,7 @@ def load_experiment(config: Mapping[str, Any], source: str) -> Experiment:
         source: the file to name in errors.
 
     Raises:
-        UserError: every wrong key and value, what it was, and what it may be.
+        UserError: lists every wrong key and value, with what it was and what is allowed.
     """
     try:
         return Experiment.model_validate(dict(config))

@@ -1,4 +1,4 @@
-"""Where the artifacts of an experiment lie, and which of them a rule reads."""
+"""The paths of an experiment's artifacts, and which of them each rule reads."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Paths:
         return f"{self.results}/accepted.json"
 
     def made_by_rule(self, name: str) -> list[str]:
-        """The path of a model or dataset `{results}/...`; nothing for one that no rule makes."""
+        """The path of a model or dataset `{results}/...`; empty for one that no rule makes."""
         return [name.replace(MADE_BY_RULES, f"{self.results}/")] if name.startswith(MADE_BY_RULES) else []
 
     def policy_folder(self, policy: str) -> list[str]:
-        """The checkpoint of a policy; nothing for a base model from elsewhere."""
+        """The checkpoint of a policy; empty for a base model that no rule makes."""
         if policy == "base":
             return self.made_by_rule(self.experiment.base_model.name)
         return [f"{self.results}/{policy}/checkpoint"]
 
     def reward_model_folder(self, scorer: Scorer) -> list[str]:
-        """The reward model of a scorer; nothing for a function, and for a model from elsewhere."""
+        """The reward model of a scorer; empty unless a rule makes it."""
         return self.made_by_rule(scorer.model) if isinstance(scorer, ModelScorer) else []
 
     def scores(self, policy: str, part: str) -> list[str]:
-        """The scores of a part by each of several scorers, in the alphabetical order of their names."""
+        """The scores of a part by each combined scorer, in alphabetical order of the names."""
         rewards = self.experiment.rewards
         names = sorted(rewards.scorers) if isinstance(rewards, CombinedSettings) else []
         return [f"{self.results}/{policy}/scores/{name}/{part}.parquet" for name in names]
@@ -57,7 +57,7 @@ class Paths:
         return self._parts(artifact, policy, self.experiment.test_parts())
 
     def judgements(self, policy: str) -> list[str]:
-        """The judgements of the policy's test parts; nothing where the evaluation has no judge."""
+        """The judgements of the policy's test parts; empty if the evaluation has no judge."""
         return self.test_parts("judgements", policy) if self.experiment.evaluation.judge else []
 
     def training_parts(self, artifact: str, policy: str) -> list[str]:
@@ -66,15 +66,15 @@ class Paths:
         return self._parts(artifact, parent(policy), self.experiment.train_parts(iteration))
 
     def validation_part(self, artifact: str, policy: str) -> list[str]:
-        """An artifact of the parent's first test part, which a training is validated on."""
+        """An artifact of the parent's first test part, the validation set of a training."""
         return self._parts(artifact, parent(policy), ["test-000"])
 
     def training_logprobs(self, policy: str) -> list[str]:
-        """The reference's log-probabilities of the training pairs; nothing for a loss without a reference."""
+        """The reference's log-probabilities of the training pairs; empty for a loss without a reference."""
         return self.training_parts("logprobs", policy) if self.experiment.loss(policy).needs_reference else []
 
     def validation_logprobs(self, policy: str) -> list[str]:
-        """The reference's log-probabilities of the validation pairs; nothing for a loss without a reference."""
+        """The reference's log-probabilities of the validation pairs; empty for a loss without a reference."""
         return self.validation_part("logprobs", policy) if self.experiment.loss(policy).needs_reference else []
 
     def all_test_parts(self, artifact: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What each rule asks of a machine or a scheduler: its `resources` in Snakemake's sense, which reruns nothing."""
+"""The resources that each rule requests from the machine or a scheduler; changing them reruns nothing."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from workflow.planning.saving_requests import disk_mb, with_stop_seconds
 
 @dataclass(frozen=True)
 class Requests:
-    """The requests of one experiment's rules."""
+    """The resource requests of an experiment's rules."""
 
     experiment: Experiment
     training: TrainingHardware
-    """Of `train_policy`, with what a profile changes of it, and its `stop_seconds`."""
+    """Hardware of `train_policy`, with overrides from a profile and a definite `stop_seconds`."""
     profile_gpus: Mapping[str, int]
-    """GPUs that a profile gives to rules, in place of the experiment's."""
+    """GPUs per rule set by a profile, overriding the experiment."""
 
     @classmethod
     def of(cls, experiment: Experiment, profile_gpus: Mapping[str, int]) -> Requests:
         """The requests of an experiment.
 
         Raises:
-            UserError: a profile's GPUs do not suit the training, or a stage cannot fit its GPUs.
+            UserError: the GPUs set by a profile do not suit the training, or a stage cannot fit its GPUs.
         """
         section = experiment.hardware.train_policy
         training = with_stop_seconds(experiment, _with_gpus(section, profile_gpus.get("train_policy", section.gpu)))
@@ -41,11 +41,11 @@ class Requests:
         return cls(experiment, training, profile_gpus)
 
     def program(self) -> dict[str, str]:
-        """What every rule has: the folder of its program, and the file of commits for what comes from the hub."""
+        """For every rule: the folder of the programs, and the file with the commits of hub repositories."""
         return {"scripts": str(SCRIPTS), "revisions": Paths(self.experiment).revisions}
 
     def cpu(self, rule: str) -> dict[str, Any]:
-        """The request of a job without a GPU."""
+        """The request of a CPU job."""
         section = getattr(self.experiment.hardware, rule)
         return {
             **self.program(),
@@ -58,9 +58,10 @@ class Requests:
         return {"compute_threads": self.experiment.hardware.tiny.threads, **self.cpu("tiny")}
 
     def gpu(self, rule: str) -> dict[str, Any]:
-        """The request of a job that computes with a model, on one node.
+        """The request of a job that runs a model, on one node.
 
-        Snakemake may shrink `gpu`, and `threads` with --cores: `gpu_request` and `compute_threads` are what was asked.
+        Snakemake may reduce `gpu`, and `threads` to --cores; `gpu_request` and `compute_threads` keep the requested
+        numbers.
         """
         section: BatchedHardware = getattr(self.experiment.hardware, rule)
         return {
@@ -92,9 +93,9 @@ class Requests:
         }
 
     def _disk(self) -> dict[str, Callable[..., int]]:
-        """What a training asks for as its disk; where its model's size is not known, what a profile asks for every job.
+        """The disk space of a training; if the size of its model is unknown, the default of the profile applies.
 
-        Its states lie beside the results, on the disk of the project.
+        Saved states are written beside the results, on the disk of the project.
         """
         if policy_shape(self.experiment) is None:
             return {}
@@ -102,24 +103,24 @@ class Requests:
 
 
 def growing(amount: int) -> Callable[..., int]:
-    """A resource that is twice the amount at the first retry, and three times at the second."""
+    """A resource that doubles at the first retry and triples at the second."""
     return lambda wildcards, attempt: amount * attempt
 
 
 def slurm_request(nodes: int) -> dict[str, Any]:
-    """The number of nodes and one task on each, for Slurm.
+    """One task on each node, for Slurm.
 
-    Left to itself, Snakemake's plugin asks for a task per GPU, each with all CPUs of the job, on any number of nodes.
-    It takes a job on several nodes for one of MPI, and leaves `srun` to the program.
+    By default Snakemake's plugin requests one task per GPU, each with all CPUs of the job, on any number of nodes. It
+    treats a job on several nodes as an MPI job and leaves `srun` to the program.
     """
     several = {"tasks": nodes, "mpi": "srun"} if nodes > 1 else {}
     return {"nodes": nodes, "tasks_per_gpu": 0, **several}
 
 
 def training_slurm_request(hardware: TrainingHardware) -> dict[str, Any]:
-    """As `slurm_request`, and a signal before the time limit, in time for the training to save its state.
+    """As `slurm_request`, plus a signal before the time limit, in time for the training to save its state.
 
-    Each of several nodes gives as many GPUs; left to itself, Slurm takes 7 of one node and 1 of the next.
+    GPUs are spread evenly over several nodes; by default Slurm might take 7 on one node and 1 on the next.
     """
     flags = [f"--signal=TERM@{hardware.stop_seconds}"]
     if hardware.nodes > 1 and hardware.gpu:

@@ -1,4 +1,4 @@
-"""What the workflow looks up before any job: which names are local files, and how it was started."""
+"""Which names are local files, and whether the run was started with conda."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def model_source(name: str, revision: str | None) -> ModelSource:
     """A local folder with its fingerprint, or a hub name with its revision.
 
     Raises:
-        UserError: the folder holds no model, or the name can be neither.
+        UserError: the folder holds no model, or the name is neither a folder nor a hub name.
     """
     folder = Path(name)
     if _exists(folder.is_dir):
@@ -35,7 +35,7 @@ def local_fingerprint(dataset: str) -> str | None:
     """Digest of a local dataset file, or None for a hub dataset.
 
     Raises:
-        UserError: the name is a file's and there is none, or it can be neither.
+        UserError: there is no such file, or the name is neither a file nor a hub name.
     """
     path = Path(dataset)
     if _exists(path.is_file):
@@ -51,7 +51,7 @@ def local_fingerprint(dataset: str) -> str | None:
 
 
 def _exists(check: Callable[[], bool]) -> bool:
-    """As `check`, and False for a name that is too long for a file."""
+    """The result of `check`; False for a name that is too long for a file."""
     try:
         return check()
     except OSError:
@@ -59,7 +59,7 @@ def _exists(check: Callable[[], bool]) -> bool:
 
 
 def _check_configuration(folder: Path) -> None:
-    """Raise UserError where a folder has no `config.json`, or what has that name is none."""
+    """Raise UserError if a folder has no valid `config.json`."""
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"'{folder}': no model in this folder (it has no config.json)")
@@ -72,22 +72,22 @@ def _check_configuration(folder: Path) -> None:
 
 
 def require_conda(environments: str, methods: Collection[object]) -> None:
-    """Stop a run without `--sdm conda` of an experiment that says `environments: conda`.
+    """Refuse to run an experiment with `environments: conda` without `--sdm conda`.
 
-    Its programs would not find their libraries; and with results there, Snakemake would rerun everything.
+    Its programs would not find their libraries, and Snakemake would rerun all existing results.
 
     Raises:
-        UserError: with the flag to use.
+        UserError: names the flag to add.
     """
     if environments == "conda" and not _has_conda(methods):
         raise UserError("this experiment runs in conda environments (`environments: conda`): add `--sdm conda`")
 
 
 def refuse_conda_for_embedded(environments: str, methods: Collection[object]) -> None:
-    """Stop a run with `--sdm conda` of an experiment that says `environments: embedded`.
+    """Refuse to run an experiment with `environments: embedded` with `--sdm conda`.
 
     Raises:
-        UserError: with the flag to leave out.
+        UserError: names the flag to omit.
     """
     if environments == "embedded" and _has_conda(methods):
         raise UserError("this experiment runs without conda (`environments: embedded`): leave out `--sdm conda`")

@@ -1,4 +1,4 @@
-"""The settings that each program reads, from the experiment's configuration, and the digest of its code."""
+"""The settings that each program gets, taken from the configuration, and the digest of its code."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def as_json(spec: Settings) -> str:
 
 
 def program_digest(program: str, modules: Iterable[str] = ()) -> str:
-    """The digest of a program, of the modules behind it, and of those that its settings name.
+    """The digest of a program, of the modules it imports, and of those that its settings name.
 
     Raises:
-        UserError: a module is not there.
+        UserError: a module does not exist.
     """
     try:
         return source_digest(SCRIPTS / f"{program}.py", modules)
@@ -144,7 +144,7 @@ class Specs:
         )
 
     def prefetch(self) -> PrefetchSpec:
-        """What comes from the hub, by the key of the configuration that pins it."""
+        """Models and datasets from the hub, by the configuration key that pins each."""
         experiment = self.experiment
         models = {"base_model.revision": _model(experiment.base_model.name, experiment.base_model.revision)}
         for key, scorer in experiment.scorers().items():
@@ -168,7 +168,7 @@ class Specs:
         )
 
     def _policy(self, policy: str) -> ModelSource | None:
-        """The policy as a setting; None for one that a rule makes: that is an input."""
+        """The policy as a setting; None if a rule makes it, for then it is an input."""
         base = self.experiment.base_model
         return _model(base.name, base.revision) if policy == "base" else None
 
@@ -188,5 +188,5 @@ class Specs:
 
 
 def _model(name: str, revision: str | None) -> ModelSource | None:
-    """A hub name with its revision, or a local folder with its fingerprint; None for a model that a rule makes."""
+    """A hub name with its revision, or a local folder with its fingerprint; None for a model made by a rule."""
     return None if name.startswith(MADE_BY_RULES) else model_source(name, revision)

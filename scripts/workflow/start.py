@@ -1,4 +1,4 @@
-"""What is settled before any rule: the experiment, checked as far as it can be without a GPU or the hub."""
+"""Load the experiment and check everything that can be checked without a GPU or the hub."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workflow.specs import Specs
 def start(
     config: Mapping[str, Any], files: Iterable[str], deployment: Collection[object], *, look_up: bool
 ) -> Experiment:
-    """The experiment of a configuration.
+    """Load and check the experiment of a configuration.
 
     Args:
-        config: what Snakemake read.
-        files: where it read that, for messages.
+        config: the mapping that Snakemake read.
+        files: the files it was read from, for messages.
         deployment: the methods of `--sdm`.
-        look_up: whether to look at models, datasets and functions; jobs of a run that did need not.
+        look_up: whether to check models, datasets and functions; jobs of a run skip what its plan has checked.
 
     Raises:
-        UserError: what is wrong, where, and what is allowed.
+        UserError: says what is wrong, where, and what is allowed.
     """
     files = list(map(str, files))
     for file in files:

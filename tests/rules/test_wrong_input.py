@@ -96,8 +96,8 @@ def test_a_key_that_stands_twice_stops_the_run_with_both_lines(project: Project)
     text = (project.folder / "config/micro.yaml").read_text()
     (project.folder / "config/twice.yaml").write_text(text.replace("prompts:\n", "seed: 2\nprompts:\n", 1))
     output = stopped_with(project, "config/twice.yaml")
-    assert "twice.yaml: keys stand twice" in output
-    assert "  seed: in line 4 and in line 8" in output
+    assert "twice.yaml: duplicate keys" in output
+    assert "  seed: lines 4 and 8" in output
 
 
 def test_splits_that_meet_stop_at_the_start_where_the_prompts_are_known(micro: Project) -> None:

@@ -1,1 +1,1 @@
-"""Commands about runs: what one would do, going on after an interruption, keeping results, tidying up."""
+"""Commands around a run: plan it, resume it, accept its results after a code change, clean up after it."""

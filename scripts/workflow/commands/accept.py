@@ -1,7 +1,7 @@
-"""Accept results as they are after a change of code or libraries that changes none of them.
+"""Keep existing results after a change of code or libraries that does not affect them.
 
-One job of each changed stage and variant is done again, aside, and compared; where all are equal, results of the
-earlier code count as results of the code as it is now. Nothing of the results is written.
+One job of each changed stage and variant is rerun in a separate folder and compared. If all are equal, results of the
+old code count as results of the new code. No result is modified.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
     refuse_edited_settings(origins)
     refuse_other_inputs(origins)
     if not direct:
-        print("Nothing to accept: no stage is to run again because its code changed.")
+        print("Nothing to accept: no stage would rerun because of a code change.")
         return
     codes = AcceptedCode.read(accepted)
     # Of a job that follows another one, Snakemake does not look for further reasons.
@@ -65,19 +65,19 @@ def main() -> None:
     outputs = [str(path) for job in done for path in job.outputs]
     touch = [sys.executable, "-m", "snakemake", *outputs, "--touch", "--quiet", "all", *arguments]
     if subprocess.run(touch).returncode:
-        raise UserError("Snakemake could not record that: its message stands above")
-    print(f"Accepted: {len(done)} jobs count as done by the code as it is now.")
+        raise UserError("Snakemake could not record that: see its message above")
+    print(f"Accepted: {len(done)} jobs now count as made by the current code.")
 
 
 def refuse_other_reasons(jobs: Sequence[PlannedJob]) -> None:
-    """Raise UserError where a finished job is to run again for a reason that no comparison settles."""
+    """Raise UserError if a finished job would rerun for a reason that a comparison cannot settle."""
     other = [f"  {job.outputs[0]}: {'; '.join(job.reasons)}" for job in jobs if set(job.reasons) - COMPARED]
     if other:
-        raise UserError("these would run again for other reasons than a change of code:\n" + "\n".join(other))
+        raise UserError("these would rerun for other reasons than a change of code:\n" + "\n".join(other))
 
 
 def refuse_edited_settings(origins: Mapping[PlannedJob, Mapping[str, Any]]) -> None:
-    """Raise UserError where results were made with other settings than the configuration now has."""
+    """Raise UserError if results were made with settings that have since been edited."""
     edited = [
         f"  {job.outputs[0]}: {', '.join(differing)}"
         for job, origin in origins.items()
@@ -85,13 +85,13 @@ def refuse_edited_settings(origins: Mapping[PlannedJob, Mapping[str, Any]]) -> N
     ]
     if edited:
         raise UserError(
-            "these were made with other settings; undo the edit, or run the pipeline, which makes them again:\n"
+            "these were made with other settings; undo the edit, or run the pipeline to make them again:\n"
             + "\n".join(edited)
         )
 
 
 def refuse_other_inputs(origins: Mapping[PlannedJob, Mapping[str, Any]]) -> None:
-    """Raise UserError where results were made from other files than those that are there now."""
+    """Raise UserError if results were made from inputs that have since changed."""
     other = [
         f"  {job.outputs[0]}: other {', '.join(names)}"
         for job, origin in origins.items()
@@ -99,7 +99,7 @@ def refuse_other_inputs(origins: Mapping[PlannedJob, Mapping[str, Any]]) -> None
     ]
     if other:
         raise UserError(
-            "these were made from other files than those that are there now; run the pipeline, which makes them "
+            "these were made from inputs that have since changed; run the pipeline to make them "
             "again:\n" + "\n".join(other)
         )
 
@@ -109,7 +109,7 @@ def differing_keys(made: dict[str, Any], asked: dict[str, Any]) -> list[str]:
 
 
 def origin_of(job: PlannedJob) -> dict[str, Any]:
-    """What a job's results say of their origin.
+    """The provenance of a job's results.
 
     Raises:
         UserError: they say nothing.
@@ -117,7 +117,7 @@ def origin_of(job: PlannedJob) -> dict[str, Any]:
     origin = stated_origin(job.outputs[0])
     if origin is None:
         raise UserError(
-            f"{job.outputs[0]}: it does not say what it was made of: it is damaged, or something else wrote it. Delete "
+            f"{job.outputs[0]}: it states no provenance: it is damaged, or something else wrote it. Delete "
             "it and run the pipeline again."
         )
     return origin
@@ -128,12 +128,12 @@ def spec_of(job: PlannedJob) -> dict[str, Any]:
 
 
 def is_of_this_code(job: PlannedJob, origin: Mapping[str, Any], codes: AcceptedCode) -> bool:
-    """Whether neither a job's program nor its command or libraries changed since its results were made."""
+    """Whether a job's program, command and libraries are those that made its results."""
     return codes.is_same(origin["code"], job.code) and not {CODE, ENVIRONMENT} & set(job.reasons)
 
 
 def one_of_each_kind(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
-    """Of each rule and variant the job that took the shortest time when it ran, in their order."""
+    """The fastest recorded job of each rule and variant, in the order of the jobs."""
     shortest = {_kind(job): job for job in sorted(jobs, key=_seconds, reverse=True)}
     return [job for job in jobs if job is shortest[_kind(job)]]
 
@@ -147,7 +147,7 @@ def _seconds(job: PlannedJob) -> float:
 
 
 def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
-    """Do these jobs again in a folder beside the project that sees its files, and compare what they make.
+    """Rerun jobs in a folder beside the project, linked to its files, and compare their results.
 
     Raises:
         UserError: a result differs, or a job failed.
@@ -162,14 +162,14 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
             print(f"again: {job.rule}: {', '.join(outputs)}", flush=True)
             again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "mtime", "--force"]
             if subprocess.run([*again, "--quiet", "all", *arguments, *where]).returncode:
-                raise UserError(f"{job.rule} could not be done again: Snakemake's message stands above")
+                raise UserError(f"{job.rule} could not be done again: see Snakemake's message above")
             different += [path for path in outputs if not same(Path(path), aside / path)]
     if different:
         raise UserError("the change is not harmless: the code makes other results now of\n  " + "\n  ".join(different))
 
 
 def look_alike(project: Path, aside: Path) -> None:
-    """Links to a project's files, of one time, which a run may replace without touching the files themselves."""
+    """Link to a project's files, all with one modification time, so that a run replaces links and not files."""
     for entry in project.iterdir():
         if entry.name not in NOT_OF_THE_RUN and not entry.name.startswith(f".{ASIDE}@"):
             (aside / entry.name).symlink_to(entry)
@@ -182,7 +182,7 @@ def look_alike(project: Path, aside: Path) -> None:
 
 
 def same(before: Path, again: Path) -> bool:
-    """Equal rows, or equal files but for what they say of their origin."""
+    """Whether two results are equal apart from their provenance."""
     if before.suffix == ".parquet":
         return pq.read_table(before).replace_schema_metadata() == pq.read_table(again).replace_schema_metadata()
     if before.is_dir():

@@ -1,7 +1,7 @@
-"""Remove the temporary files and folders that killed jobs have left below a folder of results.
+"""Remove the temporary files and folders that killed jobs left behind in a results folder.
 
-What belongs to a job that lives stays. Of another machine's jobs nobody can tell here: their files go when nothing was
-written to them for a day.
+Files of running jobs are kept. Whether a job on another machine still runs cannot be told from here: its files are
+removed once nothing has been written to them for a day.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What a run would do, why (with each setting that changed), and about how many GPU hours it would take."""
+"""Show what a run would do and why (with each changed setting), and estimate its GPU hours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def console() -> Console:
 
 
 def show(jobs: list[PlannedJob], forecast: Forecast, console: Console) -> None:
-    """Print a row per stage, the sum, and what of it is assumed."""
+    """Print one row per stage, the total, and the assumptions behind it."""
     if not jobs:
         console.print("Nothing to be done: all results are there and belong to this configuration.")
         return
@@ -70,7 +70,7 @@ RECORDED, CALCULATED, LIMIT = "", "~", "at most "
 
 
 def stage_hours(stage: list[PlannedJob], forecast: Forecast) -> tuple[str, list[float]]:
-    """How the hours of a stage's jobs are known, and the hours: from records, calculated, or their time limits."""
+    """Hours of each job of a stage, and where they come from: records, calculation, or the time limits."""
     expected = [forecast.seconds(job.rule, job.policy, job.part) for job in stage]
     hours = recorded_hours(stage, forecast, expected)
     if hours:
@@ -101,15 +101,15 @@ def request(job: PlannedJob) -> str:
 
 
 def parts(stage: list[PlannedJob]) -> str:
-    """How many different parts, by split."""
+    """The number of distinct parts, by split."""
     found = Counter(part.split("-")[0] for part in {job.part for job in stage} - {""})
     return ", ".join(f"{found[split]} {split}" for split in ("train", "test") if found[split])
 
 
 def why(stage: list[PlannedJob]) -> str:
-    """The reasons of a stage's jobs, with their numbers; that a stage before it runs is one where there is no other.
+    """The reasons why a stage's jobs run, with counts; "an earlier stage runs" only if there is no other.
 
-    Instead of "parameters have changed" each setting that did, with its values.
+    "Parameters have changed" is replaced by each changed setting with its values.
     """
     found: Counter[str] = Counter()
     for job in stage:
@@ -119,10 +119,10 @@ def why(stage: list[PlannedJob]) -> str:
 
 
 def recorded_hours(stage: list[PlannedJob], forecast: Forecast, expected: list[float | None]) -> list[float]:
-    """Hours of each job by records of its rule; empty without one.
+    """Hours of each job from the records of its rule; empty if there are none.
 
-    A job that has run before takes as long. Others take what is calculated for them, times by how much the calculation
-    was wrong for the recorded ones; where nothing is calculated, what the recorded ones took on average.
+    A job that ran before is taken to need the same time again. For the others the calculated time is scaled by how far
+    off the calculation was for the recorded jobs; without a calculation, the mean of the records is used.
     """
     rule = stage[0].rule
     folders = [folder for folder in stage[0].record.parents if folder.name == rule]
@@ -139,7 +139,7 @@ def recorded_hours(stage: list[PlannedJob], forecast: Forecast, expected: list[f
 
 
 def policy_and_part(record: Path, rule: str) -> tuple[str, str]:
-    """Of a benchmark file: `<rule>.tsv`, `<rule>/<policy>.tsv`, or `<rule>/<policy>/.../<part>.tsv`."""
+    """Policy and part of a benchmark file: `<rule>.tsv`, `<rule>/<policy>.tsv` or `<rule>/<policy>/.../<part>.tsv`."""
     names = record.with_suffix("").parts
     below = names[len(names) - 1 - names[::-1].index(rule) + 1 :]
     return below[0] if below else "", below[-1] if len(below) > 1 else ""

@@ -1,4 +1,4 @@
-"""Go on after an interruption: see that nothing of the killed run still works, unlock the folder, and run."""
+"""Resume after an interruption: check that nothing of the old run is still running, unlock the folder, and run."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def main() -> None:
     survivors = [*local_survivors(Path.cwd()), *slurm_survivors(Path.cwd()), *pbs_survivors(Path.cwd())]
     if survivors:
         raise UserError(
-            "of the run before, these still work here; wait for them, or end them, and resume then:\n"
+            "these jobs of the previous run are still running; wait for them or end them, then resume:\n"
             + "\n".join(f"  {survivor}" for survivor in survivors)
         )
     snakemake = [sys.executable, "-m", "snakemake", *arguments]
     if subprocess.run([*snakemake, "--unlock", "--quiet", "all"]).returncode:
-        raise UserError("Snakemake could not unlock the folder: its message stands above")
+        raise UserError("Snakemake could not unlock the folder; see its message above")
     os.execv(sys.executable, [*snakemake, "--rerun-incomplete"])
 
 
 def local_survivors(folder: Path) -> list[str]:
-    """Processes of this user that run Snakemake, or a program of the pipeline, in `folder`; how to end each."""
+    """This user's processes that run Snakemake or a program of the pipeline in `folder`, and how to end each."""
     found = []
     for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
         command, cwd = process.info["cmdline"] or [], process.info["cwd"]
@@ -50,7 +50,7 @@ def local_survivors(folder: Path) -> list[str]:
 
 
 def pipeline_program(command: list[str]) -> str | None:
-    """`snakemake` or the name of a program in `scripts/`, where a command line is that of one."""
+    """`snakemake`, or the name of the program in `scripts/` that a command line runs; else None."""
     for argument in command[:4]:
         path = Path(argument)
         if path.name == "snakemake":
@@ -61,7 +61,7 @@ def pipeline_program(command: list[str]) -> str | None:
 
 
 def slurm_survivors(folder: Path) -> list[str]:
-    """Jobs of this user that Slurm holds or runs for `folder`; how to end each."""
+    """This user's queued and running Slurm jobs for `folder`, and how to end each."""
     if shutil.which("squeue") is None:
         return []
     columns = "%i|%T|%k|%Z"  # number, state, comment (Snakemake's plugin puts the rule there), working folder
@@ -75,7 +75,7 @@ def slurm_survivors(folder: Path) -> list[str]:
 
 
 def pbs_survivors(folder: Path) -> list[str]:
-    """Jobs that PBS holds or runs for `folder`; how to end each."""
+    """Queued and running PBS jobs for `folder`, and how to end each."""
     if shutil.which("qstat") is None:
         return []
     found = []
@@ -89,10 +89,10 @@ def pbs_survivors(folder: Path) -> list[str]:
 
 
 def asked(scheduler: str, command: list[str]) -> str:
-    """What a scheduler lists; nothing where its command is installed, and there is no cluster.
+    """The output of a scheduler's command; empty if the command is installed but there is no cluster.
 
     Raises:
-        UserError: it does not answer, and runs here were submitted to it.
+        UserError: it does not answer, and jobs of this folder were submitted to it.
     """
     listed = subprocess.run(command, capture_output=True, text=True)
     if listed.returncode == 0:

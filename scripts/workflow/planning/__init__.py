@@ -1,1 +1,1 @@
-"""What an experiment needs, before any job runs: for the Snakefile and `plan.py`, and in no program's digest."""
+"""Checks and estimates before any job runs: inputs, models, memory, GPU hours."""

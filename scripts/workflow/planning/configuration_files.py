@@ -1,4 +1,4 @@
-"""Configuration files as they are on disk, before Snakemake reads them: of some it makes a traceback."""
+"""Configuration files on disk, checked before Snakemake reads them: it ends in a traceback for some."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REMEDY = "--configfile takes an experiment in YAML, as config/config.yaml is one
 
 
 def check_configuration_files(arguments: Iterable[str]) -> None:
-    """Stop where a `--configfile` among Snakemake's arguments cannot be read.
+    """Refuse a `--configfile` among Snakemake's arguments that cannot be read.
 
     Raises:
         UserError: which file, and what is wrong with it.

@@ -1,7 +1,7 @@
-"""The memory that a job on the CPU asks for, from the size of the experiment.
+"""The memory request of CPU jobs, from the size of the experiment.
 
-Every prompt and response is taken to be as long as the configuration allows. What a row costs was measured with
-`tests/benchmarks/memory_at_scale.py`, and is rounded up.
+Every prompt and response is assumed to be as long as the configuration allows. The cost per row was measured with
+`tests/benchmarks/memory_at_scale.py` and rounded up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STEP_MB = 500
 
 
 def job_mb(experiment: Experiment, rule: str) -> int:
-    """Megabytes for a job of a rule: what `hardware` says, or else what follows from the configuration."""
+    """The memory request of a rule in megabytes: that of `hardware`, or else computed from the configuration."""
     given: int | None = getattr(experiment.hardware, rule).mem_mb
     return STEP_MB * math.ceil(NEEDED[rule](experiment) / (STEP_MB * 1e6)) if given is None else given
 

@@ -1,4 +1,4 @@
-"""Memory and time of an experiment's jobs, as `plan.py` shows them."""
+"""Memory and time of an experiment's jobs, as `make plan` shows them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workflow.planning.memory_check import gigabytes, policy_shape, scorer_shape
 
 
 class Forecast:
-    """What is calculated of an experiment before it runs.
+    """Estimates for an experiment before it runs.
 
     Args:
-        training: the hardware of `train_policy`, with what a profile changes of it.
+        training: the hardware of `train_policy`, with overrides from a profile.
     """
 
     assumptions = (
@@ -28,7 +28,7 @@ class Forecast:
         self.training = training
 
     def seconds(self, rule: str, policy: str, part: str) -> float | None:
-        """Seconds of a job on GPUs; None for others, and for models whose shape is not known."""
+        """Seconds of a GPU job; None for other jobs, and if the shape of the model is unknown."""
         return expected_seconds(self.experiment, self.training, rule, policy, part)
 
     @cached_property
@@ -38,7 +38,7 @@ class Forecast:
 
     @property
     def unknown_models(self) -> list[str]:
-        """Models of stages on GPUs whose shapes nothing here knows yet."""
+        """Models of GPU stages whose shapes are not known yet."""
         hardware = self.experiment.hardware
         names: dict[str, None] = {}
         on_gpus = hardware.generate_responses.gpu or hardware.compute_logprobs.gpu or self.training.gpu

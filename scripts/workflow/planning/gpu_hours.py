@@ -1,4 +1,4 @@
-"""How long each job of an experiment takes, before any has run."""
+"""The expected duration of each job before any has run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAIRED = 0.95
 def expected_seconds(
     experiment: Experiment, training: TrainingHardware, rule: str, policy: str, part: str
 ) -> float | None:
-    """Seconds of a job on GPUs; None for others, and for models whose shape is not known."""
+    """Seconds of a GPU job; None for other jobs, and if the shape of the model is unknown."""
     base, tflops = policy_shape(experiment), experiment.hardware.gpu_tflops
     prompt = min(MEAN_PROMPT, experiment.prompts.max_tokens)
     response = min(MEAN_RESPONSE, experiment.responses.max_tokens)
@@ -45,7 +45,7 @@ def expected_seconds(
 
 
 def _pairs(experiment: Experiment, variant: str, iteration: int) -> float:
-    """Pairs that a training computes, in all its epochs."""
+    """The number of pairs that a training processes over all epochs."""
     recipe = experiment.recipe(variant)
     prompts = sum(_rows(experiment, part) for part in experiment.train_parts(iteration))
     return recipe.pairs if recipe.pairs is not None else PAIRED * prompts * recipe.epochs
@@ -58,7 +58,7 @@ def _rows(experiment: Experiment, part: str) -> int:
 
 
 def _scorer_shapes(experiment: Experiment, rule: str) -> list[ModelShape | None]:
-    """Of several scorers, each of whose jobs is a job of its own, all."""
+    """The shapes of all scorers; each scores in jobs of its own."""
     judge = experiment.evaluation.judge
     scorers = scorers_of(experiment) if rule == "score_responses" else [judge]
     return [scorer_shape(scorer) for scorer in scorers]

@@ -1,4 +1,4 @@
-"""What an experiment reads from outside, looked at before any job: models, local datasets, functions of the user."""
+"""Checks of external inputs before any job: models, local datasets, reward functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MISSING_PACKAGE, REFUSED = 3, 2
 
 
 def check_sources(experiment: Experiment) -> None:
-    """Stop where a model or a dataset can be neither a hub's nor a local one, or a local file cannot be used.
+    """Check that each model and dataset is a valid hub name or a usable local file.
 
     Raises:
         UserError: with the key.
@@ -56,10 +56,10 @@ def check_sources(experiment: Experiment) -> None:
 
 
 def _check_dataset(key: str, dataset: str, require: Callable[[ColumnKinds], None]) -> None:
-    """Look at a dataset, if it is a local file.
+    """Check a dataset if it is a local file.
 
     Args:
-        require: raises UserError where a column is missing, with the key that names it.
+        require: raises UserError if a column is missing, with the key that names it.
     """
     if dataset.startswith(MADE_BY_RULES):
         return
@@ -87,9 +87,9 @@ def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
 
 
 def check_functions(experiment: Experiment) -> None:
-    """Stop where a function of the user is not there, cannot be imported or takes something else.
+    """Check that each reward function exists, can be imported and takes the right arguments.
 
-    A package that its module imports may be missing here where its jobs run in an environment of their own.
+    A package that its module imports may be missing here if its jobs run in an environment of their own.
 
     Raises:
         UserError: with the key.

@@ -1,4 +1,4 @@
-"""The memory per GPU of each stage of an experiment, and a sentence where one cannot fit."""
+"""The memory per GPU of each stage, and an error if one cannot fit."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
 
 planned_shape = cache(known_shape)
-"""A plan asks for each of its jobs, and reads each model's shape once."""
+"""Cached: a plan asks once per job."""
 VLLM_SHARE = 0.9
-"""Of a GPU's memory that vLLM takes, whatever it needs: its default."""
+"""The share of GPU memory that vLLM reserves by default."""
 
 
 @dataclass(frozen=True)
 class StageMemory:
-    """What a stage needs of one GPU."""
+    """The memory that a stage needs on one GPU."""
 
     rule: str
     key: str
-    """Of the configuration, to be named in errors."""
+    """The key of the configuration, for errors."""
     memory: MemoryOf
     budget: BudgetChoice
     longest: int
@@ -42,7 +42,7 @@ class StageMemory:
     remedy: Callable[[float], str]
 
     def checked(self, gpu_bytes: float) -> float:
-        """Bytes of a GPU of this size that the stage takes with its budget.
+        """Bytes that the stage takes on a GPU of this size, with its token budget.
 
         Raises:
             UserError: it cannot fit.
@@ -55,10 +55,10 @@ class StageMemory:
 
 
 def check_memory(experiment: Experiment, training: TrainingHardware) -> None:
-    """Stop a run of which a stage cannot fit its GPUs, as far as the shapes of its models are known.
+    """Check that every stage fits its GPUs, as far as the shapes of the models are known.
 
     Args:
-        training: the hardware of `train_policy`, with what a profile changes of it.
+        training: the hardware of `train_policy`, with overrides from a profile.
 
     Raises:
         UserError: which stage, what it needs, and settings that would fit.
@@ -68,7 +68,7 @@ def check_memory(experiment: Experiment, training: TrainingHardware) -> None:
 
 
 def gigabytes(experiment: Experiment, training: TrainingHardware) -> dict[str, float]:
-    """GB per GPU of each rule on GPUs whose models are known; of several variants or scorers the most."""
+    """GB per GPU of each GPU rule whose model is known; the maximum over variants and scorers."""
     found: dict[str, float] = {}
     gpu_bytes = experiment.hardware.gpu_memory_gb * GB
     for stage in stage_memories(experiment, training):
@@ -80,7 +80,7 @@ def gigabytes(experiment: Experiment, training: TrainingHardware) -> dict[str, f
 
 
 def stage_memories(experiment: Experiment, training: TrainingHardware) -> Iterator[StageMemory]:
-    """Every stage on GPUs, of models whose shapes are known."""
+    """All GPU stages whose models have known shapes."""
     hardware, policy = experiment.hardware, policy_shape(experiment)
     if policy is not None:
         yield from _policy_stages(experiment, policy, training)
@@ -119,7 +119,7 @@ def _policy_stages(experiment: Experiment, shape: ModelShape, training: Training
 
 
 def training_setup(experiment: Experiment, variant: str, training: TrainingHardware) -> TrainingSetup:
-    """What of a variant's recipe and of the hardware decides on the memory of its training."""
+    """The parts of a variant's recipe and of the hardware that determine the memory of its training."""
     recipe = experiment.recipe(variant)
     return TrainingSetup(
         strategy=training.sharing,
@@ -132,7 +132,7 @@ def training_setup(experiment: Experiment, variant: str, training: TrainingHardw
 
 
 def longest_pair(experiment: Experiment) -> int:
-    """Tokens of a prompt and two responses of the lengths that the configuration allows."""
+    """Tokens of a prompt and two responses of maximum length."""
     return experiment.prompts.max_tokens + 2 * experiment.responses.max_tokens
 
 

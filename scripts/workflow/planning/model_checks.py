@@ -1,4 +1,4 @@
-"""What an experiment asks of its models, against what their configurations say, as far as they are known here."""
+"""Checks of the experiment against the configurations of its models, as far as those are known here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_MATRICES = ("norm", "embed", "lm_head")
 
 
 def check_models(experiment: Experiment) -> None:
-    """Stop where a sequence is longer than a model's context, GPUs do not divide its heads, or LoRA finds no matrix.
+    """Check context lengths, that GPUs divide the attention heads, and that LoRA targets exist.
 
     Raises:
         UserError: with the key, its value and what is allowed.
@@ -57,14 +57,14 @@ def _check_contexts(experiment: Experiment) -> None:
 
 
 def _context(name: str, shape: ModelShape | None) -> int:
-    """Longest sequence of a model in tokens; 0 where it is not known here."""
+    """Context length of a model in tokens; 0 if unknown."""
     if name.startswith(MADE_BY_RULES):
         return CONTEXT
     return 0 if shape is None else shape.context
 
 
 def _check_heads(experiment: Experiment) -> None:
-    """vLLM gives each GPU as many attention heads."""
+    """vLLM splits the attention heads evenly over the GPUs."""
     shape, gpus = policy_shape(experiment), experiment.hardware.generate_responses.gpu
     if shape is not None and gpus and experiment.responses.engine == "vllm" and shape.heads % gpus:
         fitting = ", ".join(str(number) for number in range(1, shape.heads + 1) if shape.heads % number == 0)
@@ -94,7 +94,7 @@ def _check_lora_targets(experiment: Experiment) -> None:
 
 
 def policy_matrices(experiment: Experiment) -> list[str]:
-    """Names of the matrices in the layers of the policy; empty where they are not known here."""
+    """Names of the weight matrices in the layers of the policy; empty if unknown."""
     name, revision = experiment.base_model.name, experiment.base_model.revision
     if name.startswith(MADE_BY_RULES):
         return list(LLAMA_MATRICES)
@@ -107,7 +107,7 @@ def policy_matrices(experiment: Experiment) -> list[str]:
 
 
 def _weight_names(folder: Path) -> list[str]:
-    """Of a folder's safetensors, by their index or their header; empty where neither can be read."""
+    """Tensor names from the index or header of a folder's safetensors; empty if neither can be read."""
     try:
         index = folder / "model.safetensors.index.json"
         if index.is_file():

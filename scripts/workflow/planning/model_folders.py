@@ -1,4 +1,4 @@
-"""What a local model's folder must hold, looked at before any job: weights, a tokenizer, and its chat template."""
+"""Checks of a local model folder before any job: weights, tokenizer, chat template."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
 def check_model_folder(folder: Path) -> None:
-    """Raise UserError where a folder with a `config.json` lacks something that every job of its model would miss."""
+    """Raise UserError if a model folder lacks weights, a tokenizer or a chat template."""
     if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
         raise UserError(f"'{folder}': no weights in this folder (*.safetensors): copy the model again")
     if not any((folder / name).is_file() for name in TOKENIZERS):

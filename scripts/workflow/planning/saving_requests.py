@@ -1,4 +1,4 @@
-"""The time and the disk that a training asks for, so that it can save its state."""
+"""The grace period and the disk space that a training needs to save its state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from workflow.planning.memory_check import longest_pair, policy_shape, training_
 
 
 def with_stop_seconds(experiment: Experiment, training: TrainingHardware) -> TrainingHardware:
-    """A training's hardware, its `stop_seconds` calculated where the configuration leaves it open.
+    """The hardware of a training, with `stop_seconds` computed if it is null.
 
     Raises:
-        UserError: it is not less than the runtime.
+        UserError: the result is not less than the runtime.
     """
     if training.stop_seconds is not None:
         return training
@@ -31,14 +31,14 @@ def with_stop_seconds(experiment: Experiment, training: TrainingHardware) -> Tra
 
 
 def disk_mb(experiment: Experiment, training: TrainingHardware, policy: str) -> int:
-    """Megabytes of disk for the states and the checkpoint of a policy, whose model's shape is known."""
+    """Megabytes of disk for the saved states and the checkpoint of a policy; the model's shape must be known."""
     shape = policy_shape(experiment)
     assert shape is not None
     return training_disk_mb(shape, training_setup(experiment, variant_and_iteration(policy)[0], training))
 
 
 def _needed_seconds(experiment: Experiment, training: TrainingHardware) -> int:
-    """Of the variant that needs the most."""
+    """The maximum over all variants."""
     shape = policy_shape(experiment)
     if shape is None:
         return DEFAULT_STOP_SECONDS
@@ -48,7 +48,7 @@ def _needed_seconds(experiment: Experiment, training: TrainingHardware) -> int:
 
 
 def _variant_seconds(experiment: Experiment, shape: ModelShape, variant: str, training: TrainingHardware) -> int:
-    """All pairs of a step and a validation are taken to be as long as the configuration allows."""
+    """All pairs are assumed to have the maximum length."""
     setup = training_setup(experiment, variant, training)
     if not training.gpu:
         return stop_seconds(shape, setup, step=0)

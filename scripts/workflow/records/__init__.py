@@ -1,1 +1,1 @@
-"""What results say of themselves, and how that compares with what the configuration asks for."""
+"""The provenance of existing results, compared with what the configuration asks for."""

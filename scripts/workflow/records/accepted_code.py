@@ -11,22 +11,22 @@ from rlhf.base.files.temporary_files import temporary_beside
 
 @dataclass(frozen=True)
 class AcceptedCode:
-    """Digests of programs, and which later ones make the same results."""
+    """Digests of programs, and the later digests known to produce the same results."""
 
     later: dict[str, list[str]]
 
     @classmethod
     def read(cls, path: Path) -> AcceptedCode:
-        """What was accepted for an experiment; nothing where there is no such file."""
+        """The accepted changes of an experiment; empty if there is no file."""
         return cls(json.loads(path.read_text()) if path.is_file() else {})
 
     def include(self, other: AcceptedCode) -> None:
-        """Take over what another experiment has accepted."""
+        """Add the accepted changes of another experiment."""
         for made, asked in other.later.items():
             self.later[made] = sorted({*self.later.get(made, []), *asked})
 
     def is_same(self, made: str, asked: str) -> bool:
-        """Whether results of the one count as results of the other, by one or several steps."""
+        """Whether results of one digest count as results of the other, in one or several steps."""
         seen, left = {made}, [made]
         while left:
             new = set(self.later.get(left.pop(), [])) - seen
@@ -35,7 +35,7 @@ class AcceptedCode:
         return asked in seen
 
     def add(self, path: Path, made: str, asked: str) -> None:
-        """Keep one more in an experiment's file."""
+        """Add a change and write the experiment's file."""
         self.later.setdefault(made, [])
         self.later[made] = sorted({*self.later[made], asked})
         with temporary_beside(path) as temporary:

@@ -1,4 +1,4 @@
-"""What of a result's settings is no longer what is asked for, in words."""
+"""The settings of a result that differ from the configuration, in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ABSENT = object()
 
 
 def changed_settings(made: object, asked: object, key: str = "") -> Iterator[str]:
-    """Each setting that differs, by its name without that of the section `recipe`, with both values."""
+    """Each setting that differs, with both values; the section name `recipe` is omitted."""
     if isinstance(made, Mapping) and isinstance(asked, Mapping):
         for name in sorted(made.keys() | asked.keys()):
             inner = name if key in ("", "recipe") else f"{key}.{name}"

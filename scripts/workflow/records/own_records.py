@@ -1,8 +1,8 @@
-"""What results say of themselves, in place of Snakemake's records, which do not travel with them.
+"""The provenance stored in each result replaces Snakemake's own records, which do not travel with the files.
 
-Snakemake takes a result for done where its records say nothing else: where they are lost, where a result was copied,
-exchanged or left over from other settings, it has none, or one of another file. Every result here says what it was made
-of, and that is what a plan compares.
+Snakemake considers a result finished unless its records disagree. If the records are lost, or a result was copied,
+swapped or left over from other settings, the records are missing or wrong. Every result here states its own
+provenance, and that is what a plan compares.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ CHECKPOINT = "checkpoint"
 
 
 class OwnRecords(FilePersistence):
-    """Snakemake's records, but for settings, code and inputs of results that tell of their origin.
+    """Snakemake's records, with settings, code and inputs taken from the results themselves.
 
-    Rules of another workflow, which has this one as a module, keep Snakemake's records.
+    Rules of another workflow that uses this one as a module keep Snakemake's records.
     """
 
     accepted: ClassVar[AcceptedCode] = AcceptedCode({})
-    """Of all experiments of the workflow."""
+    """Accepted changes of all experiments in the workflow."""
 
     def started(self, job: Any, external_jobid: str | None = None) -> None:
-        """A policy that a job uses is trained and recorded: nothing goes on from its saved states any more."""
+        """Once a job uses a policy, its training is finished and recorded: its saved states are no longer needed."""
         super().started(job, external_jobid)
         if self.dag.workflow.is_main_process:
             for path in map(Path, job.input):
@@ -49,7 +49,7 @@ class OwnRecords(FilePersistence):
         return super().has_metadata(job) or (is_ours(job) and all(path.exists() for path in map(Path, job.output)))
 
     def params_changed(self, job: Any, file: Any = None) -> ParamsChange:
-        """Sentences on what is different, as Snakemake's plan prints them."""
+        """What differs, in words that Snakemake's plan prints."""
         if not is_ours(job):
             return super().params_changed(job, file)
         found: set[str] = set()
@@ -59,7 +59,7 @@ class OwnRecords(FilePersistence):
         return ParamsChange(only_new=found, files=set(job.output)) if found else NO_PARAMS_CHANGE
 
     def _input_changed(self, job: Any, file: Any = None) -> bool:
-        """Whether one of the outputs was made from other files, or files of other contents."""
+        """Whether an output was made from other files or other contents."""
         if super()._input_changed(job, file):
             return True
         origin = stated_origin(Path(file)) if is_ours(job) and Path(file).exists() else None
@@ -67,7 +67,7 @@ class OwnRecords(FilePersistence):
 
 
 def use_own_records(accepted: Path) -> None:
-    """Have Snakemake look at the results themselves.
+    """Make Snakemake compare the provenance of the results.
 
     Args:
         accepted: the experiment's file of `make accept`.
@@ -79,12 +79,12 @@ def use_own_records(accepted: Path) -> None:
 
 
 def is_ours(job: Any) -> bool:
-    """Whether a job's rule has the two parameters that results here keep."""
+    """Whether a job belongs to this workflow: its rule has the parameters `spec` and `code`."""
     return {"spec", "code"} <= set(job.params.keys())
 
 
 def remove_saved_states(used: Path) -> None:
-    """Remove the saved states beside a checkpoint, and what a kill has left of an earlier removal."""
+    """Remove the saved training states beside a checkpoint, and leftovers of an interrupted removal."""
     if used.name != CHECKPOINT:
         return
     for folder in [*sorted(used.parent.glob(f".{SAVED_STATES}.*")), used.with_name(SAVED_STATES)]:
@@ -93,9 +93,9 @@ def remove_saved_states(used: Path) -> None:
 
 
 def differences(origin: Mapping[str, Any] | None, params: Any, accepted: AcceptedCode) -> list[str]:
-    """Settings and code by which a result differs from what is asked for; of one without an origin that it has none."""
+    """How a result differs from what is asked for in settings and code, or that it states no provenance."""
     if origin is None or not {"spec", "code"} <= origin.keys():
-        return ["it does not say what it was made of: it is damaged, or something else wrote it"]
+        return ["it states no provenance: it is damaged, or something else wrote it"]
     found = list(changed_settings(origin["spec"], json.loads(params.spec)))
     if not accepted.is_same(origin["code"], params.code):
         found.append("code")
@@ -103,7 +103,7 @@ def differences(origin: Mapping[str, Any] | None, params: Any, accepted: Accepte
 
 
 def stated_origin(path: Path) -> dict[str, Any] | None:
-    """The provenance of a file or folder, by what it states; None where it states none, or nothing that can be read."""
+    """The provenance that a file or folder states; None if it states none or cannot be read."""
     status = path.stat()
     return _stated_origin(path, status.st_mtime_ns, status.st_ino)
 

@@ -45,12 +45,12 @@ def test_jobs_of_pbs_that_work_for_this_folder_stop_it(state: str, tmp_path: Pat
     done = resumed(tmp_path, listing(tmp_path, state))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "  train_policy, PBS job 4411.server: qdel 4411.server"
-    assert "these still work here" in done.stderr
+    assert "of the previous run are still running" in done.stderr
 
 
 def test_jobs_that_have_ended_do_not(tmp_path: Path) -> None:
     done = resumed(tmp_path, listing(tmp_path, "F"))
-    assert "these still work here" not in done.stderr
+    assert "of the previous run are still running" not in done.stderr
 
 
 def test_a_pbs_that_does_not_answer_stops_a_run_that_was_submitted_to_it(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_differences_are_named() -> None:
     assert differences(ORIGIN, asked(ORIGIN["spec"], "b"), AcceptedCode({"a": ["b"]})) == []
     for nothing in (None, {}, {"spec": None}):
         (said,) = differences(nothing, asked({}, "a"), NOTHING)
-        assert said.startswith("it does not say what it was made of")
+        assert said.startswith("it states no provenance")
 
 
 def test_the_origin_of_files_and_folders(tmp_path: Path) -> None:
