@@ -99,3 +99,8 @@ def before_first_job():
 
 onstart:
     before_first_job()
+
+
+# Snakemake does not run the `onstart` of a module: it is added to that of the workflow around it.
+if not workflow.modifier.is_main_snakefile():
+    workflow._onstart = lambda log, around=workflow._onstart: (around(log), before_first_job())

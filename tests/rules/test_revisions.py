@@ -72,3 +72,16 @@ def test_a_hub_out_of_reach_stops_the_run_and_not_the_plan(
     assert stopped.returncode != 0
     assert "error: model 'open/policy': the hub cannot tell its newest commit" in stopped.stderr
     assert "jobid" not in stopped.stderr
+
+
+def test_as_a_module_the_commits_are_looked_up_too(project: Project, hub: SmallHub, tmp_path: Path) -> None:
+    lines = [
+        f"module rlhf:\n    snakefile: {str(project.folder / 'Snakefile')!r}\n    config: config\n",
+        "use rule * from rlhf as rlhf_*\n",
+    ]
+    (tmp_path / "parent").mkdir()
+    (tmp_path / "parent/Snakefile").write_text("\n".join(lines))
+    parent = Project(tmp_path / "parent")
+    parent.run(PROMPTS, configfile=str(project.folder / CONFIG))
+    assert read_revisions(parent.folder / "results/hub/revisions.yaml").models == {"open/policy": COMMIT}
+    assert read_provenance(parent.folder / PROMPTS)["model_revision"] == COMMIT
