@@ -1,6 +1,7 @@
-"""A machine with GPUs, as far as nvidia-smi goes."""
+"""A machine with GPUs, as far as NVIDIA's management library goes."""
 
 import os
+import sys
 import uuid
 from pathlib import Path
 
@@ -8,15 +9,23 @@ import pytest
 
 from rlhf.machine.leases import GRANTED_BY
 
+STAND_IN = Path(__file__).with_name("pretended")
+"""The folder of the module that takes pynvml's place."""
 
-def pretend_gpus(folder: Path, count: int) -> dict[str, str]:
-    """Environment variables for a process that is to see so many GPUs, with UUIDs of their own."""
-    lines = [f"GPU-{uuid.uuid4()}, {index}" for index in range(count)]
-    program = folder / "nvidia-smi"
-    program.write_text("\n".join(["#!/bin/sh", "cat <<END", *lines, "END", ""]))
-    program.chmod(0o755)
+
+def pretend_gpus(count: int) -> dict[str, str]:
+    """Environment variables for a process that sees this many GPUs, with UUIDs of their own."""
     shown = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    return {**shown, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    path = os.pathsep.join([str(STAND_IN), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**shown, "PYTHONPATH": path, "PRETENDED_GPUS": " ".join(f"GPU-{uuid.uuid4()}" for _ in range(count))}
+
+
+def pretend_here(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Let this process import the stand-in until its test ends, with these environment variables."""
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    monkeypatch.syspath_prepend(STAND_IN)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 def without_grants(monkeypatch: pytest.MonkeyPatch) -> None:

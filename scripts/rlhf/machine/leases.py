@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -71,15 +70,26 @@ def visible_gpus() -> list[Gpu]:
 
 
 def installed_gpus() -> list[Gpu]:
-    """What nvidia-smi lists; none where there is no driver."""
-    query = ["nvidia-smi", "--query-gpu=uuid,index", "--format=csv,noheader"]
+    """The GPUs of the machine in PCI order, as NVIDIA's management library (NVML) lists them; none without a driver.
+
+    Raises:
+        UserError: there is a driver, and it does not list its GPUs.
+    """
+    import pynvml
+
     try:
-        listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
-    except FileNotFoundError:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
         return []
-    except subprocess.CalledProcessError as error:
-        raise UserError(f"nvidia-smi does not list the GPUs: {(error.stdout + error.stderr).strip()}") from error
-    return [Gpu(*(value.strip() for value in line.split(","))) for line in listed.splitlines()]
+    except pynvml.NVMLError as error:
+        raise UserError(f"the NVIDIA driver does not start: {error}. See what `nvidia-smi` says.") from error
+    try:
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [Gpu(pynvml.nvmlDeviceGetUUID(handle), str(index)) for index, handle in enumerate(handles)]
+    except pynvml.NVMLError as error:
+        raise UserError(f"the NVIDIA driver does not list its GPUs: {error}. See what `nvidia-smi` says.") from error
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _find(entry: str, installed: Sequence[Gpu]) -> Gpu:

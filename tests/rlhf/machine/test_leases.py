@@ -1,5 +1,7 @@
 """Leases of pretended GPUs: no device is ever shared, and none is lost."""
 
+import importlib.util
+import inspect
 import itertools
 import os
 import random
@@ -9,9 +11,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pynvml
 import pytest
 
-from pretended_gpus import pretend_gpus, without_grants
+from pretended_gpus import STAND_IN, pretend_gpus, pretend_here, without_grants
 from rlhf.base.errors import UserError
 from rlhf.machine.leases import GRANTED_BY, Gpu, installed_gpus, lease_gpus, visible_gpus
 from small_models import SCRIPTS
@@ -42,10 +45,10 @@ def told(log: Path) -> list[tuple[int, str, float, list[str]]]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Four pretended GPUs, for this process too."""
-    found = pretend_gpus(tmp_path, 4)
-    monkeypatch.setenv("PATH", found["PATH"])
+    found = pretend_gpus(4)
+    pretend_here(monkeypatch, PRETENDED_GPUS=found["PRETENDED_GPUS"])
     without_grants(monkeypatch)
     yield {name: value for name, value in found.items() if name != GRANTED_BY}
 
@@ -168,11 +171,39 @@ def test_what_a_scheduler_gave_is_taken_as_it_is(environment: dict[str, str], tm
     assert [gpus for _, what, _, gpus in told(log) if what == "takes"][1:] == [["1", "2"], ["1"]]
 
 
-def test_no_driver_is_no_gpu_and_one_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.parametrize("error", ["NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded"])
+def test_without_a_driver_there_is_no_gpu(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_here(monkeypatch, PRETENDED_ERROR=error)
     assert installed_gpus() == []
-    broken = tmp_path / "nvidia-smi"
-    broken.write_text("#!/bin/sh\necho driver and library differ\nexit 18\n")
-    broken.chmod(0o755)
-    with pytest.raises(UserError, match="does not list the GPUs: driver and library differ"):
+
+
+def test_a_driver_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_here(monkeypatch, PRETENDED_GPUS="GPU-1 lost")
+    with pytest.raises(UserError, match="does not list its GPUs: GPU is lost"):
         installed_gpus()
+    pretend_here(monkeypatch, PRETENDED_ERROR="NVMLError")
+    with pytest.raises(UserError, match="does not start: driver and library differ"):
+        installed_gpus()
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a driver")
+def test_the_real_library_finds_no_driver_here() -> None:
+    assert "pretended" not in str(pynvml.__file__)
+    assert installed_gpus() == []
+
+
+def test_the_stand_in_has_the_functions_of_the_real_library() -> None:
+    """With their parameters, and errors of the same names."""
+    spec = importlib.util.spec_from_file_location("pretended_pynvml", STAND_IN / "pynvml.py")
+    assert spec is not None
+    assert spec.loader is not None
+    stand_in = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stand_in)
+    names = [name for name in vars(stand_in) if name.lower().startswith("nvml")]
+    assert len(names) == 8
+    for name in names:
+        real, ours = getattr(pynvml, name), getattr(stand_in, name)
+        if inspect.isclass(ours):
+            assert issubclass(real, pynvml.NVMLError)
+        else:
+            assert list(inspect.signature(real).parameters) == list(inspect.signature(ours).parameters)
