@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from experiments import patch
 from project import Project, copy_project
-from test_reruns import patch
 
 SECONDS = 3
 """Of a processor, for a refusal; on a slow machine `TIMES_IMPORT` the import of Snakemake, nearly half of it."""
