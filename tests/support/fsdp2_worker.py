@@ -17,7 +17,7 @@ from torch import distributed
 from torch.distributed.tensor import DTensor
 
 from rlhf.base.settings import Precision
-from rlhf.logprobs.pairs import logprob_rows, pair_logprobs, prompt_group
+from rlhf.logprobs.pairs import logprob_rows, pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs, autocast, checkpoint_activations
 from rlhf.tokens.packing import Pack
 from rlhf.training.loop import Trained, train
@@ -42,7 +42,7 @@ def pretend_gpus() -> None:
 
 def pack(process: int) -> Pack:
     """Another one in each process."""
-    return Pack([prompt_group(pair) for pair in PAIRS[process::2]], CPU)
+    return Pack([pair.prompt_group for pair in PAIRS[process::2]], CPU)
 
 
 def policy(recompute: bool) -> ResponseLogprobs:

@@ -1,9 +1,12 @@
-"""The file of preference pairs, and pairs as they lie in it."""
+"""The file of preference pairs, and its pairs as objects."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import reduce
 from itertools import accumulate
 from typing import Any, overload
 
@@ -11,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlhf.base.artifacts import TOKEN_IDS, Artifact
+from rlhf.tokens.prompt_group import PromptGroup, TokenIds
 
 PAIRS = Artifact(
     "pairs",
@@ -33,23 +37,44 @@ PAIRS = Artifact(
     key=("prompt_id",),
 )
 
-Pair = Mapping[str, Any]
-"""A row of `PAIRS` and, where the loss has a reference, of `LOGPROBS`: the columns that are computed with."""
-PAIR_COLUMNS = [
-    "prompt_id",
-    "prompt_token_ids",
-    "chosen_token_ids",
-    "rejected_token_ids",
-    "chosen_reward",
-    "rejected_reward",
-    "chosen_win_probability",
-    "rejected_win_probability",
-]
-"""Of `PAIRS`, all but the texts and where they come from."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """A row of `PAIRS` without its texts and draws, with reference log-probabilities of `LOGPROBS`.
+
+    Token ids are int32 (tokens,), end-of-turn token included.
+    """
+
+    prompt_id: str
+    prompt_token_ids: TokenIds
+    chosen_token_ids: TokenIds
+    rejected_token_ids: TokenIds
+    chosen_reward: float
+    rejected_reward: float
+    chosen_win_probability: float
+    rejected_win_probability: float
+    chosen_logprob: float = math.nan
+    """NaN without a reference: a loss that reads it nevertheless does not go unnoticed."""
+    rejected_logprob: float = math.nan
+
+    @property
+    def prompt_group(self) -> PromptGroup:
+        """The prompt with the chosen and the rejected response, in this order."""
+        return PromptGroup(self.prompt_token_ids, [self.chosen_token_ids, self.rejected_token_ids])
+
+
+PAIR_COLUMNS = [field.name for field in fields(Pair) if field.name in PAIRS.schema.names]
+"""Columns of `PAIRS` that a `Pair` is made of."""
+REFERENCE_COLUMNS = [field.name for field in fields(Pair) if field.name not in PAIRS.schema.names]
+"""Columns of `LOGPROBS` that a `Pair` is made of, where its loss has a reference."""
 
 
 class PairTable(Sequence[Pair]):
-    """Rows of a table. Each is made anew at every access; its token ids are views of the table, int32 (tokens,)."""
+    """The pairs of an Arrow table. Each `Pair` is created on access; its token ids are views into the table.
+
+    Args:
+        table: `PAIR_COLUMNS`, and `REFERENCE_COLUMNS` or none of them.
+    """
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -62,8 +87,9 @@ class PairTable(Sequence[Pair]):
     @property
     def longest(self) -> int:
         """Tokens of the longest pair, its prompt once; 0 without pairs."""
-        lengths = [pc.list_value_length(self._table[f"{part}_token_ids"]) for part in ("prompt", "chosen", "rejected")]
-        return pc.max(pc.add(pc.add(lengths[0], lengths[1]), lengths[2])).as_py() or 0
+        columns = (name for name in PAIR_COLUMNS if PAIRS.schema.field(name).type == TOKEN_IDS)
+        lengths = (pc.list_value_length(self._table[name]) for name in columns)
+        return pc.max(reduce(pc.add, lengths)).as_py() or 0
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...
@@ -76,7 +102,7 @@ class PairTable(Sequence[Pair]):
         place = bisect_right(self._ends, row)
         batch = self._batches[place]
         values = (column[row - self._ends[place] + batch.num_rows] for column in batch.columns)
-        return {name: _plain(value) for name, value in zip(batch.schema.names, values, strict=True)}
+        return Pair(**{name: _plain(value) for name, value in zip(batch.schema.names, values, strict=True)})
 
 
 def _plain(value: pa.Scalar) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,22 +10,14 @@ import pyarrow as pa
 import torch
 
 from rlhf.base.artifacts import ArtifactError, read_provenance
-from rlhf.logprobs.pairs import prompt_group
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, Pair, PairTable
+from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, REFERENCE_COLUMNS, Pair, PairTable
 from rlhf.tokens.packing import balanced_packs
 from rlhf.training.loss import PairBatch
 from rlhf.training.settings import TrainSpec
 
-STORED = (
-    "chosen_logprob",
-    "rejected_logprob",
-    "chosen_reward",
-    "rejected_reward",
-    "chosen_win_probability",
-    "rejected_win_probability",
-)
-"""Numbers of a pair that losses read, in the order of `PairBatch`."""
+STORED_NUMBERS = 8
+"""Of a pair, see `_stored_numbers`."""
 
 
 def read_pairs(
@@ -62,7 +53,7 @@ def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.
     reference = _read_logprobs(logprob_file, spec)
     if not reference["prompt_id"].equals(pairs["prompt_id"]):
         raise ArtifactError(f"{logprob_file}: its log-probabilities are of other pairs than those of {pair_file}")
-    for name in ("chosen_logprob", "rejected_logprob"):
+    for name in REFERENCE_COLUMNS:
         pairs = pairs.append_column(name, reference[name])
     return pairs
 
@@ -88,21 +79,25 @@ def micro_batches(pairs: Sequence[Pair], token_budget: int, process: int, proces
 
     Every process gets as many lists, of similar size; some may be empty where there are few pairs.
     """
-    packs = balanced_packs([prompt_group(pair).tokens for pair in pairs], token_budget, processes)
+    packs = balanced_packs([pair.prompt_group.tokens for pair in pairs], token_budget, processes)
     return [[pairs[index] for index in members] for members in packs[process::processes]]
 
 
 def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:
-    """The policy's log-probabilities beside what is stored of the pairs.
+    """The policy's log-probabilities of some pairs, float32 (pairs,) each, beside what is stored with the pairs."""
+    stored = torch.tensor(list(map(_stored_numbers, pairs)), dtype=torch.float32, device=chosen.device)
+    return PairBatch(chosen, rejected, *stored.reshape(-1, STORED_NUMBERS).T.contiguous())
 
-    Without a reference its log-probabilities are NaN: a loss that reads them nevertheless does not stay unnoticed.
-    """
-    # Each pair is looked at once: a table makes it anew every time.
-    numbers = [
-        [*(pair.get(name, math.nan) for name in STORED), len(pair["chosen_token_ids"]), len(pair["rejected_token_ids"])]
-        for pair in pairs
-    ]
-    columns = (
-        torch.tensor(numbers, dtype=torch.float32, device=chosen.device).reshape(-1, len(STORED) + 2).T.contiguous()
+
+def _stored_numbers(pair: Pair) -> tuple[float, ...]:
+    """What losses read of a pair, in the order of `PairBatch`."""
+    return (
+        pair.chosen_logprob,
+        pair.rejected_logprob,
+        pair.chosen_reward,
+        pair.rejected_reward,
+        pair.chosen_win_probability,
+        pair.rejected_win_probability,
+        len(pair.chosen_token_ids),
+        len(pair.rejected_token_ids),
     )
-    return PairBatch(chosen, rejected, *columns)

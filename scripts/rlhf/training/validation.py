@@ -102,7 +102,7 @@ def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> No
     if not error <= tolerance:
         worst = (logratios.abs() / tokens.sqrt()).argsort(descending=True)[:SHOWN].tolist()
         named = "; ".join(
-            f"pair {pairs[index // 2]['prompt_id']}, {('chosen', 'rejected')[index % 2]} response: "
+            f"pair {pairs[index // 2].prompt_id}, {('chosen', 'rejected')[index % 2]} response: "
             f"{logratios[index]:.3g} over {tokens[index]:g} tokens"
             for index in worst
         )

@@ -15,8 +15,8 @@ from small_models import CPU, VOCABULARY, direct_logprob, random_pairs, small_ll
 
 TEMPERATURE = 0.8
 PAIRS = random_pairs(12, seed=1)
-PROMPTS = [pair["prompt_token_ids"] for pair in PAIRS]
-RESPONSES = [pair["chosen_token_ids"] for pair in PAIRS]
+PROMPTS = [pair.prompt_token_ids for pair in PAIRS]
+RESPONSES = [pair.chosen_token_ids for pair in PAIRS]
 
 
 def logprobs(policy: LlamaForCausalLM, rows: Sequence[int], temperature: float = TEMPERATURE) -> torch.Tensor:

@@ -17,6 +17,7 @@ from rlhf.base.errors import UserError
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
+from rlhf.pairs.schema import Pair
 from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.packed_scoring import RewardOutput, score_conversations
 from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs
@@ -32,17 +33,17 @@ LIMIT = 90
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[dict[str, Any]]:
+def pairs() -> list[Pair]:
     return with_reference(small_llama(), random_pairs(32, seed=3), 0.8)
 
 
 @pytest.fixture(scope="module")
-def validation_pairs() -> list[dict[str, Any]]:
+def validation_pairs() -> list[Pair]:
     return with_reference(small_llama(), random_pairs(6, seed=4), 0.8)
 
 
 def trained(
-    pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]], token_budget: int
+    pairs: list[Pair], validation_pairs: list[Pair], token_budget: int
 ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
     policy = small_llama()
     model = ResponseLogprobs(policy, SPEC.temperature)
@@ -66,8 +67,8 @@ def trained(
 def test_the_trajectory_is_that_of_a_smaller_budget(
     memory: LimitedMemory,
     token_budget: int,
-    pairs: list[dict[str, Any]],
-    validation_pairs: list[dict[str, Any]],
+    pairs: list[Pair],
+    validation_pairs: list[Pair],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
@@ -94,7 +95,7 @@ def test_the_trajectory_is_that_of_a_smaller_budget(
 
 
 def test_a_budget_once_smaller_stays_smaller(
-    pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory = LimitedMemory(LIMIT)
     memory.install(monkeypatch)
@@ -107,7 +108,7 @@ def test_a_budget_once_smaller_stays_smaller(
     )
 
 
-def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     longest = max(map(count_tokens, pairs))
     LimitedMemory(longest - 1).install(monkeypatch)
     with pytest.raises(UserError) as error:
@@ -123,7 +124,7 @@ def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[dict[str, Any]], mon
 
 @pytest.mark.parametrize("full_from", [0, 2])
 def test_log_probabilities_are_those_of_a_smaller_budget(
-    full_from: int, pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    full_from: int, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = ResponseLogprobs(small_llama(), 0.8)
     expected = pair_logprobs(model, pairs, "float32", LIMIT)
