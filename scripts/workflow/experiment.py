@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from rlhf.base.errors import UserError
 from rlhf.base.names import part_names
 from rlhf.base.settings import Settings
-from rlhf.evaluation.settings import EvaluationSettings
+from rlhf.evaluation.settings import IntervalSettings
 from rlhf.logprobs.settings import LogprobSettings
 from rlhf.models.source import ModelSettings
 from rlhf.pairs.settings import PairSettings
@@ -42,6 +42,13 @@ class VariantSettings(TrainingSettings):
 
     loss: PairLoss
     """The loss and its hyperparameters."""
+
+
+class EvaluationSettings(IntervalSettings):
+    """Who judges, beside the training reward, and how intervals are made."""
+
+    judge: Scorer | None = None
+    """An independent judge of the test responses: policies should not be judged by their training reward alone."""
 
 
 class Experiment(Settings):
