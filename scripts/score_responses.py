@@ -51,10 +51,10 @@ def main() -> None:
             source=spec.model,
             revisions=arguments.revisions,
         )
-        scores, facts = spec.scorer.scores(conversations, job)
+        scores, facts = spec.scorer.score(conversations, job)
 
     rows = [
-        {**key, "reward": score.reward, "invalid": score.invalid, "objectives": score.objectives}
+        {**key, "reward": score.value, "invalid": score.invalid, "objectives": score.objectives}
         for key, score in zip(keys, scores, strict=True)
     ]
     counts = reward_counts(rows)

@@ -16,7 +16,7 @@ from rlhf.base.artifacts import read_provenance
 from rlhf.base.provenance import digest
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.rewards.schema import REWARDS
 from rlhf.rewards.settings import ScoreSpec
 from rlhf.tokens.chat import encode_conversation, encode_prompt
@@ -86,7 +86,7 @@ def test_a_reward_model(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, 
             assert (row["reward"], row["invalid"], row["objectives"]) == (None, "too_long", None)
             continue
         expected = score_alone(reward, ids, len(encode_prompt(tokenizer, prompt)))
-        assert row["reward"] == pytest.approx(float(expected.score), abs=1e-5)
+        assert row["reward"] == pytest.approx(float(expected.values), abs=1e-5)
         assert row["objectives"] == pytest.approx(expected.objectives[0].tolist(), abs=1e-5)
         assert row["invalid"] is None
     too_long = sum(row["reward"] is None for row in rows)
@@ -104,7 +104,7 @@ def test_a_reward_model(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, 
     }
 
 
-def score_alone(reward: Callable[[Pack], RewardOutput], ids: list[int], prompt_tokens: int) -> Any:
+def score_alone(reward: Callable[[Pack], PackScores], ids: list[int], prompt_tokens: int) -> Any:
     with torch.inference_mode():
         return reward(Pack([PromptGroup(ids[:prompt_tokens], [ids[prompt_tokens:]])], CPU))
 

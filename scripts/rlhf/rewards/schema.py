@@ -9,8 +9,9 @@ import pyarrow as pa
 from rlhf.base.artifacts import Artifact
 
 NO_REWARD = "no_reward"
-"""Why a response is invalid that the user's function or dataset gives no reward."""
-
+"""Why a response is invalid: the user's function, server or dataset gives it no score."""
+TOO_LONG = "too_long"
+"""Why a response is invalid: the conversation has more tokens than `max_tokens`, or than the reward model accepts."""
 
 REWARDS = Artifact(
     "rewards",

@@ -20,7 +20,7 @@ def test_the_function_is_called_once_with_two_lists_in_order() -> None:
 
     scores = score_by_function(function, ("a", "b", "c"), ("x", "y", "z"))
     assert calls == [(["a", "b", "c"], ["x", "y", "z"])]
-    assert [score.reward for score in scores] == [0.5, -1.0, 2.0]
+    assert [score.value for score in scores] == [0.5, -1.0, 2.0]
     assert all(score.invalid is None and score.objectives is None for score in scores)
 
 
@@ -32,10 +32,10 @@ def test_the_function_is_called_once_with_two_lists_in_order() -> None:
 def test_numbers_of_any_type(returned: Any) -> None:
     scores = score_by_function(lambda prompts, responses: returned, ["p", "p"], ["x", "y"])
     assert scores == [Score(1.0), Score(0.0)]
-    assert all(type(score.reward) is float for score in scores)
+    assert all(type(score.value) is float for score in scores)
 
 
-def test_none_is_no_reward() -> None:
+def test_none_is_no_score() -> None:
     scores = score_by_function(lambda prompts, responses: [0.5, None], ["p", "p"], ["x", "y"])
     assert scores == [Score(0.5), Score(None, "no_reward")]
 

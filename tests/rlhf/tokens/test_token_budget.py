@@ -19,7 +19,7 @@ from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
 from rlhf.pairs.schema import Pair
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import RewardOutput, score_conversations
+from rlhf.rewards.packed_scoring import PackScores, score_conversations
 from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs
 from rlhf.tokens.token_budget import StartAgainError, TokenBudget, saved_budgets, smaller_budget
 from rlhf.training.loop import OUT_OF_MEMORY, count_tokens, train
@@ -146,7 +146,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
     conversations = [(" ".join(words[: 1 + n % 7]), " ".join(words[n % 5 : n % 5 + n % 6])) for n in range(24)]
     memory = LimitedMemory(60, full_from=full_from)
 
-    def limited(pack: Pack) -> RewardOutput:
+    def limited(pack: Pack) -> PackScores:
         if not memory.fits(pack):
             run_out()
         return scorer(pack)
@@ -156,7 +156,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
         with Progress(distinct, "responses", "test") as progress:
             scores = score_conversations(reward, CPU, tokenizer, conversations, 128, token_budget, progress)
         assert progress.done == distinct
-        return [found.reward for found in scores]
+        return [found.value for found in scores]
 
     assert scored(limited, 100) == pytest.approx(scored(scorer, 50), rel=1e-5, abs=1e-6)
     assert [tokens > 60 for tokens in memory.packs] == [
@@ -169,7 +169,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
 def test_a_response_that_does_not_fit_is_a_sentence() -> None:
     tokenizer = small_tokenizer()
 
-    def never(pack: Pack) -> RewardOutput:
+    def never(pack: Pack) -> PackScores:
         raise torch.OutOfMemoryError("CUDA out of memory. And so on.")
 
     with Progress(1, "responses", "test") as progress, pytest.raises(UserError, match=r"packs cannot be smaller"):

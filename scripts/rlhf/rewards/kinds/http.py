@@ -25,7 +25,7 @@ class HttpSettings(Scorer):
     token_variable: GivenText | None = None
     """Environment variable with a token that is sent along (`Authorization: Bearer ...`); null sends none."""
 
-    def scores(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.rewards.http_scoring import RewardServer, score_by_server
 
         return score_by_server(RewardServer(self.url, self.token_variable), conversations, job.progress), {}

@@ -26,7 +26,7 @@ from rlhf.base.errors import UserError
 from rlhf.models.files import refuse_pickled_weights
 from rlhf.models.pretrained import load_pretrained
 from rlhf.models.weights import require_numbers
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.tokens.packed_attention import packed_hidden_states
 from rlhf.tokens.packing import Pack
 
@@ -90,7 +90,7 @@ class ArmoRewardModel(nn.Module):
         self.gating = GatingNetwork([config.hidden_size, *gating_sizes, objectives], temperature)
         self.objective_names = _objective_names(config, objectives)
 
-    def forward(self, pack: Pack, turn_ends: Tensor) -> RewardOutput:
+    def forward(self, pack: Pack, turn_ends: Tensor) -> PackScores:
         """Score the conversations of a pack.
 
         Args:
@@ -100,7 +100,7 @@ class ArmoRewardModel(nn.Module):
         hidden = packed_hidden_states(self.model, pack)
         gate = self.gating(hidden[turn_ends].float())
         objectives = self.regression_layer(hidden[pack.last_tokens()].float())
-        return RewardOutput((gate * (objectives @ self.reward_transform_matrix)).sum(-1), objectives)
+        return PackScores((gate * (objectives @ self.reward_transform_matrix)).sum(-1), objectives)
 
     @classmethod
     def from_folder_or_hub(

@@ -9,7 +9,7 @@ import torch
 from rlhf.base.errors import UserError
 from rlhf.base.settings import Precision
 from rlhf.rewards.models.armo import ArmoRewardModel
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.tokens.chat import turn_change_ids
 from rlhf.tokens.pack_check import check_decoder
 from rlhf.tokens.packed_attention import use_packed_attention
@@ -29,7 +29,7 @@ class ArmoScorer:
         self.objective_names = model.objective_names
         self.turn_change = torch.tensor(turn_change_ids(tokenizer), device=next(model.parameters()).device)
 
-    def __call__(self, pack: Pack) -> RewardOutput:
+    def __call__(self, pack: Pack) -> PackScores:
         """Raises UserError where a prompt does not end with the assistant's header."""
         turn_ends = pack.prompt_ends() - len(self.turn_change)
         header = turn_ends[:, None] + torch.arange(len(self.turn_change), device=turn_ends.device)

@@ -11,7 +11,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.settings import Precision
 from rlhf.models.policies import load_model
 from rlhf.models.weights import check_loading_report, check_numbers
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.tokens.pack_check import check_decoder
 from rlhf.tokens.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.tokens.packing import Pack
@@ -36,9 +36,9 @@ class SequenceClassifier:
         self.longest = model.config.max_position_embeddings
         self.padding: int | None = model.config.get_text_config().pad_token_id
 
-    def __call__(self, pack: Pack) -> RewardOutput:
+    def __call__(self, pack: Pack) -> PackScores:
         hidden = packed_hidden_states(self.decoder, pack)[pack.last_tokens(self.padding)]
-        return RewardOutput(self.head(hidden.float()).squeeze(-1))
+        return PackScores(self.head(hidden.float()).squeeze(-1))
 
 
 def load_sequence_classifier(
