@@ -1,9 +1,9 @@
 """Sample the responses of a policy to a part of the prompts."""
 
-from importlib import import_module
 from pathlib import Path
 
 from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
+from rlhf.base.choices import import_choice
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.machine.budgets import DEFAULT_BUDGET
@@ -43,7 +43,7 @@ def main() -> None:
     budget = DEFAULT_BUDGET if arguments.token_budget == "auto" else arguments.token_budget
     device = granted_device(arguments.gpus, arguments.threads)
     job = SamplingJob(name, revision, spec, device, arguments.gpus, arguments.threads, budget)
-    engine: Engine = import_module(spec.engine_module).start(job)
+    engine: Engine = import_choice(spec.engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)
     rows = response_rows(requests, completions, load_tokenizer(name, revision))

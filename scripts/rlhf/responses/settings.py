@@ -16,7 +16,7 @@ ENGINES = "rlhf.responses.engines"
 if TYPE_CHECKING:
     EngineName = str
 else:
-    EngineName = name_of_choice(ENGINES)
+    EngineName = name_of_choice(ENGINES, "start")
 
 
 class ImportedSettings(Settings):

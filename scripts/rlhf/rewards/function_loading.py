@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import linecache
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from rlhf.base.digested_modules import import_digested
-from rlhf.base.errors import UserError
+from rlhf.base.errors import UserError, own_line
 from rlhf.base.source_digest import SCRIPTS, find_module
 
 ScoringFunction = Callable[[list[str], list[str]], Sequence[float | None]]
@@ -68,22 +66,3 @@ def _functions(module: ModuleType, name: str) -> str:
     found = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
     near = difflib.get_close_matches(name.split(":")[1], found, n=1)
     return (f". Did you mean {near[0]!r}?" if near else "") + f". It defines: {', '.join(found) or 'no function'}"
-
-
-def own_line(error: BaseException, path: Path) -> str:
-    """What was raised, and the line of the user's file behind it: the last one in its folder that was running."""
-    raised = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{raised}, at {error.filename}, line {error.lineno}: {(error.text or '').strip()}"
-    frames = traceback.extract_tb(error.__traceback__)
-    installed = ("site-packages", "dist-packages")  # an environment may lie in the working directory
-    own = [
-        frame
-        for frame in frames
-        if Path(frame.filename).is_relative_to(path.parent) and not any(name in frame.filename for name in installed)
-    ]
-    if not own:
-        return raised
-    frame = own[-1]
-    line = linecache.getline(frame.filename, frame.lineno or 0).strip()
-    return f"{raised}, at {frame.filename}, line {frame.lineno}: {line}"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rlhf.base.artifacts import LARGEST_FLOAT32
-from rlhf.base.errors import UserError
-from rlhf.rewards.function_loading import ScoringFunction, own_line
+from rlhf.base.errors import UserError, own_line
+from rlhf.rewards.function_loading import ScoringFunction
 from rlhf.rewards.schema import NO_REWARD
 from rlhf.rewards.scorer import Score
 
