@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import ArtifactError
+from rlhf.pairs.candidates import candidates_by_prompt
 from rlhf.pairs.choice import Candidate, choose_pair
 from rlhf.pairs.schema import PAIRS
 from rlhf.pairs.settings import PairSpec
 
 DROP_REASONS = ("no_two_candidates", "tie", "identical", "below_margin")
 """Why a prompt has no pair, in the order in which it is looked at; the first reason that fits counts."""
-FINISHED, TRUNCATED = "stop", "length"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def build(
     Raises:
         ArtifactError: responses and rewards are not those of the prompts, or of each other; with file and row.
     """
-    candidates, candidates_dropped = _candidates(prompts, responses, rewards, responses_path, rewards_path)
+    candidates, candidates_dropped = candidates_by_prompt(prompts, responses, rewards, responses_path, rewards_path)
     token_ids = responses["response_token_ids"].combine_chunks()
     dropped = dict.fromkeys(DROP_REASONS, 0)
     chosen = _Side()
@@ -109,66 +107,6 @@ def _reason(pair: tuple[Candidate, Candidate] | None, token_ids: pa.ListArray, m
     if token_ids[best.row].equals(token_ids[worst.row]):
         return "identical"
     return "below_margin" if margin < min_margin else None
-
-
-def _candidates(
-    prompts: pa.Table, responses: pa.Table, rewards: pa.Table, responses_path: Path, rewards_path: Path
-) -> tuple[dict[str, list[Candidate]], dict[str, int]]:
-    """The candidates of each prompt, and how many responses are none, by reason."""
-    candidates: dict[str, list[Candidate]] = {prompt: [] for prompt in prompts["prompt_id"].to_pylist()}
-    scores = _scores(responses, rewards, responses_path, rewards_path)
-    dropped: Counter[str] = Counter()
-    for row, prompt, draw, finish_reason in _rows(responses, "prompt_id", "draw", "finish_reason"):
-        if prompt not in candidates:
-            raise ArtifactError(
-                f"{responses_path}: row {row}: prompt_id {prompt!r} is none of the part's {len(candidates)} prompts"
-            )
-        reward, invalid = scores[prompt, draw]
-        if finish_reason not in (FINISHED, TRUNCATED):
-            raise ArtifactError(
-                f"{responses_path}: row {row}: finish_reason is {finish_reason!r}; it may be "
-                f"{FINISHED!r} or {TRUNCATED!r}"
-            )
-        if finish_reason == TRUNCATED:
-            dropped["truncated"] += 1
-        elif reward is None:
-            dropped[invalid] += 1
-        else:
-            candidates[prompt].append(Candidate(draw, reward, row))
-    return candidates, dict(sorted(dropped.items()))
-
-
-def _scores(
-    responses: pa.Table, rewards: pa.Table, responses_path: Path, rewards_path: Path
-) -> dict[tuple[str, int], tuple[float | None, str]]:
-    """The reward of each response and why it has none, by prompt and draw.
-
-    Raises:
-        ArtifactError: a response without a row of rewards, a reward without its response, or null without a reason.
-    """
-    rows = {(prompt, draw): row for row, prompt, draw in _rows(responses, "prompt_id", "draw")}
-    scores: dict[tuple[str, int], tuple[float | None, str]] = {}
-    for row, prompt, draw, reward, invalid in _rows(rewards, "prompt_id", "draw", "reward", "invalid"):
-        if (prompt, draw) not in rows:
-            raise ArtifactError(
-                f"{rewards_path}: row {row}: there is no response with prompt_id {prompt!r} and draw {draw} "
-                f"in {responses_path}"
-            )
-        if reward is None and not invalid:
-            raise ArtifactError(f"{rewards_path}: row {row}: reward is null, and `invalid` does not say why")
-        scores[prompt, draw] = reward, invalid
-    for key, row in rows.items():
-        if key not in scores:
-            raise ArtifactError(
-                f"{responses_path}: row {row}: {rewards_path} has no reward for prompt_id {key[0]!r} and draw {key[1]}"
-            )
-    return scores
-
-
-def _rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """Row number and the values of some columns."""
-    columns = [table[name].to_pylist() for name in names]
-    return zip(range(len(table)), *columns, strict=True)
 
 
 @dataclass
