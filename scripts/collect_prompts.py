@@ -1,13 +1,11 @@
 """Collect the prompts of a dataset: normalised, each once, short enough for the policy, ordered by hash."""
 
-import logging
 from pathlib import Path
 
-from command_line import add_revisions_flag, program_parser, read_spec, run
+from command_line import add_output_flag, add_revisions_flag, log_counts, program_parser, read_spec, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.base.settings import canonical_json
 from rlhf.datasets.files import is_local, open_dataset, require_columns
 from rlhf.machine.progress import track
 from rlhf.models.round_trip import check_round_trip
@@ -27,7 +25,7 @@ def main() -> None:
     )
     parser.add_argument("--train", type=int, default=0, help="prompts that the train split takes from the start")
     parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
-    parser.add_argument("--output", type=Path, required=True, help="the prompts, Parquet")
+    add_output_flag(parser, "the prompts")
     add_revisions_flag(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, CollectSpec)
@@ -45,7 +43,7 @@ def main() -> None:
         require_columns(dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the prompts'.")
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
-    logging.info("%s: %s", where, canonical_json(collection.counts))
+    log_counts(where, collection.counts)
     require_split_sizes(collection.kept.count, arguments.train, arguments.test, where, collection.dropped)
     inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, base_model=arguments.base_model)
     origin = provenance(

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import program_parser, read_spec, run
+from command_line import add_output_flag, program_parser, read_spec, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument(
         "--reference-scores", type=Path, nargs="+", required=True, help="the scores that give mean and deviation"
     )
-    parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
+    add_output_flag(parser, "the rewards")
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, CombineSpec)
     for flag in ("scores", "reference_scores"):

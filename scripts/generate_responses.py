@@ -1,8 +1,15 @@
 """Sample the responses of a policy to a part of the prompts."""
 
-from pathlib import Path
-
-from command_line import add_model_flags, check_granted_gpus, program_parser, read_spec, run
+from command_line import (
+    add_model_flags,
+    add_output_flag,
+    add_policy_flag,
+    add_prompts_flag,
+    check_granted_gpus,
+    program_parser,
+    read_spec,
+    run,
+)
 from rlhf.base.choices import import_choice
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -20,9 +27,9 @@ from rlhf.responses.settings import GenerateSpec
 
 def main() -> None:
     parser = program_parser(__doc__, GenerateSpec)
-    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
-    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
-    parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
+    add_prompts_flag(parser)
+    add_policy_flag(parser)
+    add_output_flag(parser, "the responses")
     add_model_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, GenerateSpec)

@@ -6,7 +6,10 @@ from typing import Any
 
 from command_line import (
     add_model_flags,
+    add_output_flag,
+    add_prompts_flag,
     check_granted_gpus,
+    log_counts,
     program_parser,
     read_spec,
     run,
@@ -15,7 +18,6 @@ from rlhf.base.artifacts import ArtifactError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.names import Rows
 from rlhf.base.provenance import provenance
-from rlhf.base.settings import canonical_json
 from rlhf.machine.progress import Progress
 from rlhf.prompts.schema import read_part
 from rlhf.responses.schema import RESPONSES
@@ -26,10 +28,10 @@ from rlhf.rewards.settings import ScoreSpec
 
 def main() -> None:
     parser = program_parser(__doc__, ScoreSpec)
-    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
+    add_prompts_flag(parser)
     parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
     parser.add_argument("--reward-model", type=Path, nargs="?", help="its folder (default: the spec's model)")
-    parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
+    add_output_flag(parser, "the rewards")
     add_model_flags(parser)
     arguments = parser.parse_args()
     spec = read_spec(arguments.spec, ScoreSpec)
@@ -58,9 +60,7 @@ def main() -> None:
         for key, score in zip(keys, scores, strict=True)
     ]
     counts = reward_counts(rows)
-    logging.log(
-        logging.WARNING if counts["invalid"] else logging.INFO, "%s: %s", arguments.output, canonical_json(counts)
-    )
+    log_counts(arguments.output, counts, logging.WARNING if counts["invalid"] else logging.INFO)
     REWARDS.write(arguments.output, rows, {**origin, "counts": counts, **facts})
 
 

@@ -13,26 +13,26 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, table_schema
 from rlhf.tokens.prompt_group import PromptGroup, TokenIds
 
 PAIRS = Artifact(
     "pairs",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("prompt_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("chosen_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("rejected_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("chosen_draw", pa.int32(), nullable=False),
-            pa.field("rejected_draw", pa.int32(), nullable=False),
-            pa.field("chosen_reward", pa.float32(), nullable=False),
-            pa.field("rejected_reward", pa.float32(), nullable=False),
-            pa.field("chosen_win_probability", pa.float32(), nullable=False),
-            pa.field("rejected_win_probability", pa.float32(), nullable=False),
-            pa.field("chosen", pa.string(), nullable=False),
-            pa.field("rejected", pa.string(), nullable=False),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "prompt_token_ids": TOKEN_IDS,
+            "chosen_token_ids": TOKEN_IDS,
+            "rejected_token_ids": TOKEN_IDS,
+            "chosen_draw": pa.int32(),
+            "rejected_draw": pa.int32(),
+            "chosen_reward": pa.float32(),
+            "rejected_reward": pa.float32(),
+            "chosen_win_probability": pa.float32(),
+            "rejected_win_probability": pa.float32(),
+            "chosen": pa.string(),
+            "rejected": pa.string(),
+        }
     ),
     key=("prompt_id",),
 )

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact, ArtifactError, count_rows
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, ArtifactError, count_rows, table_schema
 from rlhf.base.names import Rows
 
 PROMPTS = Artifact(
     "prompts",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("prompt", pa.string(), nullable=False),
-            pa.field("prompt_token_ids", TOKEN_IDS, nullable=False),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "prompt": pa.string(),
+            "prompt_token_ids": TOKEN_IDS,
+        }
     ),
     key=("prompt_id",),
 )

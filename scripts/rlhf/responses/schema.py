@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, table_schema
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 RESPONSES = Artifact(
     "responses",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("draw", pa.int32(), nullable=False),
-            pa.field("response", pa.string(), nullable=False),
-            pa.field("response_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("finish_reason", pa.string(), nullable=False),
-            pa.field("seed", pa.int64(), nullable=False),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "draw": pa.int32(),
+            "response": pa.string(),
+            "response_token_ids": TOKEN_IDS,
+            "finish_reason": pa.string(),
+            "seed": pa.int64(),
+        }
     ),
     key=("prompt_id", "draw"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import Artifact
+from rlhf.base.artifacts import Artifact, table_schema
 
 NO_REWARD = "no_reward"
 """Why a response is invalid: the user's function, server or dataset gives it no score."""
@@ -15,14 +15,15 @@ TOO_LONG = "too_long"
 
 REWARDS = Artifact(
     "rewards",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("draw", pa.int32(), nullable=False),
-            pa.field("reward", pa.float32()),
-            pa.field("invalid", pa.string()),
-            pa.field("objectives", pa.list_(pa.field("element", pa.float32(), nullable=False))),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "draw": pa.int32(),
+            "reward": pa.float32(),
+            "invalid": pa.string(),
+            "objectives": pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        },
+        nullable=("reward", "invalid", "objectives"),
     ),
     key=("prompt_id", "draw"),
 )
