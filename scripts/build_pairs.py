@@ -1,4 +1,4 @@
-"""Build the preference pairs of a part: two responses of each prompt, the chosen and the rejected."""
+"""Build the preference pairs of a part: a chosen and a rejected response per prompt."""
 
 import logging
 from pathlib import Path

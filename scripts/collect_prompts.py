@@ -1,4 +1,4 @@
-"""Collect the prompts of a dataset: normalised, each once, short enough for the policy, ordered by hash."""
+"""Collect the prompts of a dataset: normalised, deduplicated, filtered by length and ordered by hash."""
 
 from pathlib import Path
 
@@ -21,10 +21,12 @@ def main() -> None:
     parser = program_parser(__doc__, CollectSpec)
     parser.add_argument("--dataset", type=Path, nargs="?", help="Parquet or JSON lines (default: the spec's dataset)")
     parser.add_argument(
-        "--base-model", type=Path, nargs="?", help="the folder of the base model (default: the spec's model)"
+        "--base-model", type=Path, nargs="?", help="folder of the base model (default: the spec's model)"
     )
-    parser.add_argument("--train", type=int, default=0, help="prompts that the train split takes from the start")
-    parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
+    parser.add_argument(
+        "--train", type=int, default=0, help="size of the train split, to check that there are enough prompts"
+    )
+    parser.add_argument("--test", type=int, default=0, help="size of the test split, likewise")
     add_output_flag(parser, "the prompts")
     add_revisions_flag(parser)
     arguments = parser.parse_args()
@@ -32,7 +34,7 @@ def main() -> None:
     model, model_revision = model_location(arguments.base_model, spec.model, arguments.revisions)
     name = arguments.dataset or spec.dataset
     if name is None:
-        raise UserError("no dataset: give a file by --dataset, or `dataset` in --spec")
+        raise UserError("no dataset: give a file with --dataset, or `dataset` in --spec")
     where = str(name)
 
     tokenizer = load_tokenizer(model, model_revision)
@@ -40,7 +42,9 @@ def main() -> None:
     check_round_trip(tokenizer)
     opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
-        require_columns(dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the prompts'.")
+        require_columns(
+            dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the column of the prompts."
+        )
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
     log_counts(where, collection.counts)

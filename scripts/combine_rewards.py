@@ -1,4 +1,4 @@
-"""Combine the scores of several scorers of a part into its rewards: the weighted mean of standardized scores."""
+"""Combine the scores of several scorers into the rewards of a part: the weighted mean of standardized scores."""
 
 import logging
 from pathlib import Path
@@ -18,10 +18,18 @@ def main() -> None:
     parser = program_parser(__doc__, CombineSpec)
     parser.add_argument("--responses", type=Path, required=True, help="the responses that were scored, Parquet")
     parser.add_argument(
-        "--scores", type=Path, nargs="+", required=True, help="the scores of the part, a file per scorer, by name"
+        "--scores",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the scores of the part, one file per scorer, in order of names",
     )
     parser.add_argument(
-        "--reference-scores", type=Path, nargs="+", required=True, help="the scores that give mean and deviation"
+        "--reference-scores",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the scores that set mean and deviation, likewise",
     )
     add_output_flag(parser, "the rewards")
     arguments = parser.parse_args()

@@ -54,12 +54,12 @@ def takes_arguments_of_snakemake(description: str | None) -> list[str]:
 
 
 def add_prompts_flag(parser: argparse.ArgumentParser) -> None:
-    """`--prompts`: all prompts of the experiment; `rows` of the spec says which of them are the part."""
+    """`--prompts`: all prompts of the experiment; `rows` in the spec selects the part."""
     parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
 
 
 def add_policy_flag(parser: argparse.ArgumentParser) -> None:
-    """`--policy`: the folder of a policy that a rule has made."""
+    """`--policy`: the folder of a policy that a rule trained."""
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
 
 

@@ -1,4 +1,4 @@
-"""Compute the log-probabilities of a part's pairs under the policy that is their reference."""
+"""Compute the log-probabilities of a part's pairs under their reference policy."""
 
 from functools import partial
 from pathlib import Path

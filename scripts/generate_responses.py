@@ -1,4 +1,4 @@
-"""Sample the responses of a policy to a part of the prompts."""
+"""Sample a policy's responses to a part of the prompts."""
 
 from command_line import (
     add_model_flags,

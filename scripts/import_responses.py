@@ -1,4 +1,4 @@
-"""Import the responses to a part of the prompts from a dataset: `response_0`, `response_1`, ..., or a row for each."""
+"""Import responses to a part of the prompts from a dataset: `response_0`, `response_1`, ..., or one row each."""
 
 from pathlib import Path
 

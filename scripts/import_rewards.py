@@ -1,4 +1,4 @@
-"""Import the rewards of imported responses from their dataset: `response_0_reward`, ..., or `reward`."""
+"""Import the rewards of imported responses from the same dataset: `response_0_reward`, ..., or `reward`."""
 
 from pathlib import Path
 

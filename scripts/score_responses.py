@@ -1,4 +1,4 @@
-"""Score the responses of a part with a reward model or a function; also the program of `judge_responses`."""
+"""Score the responses of a part with a reward model, function or server; `judge_responses` runs this program too."""
 
 import logging
 from pathlib import Path
@@ -30,7 +30,9 @@ def main() -> None:
     parser = program_parser(__doc__, ScoreSpec)
     add_prompts_flag(parser)
     parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
-    parser.add_argument("--reward-model", type=Path, nargs="?", help="its folder (default: the spec's model)")
+    parser.add_argument(
+        "--reward-model", type=Path, nargs="?", help="the reward model's folder (default: the spec's model)"
+    )
     add_output_flag(parser, "the rewards")
     add_model_flags(parser)
     arguments = parser.parse_args()
@@ -41,7 +43,7 @@ def main() -> None:
     )
 
     keys, conversations = read_conversations(arguments.prompts, spec.rows, arguments.responses)
-    # Before a function is imported: what runs is recorded, whatever its file becomes while it runs.
+    # The digest is taken before a function is imported, in case its file is edited while it runs.
     origin = provenance(__file__, spec, inputs, spec.scorer.modules)
     with Progress(len(conversations), "responses", "scoring") as progress:
         job = ScoringJob(
@@ -67,10 +69,10 @@ def main() -> None:
 def read_conversations(
     prompts: Path, rows: Rows, responses: Path
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """`prompt_id` and `draw` of each response of a part, and its prompt and itself as texts.
+    """Key (`prompt_id`, `draw`) and (prompt, response) texts of each response of a part.
 
     Raises:
-        ArtifactError: a response is to none of the part's prompts.
+        ArtifactError: a response belongs to none of the part's prompts.
     """
     part = read_part(prompts, rows, ["prompt_id", "prompt"])
     texts = dict(zip(part["prompt_id"].to_pylist(), part["prompt"].to_pylist(), strict=True))
@@ -78,7 +80,7 @@ def read_conversations(
     keys = table.select(["prompt_id", "draw"]).to_pylist()
     for row, key in enumerate(keys):
         if key["prompt_id"] not in texts:
-            raise ArtifactError(f"{responses}: row {row}: prompt {key['prompt_id']} is not of this part")
+            raise ArtifactError(f"{responses}: row {row}: prompt {key['prompt_id']} is not in this part")
     return keys, [
         (texts[key["prompt_id"]], text) for key, text in zip(keys, table["response"].to_pylist(), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Log-probabilities of whole pairs, without gradients, in packs."""
+"""Log-probabilities of pairs, in packs, without gradients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from rlhf.tokens.packing import Pack, balanced_packs, pack_budget
 from rlhf.tokens.token_budget import TokenBudget, as_budget
 
 
-@torch.no_grad()  # not inference mode: ZeRO-3 keeps what it gathers within, for the steps after
+@torch.no_grad()  # not inference_mode: ZeRO-3 would keep inference tensors for later steps
 def pair_logprobs(
     model: ResponseLogprobs,
     pairs: Sequence[Pair],
@@ -27,9 +27,9 @@ def pair_logprobs(
     """Log-probabilities of the chosen and of the rejected responses, in the order of the pairs.
 
     Args:
-        token_budget: tokens in one forward pass; fewer from where memory runs out.
+        token_budget: tokens per forward pass; reduced when memory runs out.
         progress: counts pairs.
-        process, processes: which of how many computes; what the others compute is 0 here.
+        process, processes: rank and number of processes. Pairs that other processes compute are 0 in the result.
     """
     chosen, rejected = [0.0] * len(pairs), [0.0] * len(pairs)
     if not pairs:
@@ -43,7 +43,7 @@ def pair_logprobs(
         packs = balanced_packs([sizes[index] for index in indices], pack_budget(tokens, device), processes)
         for places in packs[process::processes]:
             members = [indices[place] for place in places]
-            # An empty share is computed too: every process must make as many forward passes.
+            # All processes must make the same number of forward passes, so a process without pairs computes one too.
             pack = Pack([pairs[index].prompt_group for index in members or [0]], device)
             with autocast(precision, device):
                 values = model(pack).tolist()
@@ -58,7 +58,7 @@ def pair_logprobs(
 
 
 def logprob_rows(pairs: Sequence[Pair], chosen: Sequence[float], rejected: Sequence[float]) -> list[dict[str, Any]]:
-    """Rows of `LOGPROBS`: pairs with what `pair_logprobs` gives of them."""
+    """Rows of `LOGPROBS`, from what `pair_logprobs` returns."""
     return [
         {
             "prompt_id": pair.prompt_id,

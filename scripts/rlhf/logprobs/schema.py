@@ -1,4 +1,4 @@
-"""The file of log-probabilities of the pairs, under the policy that is their reference."""
+"""The schema of the pairs' log-probabilities under their reference policy."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""From the scored responses of a prompt to its preference pair; whatever is dropped is counted."""
+"""Build the preference pair of each prompt from its rewarded responses, and count what is dropped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rlhf.pairs.schema import PAIRS
 from rlhf.pairs.settings import PairSpec
 
 DROP_REASONS = ("no_two_candidates", "tie", "identical", "below_margin")
-"""Why a prompt has no pair, in the order in which it is looked at; the first reason that fits counts."""
+"""Why a prompt has no pair, in the order of the checks; the first reason that applies is counted."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of a part, as rows of `PAIRS` in the order of the prompts, and what was dropped."""
+    """The pairs of a part, as rows of `PAIRS` in the order of the prompts, and counts of what was dropped."""
 
     table: pa.Table
     prompts: int
@@ -30,7 +30,7 @@ class Pairs:
 
     @property
     def counts(self) -> dict[str, object]:
-        """Each of the `prompts` has one of the `pairs` or was `dropped`; candidates are dropped before that."""
+        """Counts for the provenance: each of the `prompts` has one of the `pairs` or was `dropped`."""
         return {
             "prompts": self.prompts,
             "pairs": len(self.table),
@@ -48,19 +48,19 @@ def build(
     responses_path: Path,
     rewards_path: Path,
 ) -> Pairs:
-    """The pair of each prompt.
+    """Build the pair of each prompt.
 
-    A candidate came to its end and has a reward; the others are dropped, and not the prompt while two are left. No
-    pair: a margin of 0, identical tokens, or a margin below `spec.min_margin`. The order of the rows of `responses`
-    and `rewards` does not matter.
+    Candidates are responses that were not truncated and have a reward. There is no pair if fewer than two candidates
+    are left, the margin is 0 or below `spec.min_margin`, or the token sequences are identical. The order of the rows of
+    `responses` and `rewards` does not matter.
 
     Args:
         prompts, responses, rewards: rows of `PROMPTS`, `RESPONSES` and `REWARDS` of one part.
-        spec: how the two are chosen, and the smallest margin of their rewards.
-        responses_path, rewards_path: for messages.
+        spec: how the two responses are chosen, and the minimum margin of their rewards.
+        responses_path, rewards_path: files to name in messages.
 
     Raises:
-        ArtifactError: responses and rewards are not those of the prompts, or of each other; with file and row.
+        ArtifactError: prompts, responses and rewards do not match; names file and row.
     """
     candidates, candidates_dropped = candidates_by_prompt(prompts, responses, rewards, responses_path, rewards_path)
     token_ids = responses["response_token_ids"].combine_chunks()
@@ -83,21 +83,21 @@ def build(
 
 
 def win_probability(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
-    """Mean over the other candidates j of sigmoid(r - r_j): SPPO's estimate of winning against the policy.
+    """Mean of sigmoid(r - r_j) over the other candidates j: SPPO's estimate of the win rate against the policy.
 
-    The sum is exact, so that the order of the candidates does not matter.
+    The sum is exact (`math.fsum`), so that the order of the candidates does not matter.
     """
     others = [other for other in candidates if other.draw != candidate.draw]
     return math.fsum(_sigmoid(candidate.reward - other.reward) for other in others) / len(others)
 
 
 def _sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), without overflow."""
+    """The logistic function 1 / (1 + exp(-x)), without overflow."""
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def _reason(pair: tuple[Candidate, Candidate] | None, token_ids: pa.ListArray, min_margin: float) -> str | None:
-    """Why the prompt has no pair, or None."""
+    """Why the prompt has no pair; None if it has one."""
     if pair is None:
         return "no_two_candidates"
     best, worst = pair
@@ -111,7 +111,7 @@ def _reason(pair: tuple[Candidate, Candidate] | None, token_ids: pa.ListArray, m
 
 @dataclass
 class _Side:
-    """One side of the pairs: the chosen, or the rejected."""
+    """One side of all pairs: the chosen responses, or the rejected ones."""
 
     rows: list[int] = field(default_factory=list)
     draws: list[int] = field(default_factory=list)

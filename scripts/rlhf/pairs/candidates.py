@@ -1,4 +1,4 @@
-"""Which responses of a part may become part of a pair."""
+"""The candidates of each prompt: the responses that may become part of a pair."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def candidates_by_prompt(
     """Match the responses of a part with its prompts and rewards, in any order of rows.
 
     Returns:
-        The candidates of each prompt, which have ended on their own and have a reward; and how many responses were
-        dropped, by reason.
+        The candidates of each prompt: responses that were not truncated and have a reward. And the number of responses
+        that were dropped, by reason.
 
     Raises:
-        ArtifactError: responses and rewards are not those of the prompts, or of each other; names file and row.
+        ArtifactError: prompts, responses and rewards do not match; names file and row.
     """
     candidates: dict[str, list[Candidate]] = {prompt: [] for prompt in prompts["prompt_id"].to_pylist()}
     found = _rewards_by_draw(responses, rewards, responses_path, rewards_path)
@@ -33,13 +33,12 @@ def candidates_by_prompt(
     for row, prompt, draw, finish_reason in _rows(responses, "prompt_id", "draw", "finish_reason"):
         if prompt not in candidates:
             raise ArtifactError(
-                f"{responses_path}: row {row}: prompt_id {prompt!r} is none of the part's {len(candidates)} prompts"
+                f"{responses_path}: row {row}: prompt_id {prompt!r} is not among the part's {len(candidates)} prompts"
             )
         reward, invalid = found[prompt, draw]
         if finish_reason not in (FINISHED, TRUNCATED):
             raise ArtifactError(
-                f"{responses_path}: row {row}: finish_reason is {finish_reason!r}; it may be "
-                f"{FINISHED!r} or {TRUNCATED!r}"
+                f"{responses_path}: row {row}: finish_reason is {finish_reason!r}, not {FINISHED!r} or {TRUNCATED!r}"
             )
         if finish_reason == TRUNCATED:
             dropped["truncated"] += 1
@@ -56,7 +55,7 @@ def _rewards_by_draw(
     """The reward of each response, and why it has none, by prompt and draw.
 
     Raises:
-        ArtifactError: a response without a row of rewards, a reward without its response, or null without a reason.
+        ArtifactError: a response has no row of rewards, a reward has no response, or a null reward has no reason.
     """
     rows = {(prompt, draw): row for row, prompt, draw in _rows(responses, "prompt_id", "draw")}
     found: dict[tuple[str, int], tuple[float | None, str]] = {}
@@ -67,7 +66,7 @@ def _rewards_by_draw(
                 f"in {responses_path}"
             )
         if reward is None and not invalid:
-            raise ArtifactError(f"{rewards_path}: row {row}: reward is null, and `invalid` does not say why")
+            raise ArtifactError(f"{rewards_path}: row {row}: reward is null, but `invalid` does not say why")
         found[prompt, draw] = reward, invalid
     for key, row in rows.items():
         if key not in found:
@@ -78,6 +77,6 @@ def _rewards_by_draw(
 
 
 def _rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """Row number and the values of some columns."""
+    """Row numbers, with the values of some columns."""
     columns = [table[name].to_pylist() for name in names]
     return zip(range(len(table)), *columns, strict=True)

@@ -1,4 +1,4 @@
-"""The file of preference pairs, and its pairs as objects."""
+"""The schema of preference pairs, and its rows as objects."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PAIRS = Artifact(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """A row of `PAIRS` without its texts and draws, with reference log-probabilities of `LOGPROBS`.
+    """A row of `PAIRS`, without texts and draws, and its reference log-probabilities from `LOGPROBS`.
 
     Token ids are int32 (tokens,), end-of-turn token included.
     """
@@ -54,19 +54,19 @@ class Pair:
     chosen_win_probability: float
     rejected_win_probability: float
     chosen_logprob: float = math.nan
-    """NaN without a reference: a loss that reads it nevertheless does not go unnoticed."""
+    """NaN if the loss needs no reference, so that a loss that reads it anyway fails visibly."""
     rejected_logprob: float = math.nan
 
     @property
     def prompt_group(self) -> PromptGroup:
-        """The prompt with the chosen and the rejected response, in this order."""
+        """The prompt with its two responses, the chosen one first."""
         return PromptGroup(self.prompt_token_ids, [self.chosen_token_ids, self.rejected_token_ids])
 
 
 PAIR_COLUMNS = [field.name for field in fields(Pair) if field.name in PAIRS.schema.names]
-"""Columns of `PAIRS` that a `Pair` is made of."""
+"""Columns of `PAIRS` that a `Pair` holds."""
 REFERENCE_COLUMNS = [field.name for field in fields(Pair) if field.name not in PAIRS.schema.names]
-"""Columns of `LOGPROBS` that a `Pair` is made of, where its loss has a reference."""
+"""Columns of `LOGPROBS` that a `Pair` holds, if its loss needs a reference."""
 
 
 class PairTable(Sequence[Pair]):
@@ -86,7 +86,7 @@ class PairTable(Sequence[Pair]):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest pair, its prompt once; 0 without pairs."""
+        """Number of tokens of the longest pair, its prompt counted once; 0 without pairs."""
         columns = (name for name in PAIR_COLUMNS if PAIRS.schema.field(name).type == TOKEN_IDS)
         lengths = (pc.list_value_length(self._table[name]) for name in columns)
         return pc.max(reduce(pc.add, lengths)).as_py() or 0
@@ -106,5 +106,5 @@ class PairTable(Sequence[Pair]):
 
 
 def _plain(value: pa.Scalar) -> Any:
-    """A string or number, or a view of a list's elements."""
+    """A string, a number, or a NumPy view of a list."""
     return value.values.to_numpy() if isinstance(value, pa.ListScalar) else value.as_py()

@@ -1,4 +1,4 @@
-"""The file of sampled responses, and the seed of each draw."""
+"""The schema of responses, and the seed of each draw."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RESPONSES = Artifact(
 
 
 def draw_seed(seed: int, policy: str, prompt_id: str, draw: int) -> int:
-    """The seed of one draw, 0 to 2^63 - 1: a hash, so that neighbours, parts and machines do not matter."""
+    """Seed of one draw, in [0, 2^63): a hash, so that it depends on neither batches, parts nor machines."""
     text = f"{seed}\0{policy}\0{prompt_id}\0{draw}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -41,7 +41,7 @@ def draw_seed(seed: int, policy: str, prompt_id: str, draw: int) -> int:
 def response_rows(
     requests: Sequence[Request], completions: Sequence[Sequence[Completion]], tokenizer: PreTrainedTokenizerBase
 ) -> list[dict[str, Any]]:
-    """Rows of `RESPONSES`, in the order of the requests and their draws; special tokens are left out of the text."""
+    """Rows of `RESPONSES`, in the order of requests and draws. The text omits special tokens."""
     return [
         {
             "prompt_id": request.prompt_id,

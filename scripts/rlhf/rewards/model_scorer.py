@@ -23,7 +23,7 @@ class ModelScorer(Scorer):
     """A reward model from the hub or a local folder."""
 
     model: str = Field(min_length=1)
-    """Hub name, a local folder, or `{results}/...` for a model that a rule of the experiment makes."""
+    """Hub name, local folder, or `{results}/...` for a model that a rule of the experiment makes."""
     revision: str | None = None
     """Commit of the hub repository; null takes the newest and records it."""
     max_tokens: int = Field(4096, ge=2, le=LONGEST_CONTEXT)

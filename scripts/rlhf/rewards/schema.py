@@ -1,4 +1,4 @@
-"""The file of rewards, and of judgements."""
+"""The schema of rewards, of the scores behind combined rewards, and of judgements."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +30,6 @@ REWARDS = Artifact(
 
 
 def reward_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of rows of `REWARDS`: how many `responses` there are, how many have a reward, and why the others have none."""
+    """Counts of rows of `REWARDS`: all `responses`, those `scored`, and the `invalid` ones by reason."""
     invalid = Counter(row["invalid"] for row in rows if row["reward"] is None)
     return {"responses": len(rows), "scored": len(rows) - invalid.total(), "invalid": dict(sorted(invalid.items()))}

@@ -138,8 +138,8 @@ def test_split_sizes() -> None:
     [
         ({"not_text": 9, "too_long": 1}, "set `prompts.column` to one that holds text"),
         ({"not_text": 1, "too_long": 9}, "raise `prompts.max_tokens`"),
-        ({"duplicate": 9}, "give a larger dataset"),
-        ({"too_long": 1}, "Lower them, or give a larger dataset"),
+        ({"duplicate": 9}, "use a larger dataset"),
+        ({"too_long": 1}, "Lower them, or use a larger dataset"),
     ],
 )
 def test_the_remedy_follows_from_what_was_dropped_most(dropped: dict[str, int], remedy: str) -> None:

@@ -151,7 +151,7 @@ def test_rewards_that_are_no_finite_numbers_are_named(reward: object) -> None:
     with pytest.raises(UserError, match=rf"^data\.jsonl: 1 values .*\n  row 1, column 'response_1_reward': {shown}"):
         read({**data, "response_1_reward": [None, reward]}, "a")
     one_each: dict[str, list[Any]] = {"prompt": ["a", "a"], "response": ["x", "y"]}
-    with pytest.raises(UserError, match=rf"row 1, column 'reward': {shown} is not a finite .*\nMend these rows; null"):
+    with pytest.raises(UserError, match=rf"row 1, column 'reward': {shown} is not a finite .*\nFix these rows; use"):
         read({**one_each, "reward": [None, reward]}, "a")
     assert len(read({**one_each, "reward": [None, reward]}, "a", rewards=False).draws[0]) == 2
     assert len(read({**one_each, "reward": [None, reward]}, "a", draws=1).draws[0]) == 1
