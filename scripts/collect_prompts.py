@@ -23,10 +23,8 @@ def main() -> None:
     parser.add_argument(
         "--base-model", type=Path, nargs="?", help="folder of the base model (default: the spec's model)"
     )
-    parser.add_argument(
-        "--train", type=int, default=0, help="size of the train split, to check that there are enough prompts"
-    )
-    parser.add_argument("--test", type=int, default=0, help="size of the test split, likewise")
+    for split in ("train", "test"):
+        parser.add_argument(f"--{split}", type=int, default=0, help=f"size of the {split} split, which must be reached")
     add_output_flag(parser, "the prompts")
     add_revisions_flag(parser)
     arguments = parser.parse_args()

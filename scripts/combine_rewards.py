@@ -22,14 +22,14 @@ def main() -> None:
         type=Path,
         nargs="+",
         required=True,
-        help="the scores of the part, one file per scorer, in order of names",
+        help="the part's scores, a file per scorer, by name",
     )
     parser.add_argument(
         "--reference-scores",
         type=Path,
         nargs="+",
         required=True,
-        help="the scores that set mean and deviation, likewise",
+        help="the scores for mean and deviation",
     )
     add_output_flag(parser, "the rewards")
     arguments = parser.parse_args()

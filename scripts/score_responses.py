@@ -30,9 +30,7 @@ def main() -> None:
     parser = program_parser(__doc__, ScoreSpec)
     add_prompts_flag(parser)
     parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
-    parser.add_argument(
-        "--reward-model", type=Path, nargs="?", help="the reward model's folder (default: the spec's model)"
-    )
+    parser.add_argument("--reward-model", type=Path, nargs="?", help="the model's folder (default: the spec's model)")
     add_output_flag(parser, "the rewards")
     add_model_flags(parser)
     arguments = parser.parse_args()

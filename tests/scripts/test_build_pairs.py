@@ -112,7 +112,7 @@ def test_no_pairs_of_many_prompts_stop_the_run(folder: Path, monkeypatch: pytest
 
 def test_another_part_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is none of the part's 2 prompts"
+        ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is not among the part's 2 prompts"
     ):
         run_program(folder, monkeypatch, 0, 2)
 

@@ -117,7 +117,7 @@ def test_files_that_do_not_fit(tmp_path: Path, files: dict[str, list[Path]], mon
         run_program(monkeypatch, {**files, "--scores": scores}, WEIGHTS, output)
     constant = write(tmp_path / "constant.parquet", [2.5, 2.5, None])
     references = [files["--reference-scores"][0], constant]
-    with pytest.raises(UserError, match=r"constant\.parquet: among its 2 scores no two are different"):
+    with pytest.raises(UserError, match=r"constant\.parquet: its 2 scores are all equal"):
         run_program(monkeypatch, {**files, "--reference-scores": references}, WEIGHTS, output)
     assert not output.exists()
 

@@ -98,4 +98,4 @@ def test_responses_of_another_part(tmp_path: Path, part: Part) -> None:
     done = score_in(tmp_path, *flags, "--output", tmp_path / "rewards.parquet")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {responses}: row 0: prompt ")
-    assert done.stderr.endswith("is not of this part\n")
+    assert done.stderr.endswith("is not in this part\n")

@@ -25,8 +25,8 @@ LOGGER = logging.getLogger("train_policy")
 START_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Largest `start_error` attributed to rounding, by precision.
 
-Measured on Llamas of 8 and 24 layers: bfloat16 differs from float32 by 0.01 to 0.05, and float32 from float64 by 1e-6 to
-2e-5. Forgetting a temperature of 0.8 makes a difference of 0.4 to 2; in one part of eight, a third of that.
+Measured on Llamas of 8 and 24 layers: bfloat16 differs from float32 by 0.01 to 0.05, and float32 from float64 by 1e-6
+to 2e-5. Forgetting a temperature of 0.8 makes a difference of 0.4 to 2; in one part of eight, a third of that.
 """
 START_PAIRS = 128
 """Number of training pairs to check, spread over all parts."""
@@ -42,7 +42,7 @@ class Validation:
     spec: TrainSpec
 
     def metrics(self) -> dict[str, Any]:
-        """Columns of `TRAINING`: the mean loss in its published scaling, and the fraction of pairs with positive margin.
+        """Columns of `TRAINING`: the mean loss, in its published scaling, and the share of pairs with positive margin.
 
         Null if there are no validation pairs.
         """
@@ -107,10 +107,10 @@ def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> No
             for index in worst
         )
         raise UserError(
-            f"the policy is not the reference of its pairs: before the first step, the log-ratios of {len(pairs)} pairs "
-            f"are {error:.3g} per token (root mean square), but rounding explains at most {tolerance:g}. The worst are "
-            f"of {named}. Likely causes: the log-probabilities of some or all parts are of another model or revision, or "
-            "were computed with other versions of the libraries. Delete them and run the pipeline again."
+            f"the policy is not the reference of its pairs: before the first step, the log-ratios of {len(pairs)} pairs"
+            f" are {error:.3g} per token (root mean square), but rounding explains at most {tolerance:g}. The worst are"
+            f" of {named}. Likely causes: the log-probabilities of some or all parts are of another model or revision, "
+            "or were computed with other versions of the libraries. Delete them and run the pipeline again."
         )
 
 

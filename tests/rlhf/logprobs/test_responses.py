@@ -154,10 +154,10 @@ def test_activations_that_are_computed_again_give_the_same_gradient() -> None:
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
 
-def test_a_head_that_is_not_one_matrix_is_refused() -> None:
+def test_an_output_head_that_is_not_a_linear_layer_is_refused() -> None:
     policy = small_llama()
     policy.set_output_embeddings(torch.nn.Sequential(policy.get_output_embeddings()))
-    with pytest.raises(UserError, match="its head is a Sequential"):
+    with pytest.raises(UserError, match="its output head is a Sequential"):
         ResponseLogprobs(policy, 1.0)
 
 

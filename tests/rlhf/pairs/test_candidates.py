@@ -45,7 +45,7 @@ def test_what_does_not_match_is_an_error_with_file_and_row() -> None:
         ((prompts, responses, with_value(rewards, "prompt_id", 1, "px")), r"^rewards\.parquet: row 1:.*'px'"),
         (
             (prompts.slice(0, 1), responses, rewards),
-            r"^responses\.parquet: row 2: prompt_id 'p1' is none of the part's 1 prompts",
+            r"^responses\.parquet: row 2: prompt_id 'p1' is not among the part's 1 prompts",
         ),
         ((prompts, with_value(responses, "finish_reason", 3, "eos"), rewards), r"^responses\.parquet: row 3:.*'eos'"),
         ((prompts, responses, with_value(rewards, "reward", 1, None)), r"^rewards\.parquet: row 1: reward is null"),

@@ -136,7 +136,7 @@ def test_split_sizes() -> None:
 @pytest.mark.parametrize(
     ("dropped", "remedy"),
     [
-        ({"not_text": 9, "too_long": 1}, "set `prompts.column` to one that holds text"),
+        ({"not_text": 9, "too_long": 1}, "set `prompts.column` to a column of texts"),
         ({"not_text": 1, "too_long": 9}, "raise `prompts.max_tokens`"),
         ({"duplicate": 9}, "use a larger dataset"),
         ({"too_long": 1}, "Lower them, or use a larger dataset"),

@@ -58,7 +58,7 @@ def test_mean_and_deviation_leave_out_what_is_null() -> None:
 @pytest.mark.parametrize("scores", [[], [None, None], [2.0], [0.1] * 7, [0.1, None, 0.1], [0.0, -0.0]])
 def test_scores_that_tell_nothing_apart_are_an_error(scores: list[float | None]) -> None:
     count = sum(score is not None for score in scores)
-    with pytest.raises(UserError, match=rf"^second\.parquet: among its {count} scores no two.*`rewards\.scorers`"):
+    with pytest.raises(UserError, match=rf"^second\.parquet: its {count} scores are all equal.*`rewards\.scorers`"):
         Scale.of(scores, PATHS["second"])
 
 

@@ -94,8 +94,8 @@ def test_a_function_of_a_package_that_imports_its_neighbour(modules: Path) -> No
     [
         ("no_such_module:words", ["no module 'no_such_module' in ", "scripts or "]),
         ("my_rewards.py:words", ["no module 'my_rewards.py'", "without `.py`: 'my_rewards'"]),
-        ("my_rewards:word", ["'word' is not there in ", "my_rewards.py", "Did you mean 'words'?"]),
-        ("my_rewards:NUMBER", ["'NUMBER' is no function", "It defines: words, one"]),
+        ("my_rewards:word", ["'word' is not defined in ", "my_rewards.py", "Did you mean 'words'?"]),
+        ("my_rewards:NUMBER", ["'NUMBER' is not a function", "It defines: words, one"]),
         ("my_rewards:one", ["it takes (prompts)", "two lists, the prompts and the responses"]),
         ("my_rewards:keywords", ["it takes (prompts, *, responses)"]),
         ("my_rewards:third", ["it takes (prompts, responses, model)", "'model'"]),

@@ -42,7 +42,9 @@ def test_none_is_no_score() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e39, "0.5", [0.5], np.float32("nan")], ids=repr)
 def test_what_is_no_finite_number_is_named_with_its_row(value: Any) -> None:
-    with pytest.raises(UserError, match=r"for row 1, which is no finite number .*Prompt: 'why'. Response: 'so'"):
+    with pytest.raises(
+        UserError, match=r"for row 1, which is neither a finite float32 number nor None .*Prompt: 'why'. Response: 'so'"
+    ):
         score_by_function(lambda prompts, responses: [0.5, value], ["p", "why"], ["x", "so"])
 
 

@@ -213,6 +213,6 @@ def test_one_training_part_of_another_model_stops_before_the_first_step(
     mixed = [*pairs[:8], *other, *pairs[12:]]
     assert epoch_order(32, spec.seed, 0).tolist()[0] not in range(8, 12)
     policy = small_llama()
-    with pytest.raises(UserError, match=r"log-ratios of 32 of them .* pair pair-3-(8|9|10|11), (chosen|rejected)"):
+    with pytest.raises(UserError, match=r"log-ratios of 32 pairs .* pair pair-3-(8|9|10|11), (chosen|rejected)"):
         train(ResponseLogprobs(policy, TEMPERATURE), mixed, validation_pairs, spec, Accelerator(cpu=True), ALL_AT_ONCE)
     assert torch.equal(weights(policy), weights(small_llama()))

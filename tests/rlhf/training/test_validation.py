@@ -70,7 +70,7 @@ def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list
     assert f"The worst are of {worst}; {second}; pair " in str(error.value)
     tokens = sum(len(pair.chosen_token_ids) + len(pair.rejected_token_ids) for pair in pairs)
     expected = math.sqrt((0.4**2 + 0.5**2) / tokens)
-    assert f"log-ratios of 20 of them are {expected:.3g} per token" in str(error.value)
+    assert f"log-ratios of 20 pairs are {expected:.3g} per token" in str(error.value)
 
 
 def test_a_log_ratio_that_is_not_a_number_is_refused(pairs: list[Pair]) -> None:

@@ -187,8 +187,8 @@ def _check_tensors(name: str, tensors: Mapping[str, Tensor], needed: Mapping[str
     ]
     if missing or unknown or other:
         raise UserError(
-            f"{name}: not the reward model that its config.json describes: missing tensors {missing[:5]}, unexpected "
-            f"{unknown[:5]}, wrong shapes {other[:5]}"
+            f"{name}: not the reward model that its config.json describes: missing tensors {missing[:5]}, unknown "
+            f"{unknown[:5]}, of another shape {other[:5]}"
         )
 
 
