@@ -132,7 +132,7 @@ def test_bad_rewards_are_an_error_with_file_row_and_remedy(
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_nan_in_parquet_is_no_null(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_in_parquet_is_not_null(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pa.table(
         {"prompt": ["a", "b"], "response": ["x", "y"], "reward": pa.array([float("nan"), None], pa.float32())}
     )

@@ -108,7 +108,7 @@ def test_a_sequence_classifier(form: str, tmp_path: Path, part: Part) -> None:
 
 
 @pytest.mark.parametrize(("labels", "said"), [(2, "with 2 outputs"), (1, "without weights for `score`")])
-def test_what_is_no_reward_model(labels: int, said: str, tmp_path: Path, part: Part) -> None:
+def test_another_kind_of_model_is_an_error(labels: int, said: str, tmp_path: Path, part: Part) -> None:
     prompts, responses, _ = part
     if labels == 2:
         save_small_classifier(tmp_path / "model", small_tokenizer(), labels)

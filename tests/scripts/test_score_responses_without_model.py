@@ -1,4 +1,4 @@
-"""The program score_responses, run for real with a function or a server of the user's."""
+"""The program score_responses, run for real with the user's function or server."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def part(tmp_path: Path) -> Part:
 
 
 def score_in(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run it from `folder`, where a user's module lies; PYTHONPATH does not help it."""
+    """Run it from `folder`, which holds the user's module, without PYTHONPATH."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, str(SCRIPTS / "score_responses.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)

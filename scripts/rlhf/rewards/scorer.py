@@ -1,6 +1,6 @@
 """The contract of scorers.
 
-A *score* is what one scorer gives a response. A *reward* is what training sees: the score, where there is one scorer,
+A *score* is what one scorer gives a response. A *reward* is what training sees: the score, if there is one scorer,
 or a combination of several scores (`kinds/combined.py`). Programs write both as rows of `REWARDS`.
 
 A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named like its `kind`:
@@ -10,7 +10,7 @@ A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named li
 - *It returns* one `Score` per conversation, in the same order. A score depends on its own conversation alone, so that
   part sizes do not matter, and equal conversations have equal scores.
 - *A response without a score* is `Score(None, reason)`. It is counted by its reason, and becomes part of no pair.
-- *Errors*: what the user can mend is a `UserError` that says what to do. Any other exception is a bug and ends the
+- *Errors*: what the user can fix is a `UserError` that says what to do. Any other exception is a bug and ends the
   program with a traceback; the part is not written, and other parts are kept.
 - *Imports*: the workflow imports the module for every plan. At module level it imports the standard library, pydantic
   and what this file imports; torch, transformers and the like are imported inside its methods.

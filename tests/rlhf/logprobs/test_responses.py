@@ -138,7 +138,7 @@ def test_autocast_changes_nothing_in_float32() -> None:
     assert torch.equal(within, logprobs(small_llama(), range(12)))
 
 
-def test_activations_that_are_computed_again_give_the_same_gradient() -> None:
+def test_recomputed_activations_give_the_same_gradient() -> None:
     found, passes = [], []
     for again in (False, True):
         policy = small_llama()

@@ -1,4 +1,4 @@
-"""The pair of each prompt, and what is counted where there is none."""
+"""The pair of each prompt, and the counts of prompts without one."""
 
 import itertools
 from pathlib import Path

@@ -8,7 +8,7 @@ from drawn_parts import Draw, built, one_prompt, tables
 from rlhf.base.artifacts import ArtifactError
 
 
-def test_bad_candidates_are_dropped_and_the_prompt_stays() -> None:
+def test_bad_candidates_are_dropped_but_not_the_prompt() -> None:
     pairs = one_prompt(
         Draw(9.0, finish_reason="length"),
         Draw(None, invalid="too_long"),
@@ -34,7 +34,7 @@ def with_value(table: pa.Table, name: str, row: int, value: object) -> pa.Table:
     return table.set_column(index, table.schema.field(name), pa.array(values, table.schema.field(name).type))
 
 
-def test_what_does_not_match_is_an_error_with_file_and_row() -> None:
+def test_mismatched_inputs_are_an_error_with_file_and_row() -> None:
     prompts, responses, rewards = tables([[Draw(1.0), Draw(2.0)], [Draw(3.0), Draw(4.0)]])
     cases = [
         (

@@ -1,4 +1,4 @@
-"""No pair in a whole part: the main cause and the key behind it."""
+"""Parts without a single pair: the error names the main cause and its setting."""
 
 from typing import Any
 
@@ -34,11 +34,11 @@ def counts(
         (counts(identical=50), "`responses.temperature`"),
     ],
 )
-def test_the_main_cause_is_said_with_its_key(found: dict[str, Any], said: str) -> None:
+def test_the_error_names_the_main_cause_and_its_setting(found: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=f"^here: no prompt has a pair. .*{said}"):
         require_pairs(found, SPEC, "here")
 
 
-def test_some_pairs_and_small_parts_go_on() -> None:
+def test_some_pairs_or_a_small_part_are_no_error() -> None:
     require_pairs(counts(pairs=1, tie=49), SPEC, "here")
     require_pairs(counts(prompts=19, tie=19), SPEC, "here")

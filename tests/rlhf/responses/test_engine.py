@@ -13,7 +13,7 @@ def requests(*lengths: int) -> list[Request]:
     return [Request(f"prompt-{length}", [1] * length, [0]) for length in lengths]
 
 
-def test_the_longest_prompt_decides_about_the_context() -> None:
+def test_the_longest_prompt_must_fit_the_context() -> None:
     sampling = SamplingSettings(max_tokens=40)
     check_context(requests(5, 60, 7), sampling, context=100)
     with pytest.raises(UserError) as error:

@@ -41,7 +41,7 @@ def test_none_is_no_score() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e39, "0.5", [0.5], np.float32("nan")], ids=repr)
-def test_what_is_no_finite_number_is_named_with_its_row(value: Any) -> None:
+def test_a_score_that_is_not_finite_is_named_with_its_row(value: Any) -> None:
     with pytest.raises(
         UserError, match=r"for row 1, which is neither a finite float32 number nor None .*Prompt: 'why'. Response: 'so'"
     ):
@@ -49,7 +49,7 @@ def test_what_is_no_finite_number_is_named_with_its_row(value: Any) -> None:
 
 
 @pytest.mark.parametrize(("returned", "message"), [([0.5], "1 scores for 2 responses"), (None, "returned None")])
-def test_what_is_no_list_of_as_many_scores(returned: Any, message: str) -> None:
+def test_anything_but_a_list_of_as_many_scores_is_an_error(returned: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         score_by_function(lambda prompts, responses: returned, ["p", "p"], ["x", "y"])
 

@@ -77,7 +77,7 @@ def test_what_is_too_long_has_no_score_and_a_reason() -> None:
     assert 0 < scores.count(Score(None, "too_long")) < 24
 
 
-def test_nothing_fits_and_nothing_to_score() -> None:
+def test_no_conversation_fits_and_no_conversations() -> None:
     assert score(CONVERSATIONS, max_tokens=1) == [Score(None, "too_long")] * 24
     assert score([]) == []
 

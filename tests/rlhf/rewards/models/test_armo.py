@@ -1,4 +1,4 @@
-"""ArmoRM's form against its formulas, written out once more; its checkpoints, whole and in shards."""
+"""The architecture of ArmoRM against its formulas, written out again; checkpoints, sharded or not."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_score_and_objectives_are_those_of_the_formulas(objectives: int) -> None
     torch.testing.assert_close(output.objectives[0], expected_objectives)
 
 
-def test_neighbours_change_nothing() -> None:
+def test_scores_do_not_depend_on_the_rest_of_the_pack() -> None:
     model = small_model()
     conversations = [(PROMPT, RESPONSE), ([1, 40, *HEADER], [50] * 20 + [9]), ([1, *HEADER], [9])]
     together = score(model, conversations).values
@@ -85,7 +85,7 @@ def test_neighbours_change_nothing() -> None:
     torch.testing.assert_close(together, alone)
 
 
-def test_a_header_in_the_response_does_not_lead_the_gate_astray() -> None:
+def test_a_header_in_the_response_does_not_mislead_the_gate() -> None:
     model = small_model()
     hijack = [30, *HEADER, 31, 9]
     torch.testing.assert_close(score(model, [(PROMPT, hijack)]).values[0], by_hand(model, PROMPT, hijack)[0])
@@ -118,7 +118,7 @@ def aligned_score(model: ArmoRewardModel) -> torch.Tensor:
     return score(model, [(PROMPT, RESPONSE)]).values
 
 
-def test_the_checkpoint_has_the_published_layout_and_comes_back(tmp_path: Path) -> None:
+def test_the_checkpoint_has_the_published_layout_and_round_trips(tmp_path: Path) -> None:
     model = small_model(gating_temperature=3.0, objective_names=["a", "b", "c"])
     model.save(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
@@ -175,7 +175,7 @@ def test_a_backbone_of_bfloat16_keeps_heads_and_score_in_float32(tmp_path: Path)
     assert abs(float(output.values - exact.values)) < 0.1 * float(exact.objectives.norm())
 
 
-def test_a_folder_of_another_form_is_a_user_error(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_architecture_is_a_user_error(tmp_path: Path) -> None:
     model = small_model()
     model.save(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
