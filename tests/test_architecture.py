@@ -17,8 +17,11 @@ STAGES = ("prompts", "responses", "rewards", "pairs", "logprobs", "training", "e
 EXCEPTIONS = {
     ("rlhf.rewards.imported", "rlhf.responses.imported"),  # both are columns of one dataset
     ("rlhf.training.data", "rlhf.logprobs.pairs"),  # the reference and the policy are computed by the same functions
-    ("rlhf.training.loop", "rlhf.logprobs.pairs"),
     ("rlhf.training.loop", "rlhf.logprobs.responses"),
+    ("rlhf.training.model", "rlhf.logprobs.frozen_weights"),
+    ("rlhf.training.model", "rlhf.logprobs.responses"),
+    ("rlhf.training.optimization.step", "rlhf.logprobs.pairs"),
+    ("rlhf.training.optimization.step", "rlhf.logprobs.responses"),
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),
     ("rlhf.evaluation.settings", "rlhf.rewards.scorer"),  # the judge is a scorer like those of the rewards

@@ -15,7 +15,7 @@ import torch
 
 from preference_pairs import Pair, random_policy, the_pairs, training_spec
 from rlhf.training.data import epoch_order
-from rlhf.training.loop import count_tokens
+from rlhf.training.optimization.step import count_tokens
 from rlhf.training.settings import TrainSpec
 from turns import Pause, Turns
 

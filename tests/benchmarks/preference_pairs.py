@@ -21,8 +21,8 @@ from rlhf.machine.device import granted_device
 from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs, pack_budget
 from rlhf.training.compute_rate import ComputeMeter
 from rlhf.training.data import pair_batch
-from rlhf.training.loop import backward_batch, count_response_tokens, count_tokens
 from rlhf.training.losses.rebel import rebel_loss
+from rlhf.training.optimization.step import backward_batch, count_response_tokens, count_tokens
 from rlhf.training.settings import RecipeSettings, TrainSpec
 
 TEMPERATURE = 0.8

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from rlhf.training.data import read_pairs
+from rlhf.training.processes.accelerator import make_accelerator
 from rlhf.training.processes.shared_table import once_per_machine
-from rlhf.training.processes.strategies import make_accelerator
 from rlhf.training.settings import RecipeSettings, TrainSpec
 
 RECIPE = RecipeSettings().model_dump()

@@ -24,8 +24,8 @@ from rlhf.logprobs.responses import ResponseLogprobs, checkpoint_activations
 from rlhf.machine.memory import MemoryUse, TrainingSetup, logprob_memory, training_memory
 from rlhf.training.adapters import add_adapters
 from rlhf.training.data import micro_batches
-from rlhf.training.loop import backward_batch, count_tokens
-from rlhf.training.optimizers import make_optimizer
+from rlhf.training.optimization.optimizers import make_optimizer
+from rlhf.training.optimization.step import backward_batch, count_tokens
 from rlhf.training.settings import LoraSettings
 from tasks import Exam, Task, not_installed
 from training_rows import one_process

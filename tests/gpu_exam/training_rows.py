@@ -27,7 +27,7 @@ from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.choices import Strategy
 from rlhf.training.loop import train
 from rlhf.training.processes import strategies
-from rlhf.training.processes.strategies import make_accelerator
+from rlhf.training.processes.accelerator import make_accelerator
 from rlhf.training.settings import TrainSpec
 from tasks import Exam, Task
 

@@ -26,7 +26,7 @@ from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.memory import TrainingSetup, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.training.compute_rate import ComputeMeter
-from rlhf.training.loop import backward_batch, count_response_tokens, count_tokens
+from rlhf.training.optimization.step import backward_batch, count_response_tokens, count_tokens
 from tasks import Exam
 from training_rows import one_process
 

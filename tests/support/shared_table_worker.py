@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from rlhf.pairs.schema import PairTable
+from rlhf.training.processes.accelerator import make_accelerator
+from rlhf.training.processes.launcher import leave
 from rlhf.training.processes.shared_table import once_per_machine
-from rlhf.training.processes.strategies import leave, make_accelerator
 
 PARTS, ROWS, TOKENS = 4, 1000, 1000
 

@@ -31,6 +31,7 @@ CHANGES_NO_RESULT = frozenset(
         "rlhf/machine/throughput.py",
         "rlhf/training/compute_rate.py",
         "rlhf/training/processes/failures.py",
+        "rlhf/training/processes/memory.py",
         "rlhf/training/state/claim.py",
         "rlhf/training/trackers.py",
     )

@@ -21,7 +21,8 @@ from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.packed_scoring import RewardOutput, score_conversations
 from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs
 from rlhf.tokens.token_budget import StartAgainError, TokenBudget, saved_budgets, smaller_budget
-from rlhf.training.loop import OUT_OF_MEMORY, count_tokens, train
+from rlhf.training.loop import OUT_OF_MEMORY, train
+from rlhf.training.optimization.step import count_tokens
 from small_models import CPU, random_pairs, small_llama, small_reward_model, train_spec, weights, with_reference
 from small_tokenizers import small_tokenizer
 

@@ -13,7 +13,8 @@ from transformers import LlamaForCausalLM
 from rlhf.base.errors import UserError
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.training.data import epoch_order
-from rlhf.training.loop import count_tokens, train
+from rlhf.training.loop import train
+from rlhf.training.optimization.step import count_tokens
 from rlhf.training.schema import TRAINING
 from rlhf.training.settings import TrainSpec
 from small_models import random_pairs, small_llama, step_by_hand, train_spec, weights, with_reference

@@ -8,13 +8,14 @@ run again, then costs one interval of saving and not the training.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.files.checksums import damaged_file, seal_folder
 from rlhf.base.files.folders import remove_folder
 from rlhf.base.files.full_disks import named_full_disk
+from rlhf.base.settings import canonical_json
 from rlhf.machine.choices import Strategy
 from rlhf.tokens.token_budget import SAVED
 from rlhf.training.state.index import refuse_code
@@ -51,6 +53,11 @@ class Position:
 
 class Stopped(SystemExit):
     """The program was asked to end (SIGTERM), and its state is saved."""
+
+
+def identity_of(provenance: Mapping[str, Any]) -> str:
+    """Which training a state belongs to, by settings, inputs, code and library versions: hex digest (16 characters)."""
+    return hashlib.sha256(canonical_json(provenance).encode()).hexdigest()[:16]
 
 
 def state_layout(strategy: Strategy, processes: int) -> str:

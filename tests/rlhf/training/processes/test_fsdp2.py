@@ -12,7 +12,7 @@ import torch
 
 import fsdp2_worker
 from rlhf.base.settings import Precision
-from rlhf.training.processes.strategies import make_accelerator
+from rlhf.training.processes.accelerator import make_accelerator
 from small_models import SCRIPTS, small_llama
 
 SUPPORT = Path(__file__).parents[3] / "support"

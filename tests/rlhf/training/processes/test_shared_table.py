@@ -14,8 +14,8 @@ import pytest
 
 import shared_table_worker
 from rlhf.base.errors import UserError
+from rlhf.training.processes.accelerator import make_accelerator
 from rlhf.training.processes.shared_table import once_per_machine
-from rlhf.training.processes.strategies import make_accelerator
 from shared_table_worker import PARTS, ROWS, TOKENS
 from small_disk import NEEDS_ROOT, SmallDisk
 from small_models import SCRIPTS

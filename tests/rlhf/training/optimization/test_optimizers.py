@@ -1,49 +1,13 @@
-"""The learning rate's shape and values, and the optimizers."""
-
-import math
+"""AdamW with 32-bit and with 8-bit moments."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rlhf.base.errors import UserError
 from rlhf.logprobs.responses import ResponseLogprobs
-from rlhf.training.optimizers import make_optimizer, scheduled_learning_rate
+from rlhf.training.optimization.optimizers import make_optimizer
 from rlhf.training.settings import RecipeSettings, check_optimizer
 from small_models import small_llama
-
-recipes = st.builds(RecipeSettings, warmup=st.floats(0, 1), learning_rate=st.floats(1e-7, 1e-2))
-
-
-@given(recipes, st.integers(1, 300))
-def test_the_learning_rate_rises_then_falls_and_is_never_zero(recipe: RecipeSettings, total: int) -> None:
-    rates = [scheduled_learning_rate(recipe, step, total) for step in range(1, total + 1)]
-    warmup = math.ceil(recipe.warmup * total)
-    assert len(rates) == total
-    assert all(0 < rate <= recipe.learning_rate for rate in rates)
-    assert rates[:warmup] == sorted(rates[:warmup])
-    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
-    assert max(rates) == recipe.learning_rate
-
-
-def test_the_published_schedule() -> None:
-    """468 steps, 10 % warm-up, cosine to zero: values by hand."""
-    recipe = RecipeSettings()
-    peak = recipe.learning_rate
-    rates = [scheduled_learning_rate(recipe, step, 468) for step in range(1, 469)]
-    assert rates[0] == pytest.approx(peak / 47)
-    assert rates[46] == peak
-    middle = 47 + (468 - 47) // 2
-    assert rates[middle] == pytest.approx(peak / 2, rel=0.01)
-    assert rates[-1] == pytest.approx(peak * 0.5 * (1 - math.cos(math.pi / 421)))
-    assert rates[-1] < 2e-5 * peak
-    assert sum(rates) == pytest.approx(peak * (48 / 2 + 422 / 2), rel=1e-6)
-
-
-@pytest.mark.parametrize("warmup", [0.0, 0.1, 1.0])
-def test_a_single_step_has_the_peak_learning_rate(warmup: float) -> None:
-    assert scheduled_learning_rate(RecipeSettings(warmup=warmup, learning_rate=1e-3), 1, 1) == 1e-3
 
 
 def test_the_moments_decay_as_the_recipe_says() -> None:
