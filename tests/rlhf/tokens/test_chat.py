@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.base.errors import UserError
 from rlhf.tokens import chat
-from rlhf.tokens.chat import TEMPLATE_DATE, encode_conversation, encode_prompt, encode_response, end_of_turn_id
+from rlhf.tokens.chat import encode_conversation, encode_prompt, encode_response, end_of_turn_id
+from rlhf.tokens.templates import TEMPLATE_DATE, render, scaffold_of
 from small_tokenizers import CHATML, FORMS, LLAMA3, SPECIAL_TEXTS, TRIMMED_PROMPTS, small_tokenizer
 
 TOKENIZERS = {form: small_tokenizer(form) for form in FORMS}
@@ -44,9 +45,9 @@ def special_ids(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]
 
 def as_text(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """The way that text with special tokens goes, for any text."""
-    scaffold = chat._scaffold(tokenizer, tokenizer.chat_template, ("user",))
-    rendered = chat._render(tokenizer, [("user", prompt)])
-    return [*scaffold.missing_bos, *chat._ids_with_text_as_text(tokenizer, scaffold, [prompt], rendered)]
+    scaffold = scaffold_of(tokenizer, ("user",))
+    rendered = render(tokenizer, [("user", prompt)])
+    return [*scaffold.missing_bos, *chat._with_plain_contents(tokenizer, scaffold, [prompt], rendered)]
 
 
 def test_real_llama3_prompt_is_the_published_one(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
@@ -171,7 +172,7 @@ def test_end_of_turn_without_one_in_the_template_is_the_end_of_sequence() -> Non
     assert end_of_turn_id(tokenizer) == tokenizer.eos_token_id
     tokenizer = small_tokenizer("chatml", CHATML.replace("<|im_end|>", ""))
     tokenizer.eos_token = None
-    with pytest.raises(UserError, match="where an answer ends"):
+    with pytest.raises(UserError, match="the end of an answer"):
         end_of_turn_id(tokenizer)
 
 

@@ -9,13 +9,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rlhf.base.errors import UserError
 from rlhf.tokens.chat import (
-    TEMPLATE_DATE,
     encode_conversation,
     encode_prompt,
     encode_response,
     end_of_turn_id,
     turn_change_ids,
 )
+from rlhf.tokens.templates import TEMPLATE_DATE
 from small_tokenizers import FORMS, LLAMA31, SPECIAL_TEXTS, TRIMMED_PROMPTS, small_tokenizer
 
 TOKENIZERS = {form: small_tokenizer(form) for form in FORMS}
