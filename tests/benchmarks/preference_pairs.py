@@ -31,10 +31,10 @@ Pair = dict[str, Any]
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Make the model and the pairs; a round takes the next `1 / parts` of them, the peer's `peer_every` parts further.
+    """Make the model and the pairs. A round takes the next `1 / parts` of them; the peer skips to each `peer_every`-th.
 
-    The work is `logprobs`, forward alone, or `gradient`, of the mean REBEL loss of a round's pairs. The tutorial pads;
-    `against: apart` puts packs in its place that do not share prompts.
+    The work is `logprobs`, forward only, or `gradient`, of the mean REBEL loss of a round's pairs. The tutorial pads;
+    with `against: apart` it is replaced by packs that do not share prompts.
     """
     torch.set_num_threads(options["threads"])
     device = torch.device(options["device"])
@@ -74,13 +74,18 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
         if options["work"] == "gradient":
             facts["gradient"] = str(take_gradient(policy, folder / "gradient.pt"))
         if options["matrix_tflops"] is not None:
-            meter = ComputeMeter(policy, device, 1, adapters=False)
-            meter.count(facts["tokens"], sum(map(count_response_tokens, part)))
-            operations = meter.operations / (3 if options["work"] == "logprobs" else 1)
-            facts["matrix_share"] = operations / facts["seconds"] / (options["matrix_tflops"] * 1e12)
+            rate = matrix_operations(policy, part, options["work"]) / facts["seconds"]
+            facts["matrix_share"] = rate / (options["matrix_tflops"] * 1e12)
         return facts
 
     return work
+
+
+def matrix_operations(policy: LlamaForCausalLM, pairs: list[Pair], work: str) -> float:
+    """Operations of the matrix products on these pairs: forward is a third of what a training step needs."""
+    meter = ComputeMeter(policy, policy.device, 1, adapters=False)
+    meter.count(sum(map(count_tokens, pairs)), sum(map(count_response_tokens, pairs)))
+    return meter.operations / (3 if work == "logprobs" else 1)
 
 
 def tutorial_row(policy: LlamaForCausalLM, ids: list[int], device: torch.device) -> torch.Tensor:
