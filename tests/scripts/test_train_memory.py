@@ -76,9 +76,9 @@ def test_the_trajectory_is_that_of_a_smaller_budget(
     for row, expected in zip(TRAINING.read(tmp_path / "training.parquet").to_pylist(), small, strict=True):
         for name, value in expected.items():
             assert row[name] == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-5)), name
-    assert re.findall(r"a token budget of (\d+) in place of", done.stderr) == budgets
+    assert re.findall(r"a token budget of (\d+) instead of", done.stderr) == budgets
     assert done.stderr.count(AGAIN) == len(budgets)
-    assert ("going on from the saved state" in done.stderr) == (full_from > 0)
+    assert ("resuming from the saved state" in done.stderr) == (full_from > 0)
     assert len(list(tmp_path.glob("training_state/*/step-*"))) == 1
 
 
@@ -90,7 +90,7 @@ def test_another_failure_is_final(data: tuple[Path, Path], tmp_path: Path) -> No
     line = command(data, tmp_path, "--processes", 2, "--strategy", "ddp", "--token-budget", 1)
     done = subprocess.run(line, capture_output=True, text=True, env=environment(tmp_path, 1, full_from=1))
     assert done.returncode == 1
-    said = "memory ran out (CUDA out of memory), and packs cannot be smaller: the longest holds"
+    said = "memory ran out (CUDA out of memory), and packs cannot be smaller: the longest has"
     error, last = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert error.startswith(f"error: {said}")
     assert re.match(rf"error: process \d of the training failed: {re.escape(said)}", last)

@@ -43,7 +43,7 @@ def test_ddp_goes_on_with_three_processes_in_place_of_two(data: tuple[Path, Path
     resumed = run_program("train_policy", *arguments(data, tmp_path / "killed", "ddp", 3))
     whole = run_program("train_policy", *arguments(data, tmp_path / "whole", "ddp", 2))
     assert resumed.returncode == whole.returncode == 0, resumed.stderr + whole.stderr
-    assert "going on from the saved state after step" in resumed.stderr
+    assert "resuming from the saved state after step" in resumed.stderr
     rows = [TRAINING.read(tmp_path / name / "training.parquet").to_pylist() for name in ("killed", "whole")]
     for row, expected in zip(*rows, strict=True):
         for name, value in expected.items():
@@ -59,6 +59,6 @@ def test_zero3_names_what_it_was_and_both_ways_out(data: tuple[Path, Path], tmp_
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert "saved by zero3 with 2 processes, and this training is set to zero3 with 3 processes" in last
-    assert f"or delete {tmp_path / 'training_state'} to begin again" in last
+    assert f"to start over, delete {tmp_path / 'training_state'}" in last
     assert "damaged" not in done.stderr
     assert list((tmp_path / "training_state").glob("*/step-*"))

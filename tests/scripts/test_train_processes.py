@@ -117,7 +117,7 @@ def test_killed_processes_go_on_with_equal_bytes(strategy: str, data: tuple[Path
             assert psutil.wait_procs(workers, timeout=10)[1] == []  # they end with their launcher
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert ("going on from the saved state" in done.stderr) == interrupted
+        assert ("resuming from the saved state" in done.stderr) == interrupted
         digests.append(hashlib.sha256((output / "checkpoint/model.safetensors").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
 

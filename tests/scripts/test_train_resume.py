@@ -67,7 +67,7 @@ def result(output: Path) -> list[str]:
 def uninterrupted(data: tuple[Path, Path]) -> list[str]:
     output = data[0] / "uninterrupted"
     errors = finish(start(data, output, save_seconds=10**6), output)
-    assert "going on" not in errors
+    assert "resuming" not in errors
     assert not (output / "training_state").exists()
     return result(output)
 
@@ -82,7 +82,7 @@ def test_killed_at_random_steps(data: tuple[Path, Path], uninterrupted: list[str
         assert 1 <= len(saved(tmp_path)) <= 2
         assert not (tmp_path / "checkpoint").exists()
     newest = saved(tmp_path)[-1]
-    assert f"going on from the saved state after step {newest}" in finish(
+    assert f"resuming from the saved state after step {newest}" in finish(
         start(data, tmp_path, save_seconds=10**6), tmp_path
     )
     assert result(tmp_path) == uninterrupted
@@ -95,7 +95,7 @@ def test_asked_to_end_it_saves_first(data: tuple[Path, Path], uninterrupted: lis
     kill(process)
     before = saved(tmp_path)[-1]
     process = start(data, tmp_path, save_seconds=10**6)
-    while "going on from" not in (tmp_path / LOG).read_text():
+    while "resuming from" not in (tmp_path / LOG).read_text():
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
@@ -114,7 +114,7 @@ def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_pa
     wait_for_step(process, tmp_path, 5)
     kill(process)
     errors = finish(start(data, tmp_path, save_seconds=10**6, seed=8), tmp_path)
-    assert "going on" not in errors
+    assert "resuming" not in errors
     assert not list(tmp_path.glob("training_state/*/step-*"))
 
 

@@ -89,4 +89,4 @@ def test_the_others_are_stopped_within_a_minute(data: tuple[Path, Path], tmp_pat
     hang.unlink()
     again = started(data, tmp_path, "ddp", HANGS)
     assert again.wait(timeout=200) == 0
-    assert "going on from the saved state after step 3" in (tmp_path / "log").read_text()
+    assert "resuming from the saved state after step 3" in (tmp_path / "log").read_text()

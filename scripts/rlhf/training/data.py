@@ -1,4 +1,4 @@
-"""The pairs that a policy is trained on, with their reference log-probabilities, and batches of them."""
+"""Pairs to train on, with their reference log-probabilities, and batches of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STORED = (
     "chosen_win_probability",
     "rejected_win_probability",
 )
-"""Numbers of a pair that losses read, in the order of `PairBatch`."""
+"""Stored numbers of a pair that losses read, in the order of `PairBatch`."""
 
 
 def read_pairs(
@@ -35,13 +35,13 @@ def read_pairs(
     spec: TrainSpec,
     share: Callable[[Callable[[], Iterator[pa.Table]]], pa.Table] = lambda read: pa.concat_tables(read()),
 ) -> PairTable:
-    """The pairs of all files in order, each with its reference log-probabilities where the loss needs them.
+    """The pairs of all files in order, with their reference log-probabilities if the loss needs them.
 
     Args:
-        share: makes one table of what it lets be read, for several processes of one machine for example.
+        share: calls its argument and concatenates the tables; may do so once for several processes of one machine.
 
     Raises:
-        ArtifactError: log-probabilities are missing, are of other pairs, or of another temperature or precision.
+        ArtifactError: log-probabilities are missing, or belong to other pairs, another temperature or precision.
     """
     if spec.loss.needs_reference and len(logprob_files) != len(pair_files):
         raise ArtifactError(
@@ -76,28 +76,28 @@ def _read_logprobs(path: Path, spec: TrainSpec) -> pa.Table:
     return table
 
 
-@lru_cache(maxsize=1)  # every step asks for it: without, the steps of an epoch would take its square
+@lru_cache(maxsize=1)  # every step asks for it: without a cache, an epoch would take quadratic time
 def epoch_order(pairs: int, seed: int, epoch: int) -> torch.Tensor:
-    """A permutation of the pairs that depends on seed and epoch alone, int64 (pairs,)."""
+    """A permutation of the pairs that depends only on seed and epoch, int64 (pairs,)."""
     generator = torch.Generator().manual_seed((seed + 0x9E3779B9 * (epoch + 1)) % 2**63)
     return torch.randperm(pairs, generator=generator)
 
 
 def micro_batches(pairs: Sequence[Pair], token_budget: int, process: int, processes: int) -> list[list[Pair]]:
-    """What one of several processes computes of a batch, a list for each forward and backward pass.
+    """The micro-batches of one process: each is a forward and a backward pass.
 
-    Every process gets as many lists, of similar size; some may be empty where there are few pairs.
+    Every process gets the same number of micro-batches, of similar size; some are empty if there are few pairs.
     """
     packs = balanced_packs([prompt_group(pair).tokens for pair in pairs], token_budget, processes)
     return [[pairs[index] for index in members] for members in packs[process::processes]]
 
 
 def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:
-    """The policy's log-probabilities beside what is stored of the pairs.
+    """The policy's log-probabilities with the stored numbers of the pairs.
 
-    Without a reference its log-probabilities are NaN: a loss that reads them nevertheless does not stay unnoticed.
+    Without a reference, the reference log-probabilities are NaN, so that a loss that reads them anyway is noticed.
     """
-    # Each pair is looked at once: a table makes it anew every time.
+    # Each pair is accessed once: a table builds it anew every time.
     numbers = [
         [*(pair.get(name, math.nan) for name in STORED), len(pair["chosen_token_ids"]), len(pair["rejected_token_ids"])]
         for pair in pairs

@@ -1,4 +1,4 @@
-"""Validation on test pairs, and the check that training starts where its reference is."""
+"""Validation on test pairs, and the check that the policy equals its reference when training starts."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from rlhf.training.settings import TrainSpec
 
 LOGGER = logging.getLogger("train_policy")
 START_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
-"""Largest `start_error` that rounding is held to make, by precision.
+"""Largest `start_error` that is still put down to rounding, by precision.
 
-Measured on Llamas of 8 and 24 layers: bfloat16 is 0.01 to 0.05 away from float32, and that 1e-6 to 2e-5 from float64.
-Logits that were not divided by 0.8 are 0.4 to 2 away; where one part of eight is wrong, a third of that is left.
+Measured on Llamas of 8 and 24 layers: bfloat16 is 0.01 to 0.05 off float32, which is 1e-6 to 2e-5 off float64. Logits
+that were not divided by a temperature of 0.8 are 0.4 to 2 off; if only one part of eight is wrong, a third of that.
 """
 START_PAIRS = 128
-"""Training pairs that are checked, spread over all parts."""
+"""Number of training pairs to check, spread over all parts."""
 SHOWN = 3
-"""Responses that an error names."""
+"""Number of responses that an error names."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The validation pairs under the policy of the moment."""
+    """The validation pairs under the current policy."""
 
     batch: PairBatch
     spec: TrainSpec
 
     def metrics(self) -> dict[str, Any]:
-        """Columns of `TRAINING`: the mean published loss, and the share of pairs whose margin is positive.
+        """Columns of `TRAINING`: the mean loss as published, and the fraction of pairs with a positive margin.
 
         Null without validation pairs.
         """
@@ -62,7 +62,7 @@ def validate(
     token_budget: TokenBudget | int,
     accelerator: Accelerator,
 ) -> Validation:
-    """Compute the validation pairs by the same function as their reference, each on one of the processes."""
+    """Compute the validation pairs with the same function as their reference, divided among the processes."""
     share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
     values = pair_logprobs(model, pairs, spec.precision, token_budget, **share)
     chosen, rejected = accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").cpu()
@@ -72,14 +72,14 @@ def validate(
 def validate_saved(
     folder: Path, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int, device: torch.device
 ) -> Validation:
-    """Compute the validation pairs from a saved policy, in one process, as the stages after training load it."""
+    """Compute the validation pairs under a saved policy, in one process, loaded as the later stages load it."""
     model = ResponseLogprobs(load_policy(str(folder), None, "float32", device), spec.temperature)
     chosen, rejected = pair_logprobs(model, pairs, spec.precision, token_budget)
     return Validation(pair_batch(pairs, torch.tensor(chosen), torch.tensor(rejected)), spec)
 
 
 def log_kept(saved: Validation, trained: Validation) -> None:
-    """Say how much of what adapters had learned is left where they are merged."""
+    """Log how much of what the adapters learned survives merging."""
     if not saved.spec.loss.needs_reference or not len(saved.batch.chosen_logprob):
         return
     kept, learned = (
@@ -97,10 +97,10 @@ def validate_merged(
     device: torch.device,
     before: Validation | None,
 ) -> dict[str, Any]:
-    """Metrics of the saved policy: adapters that are merged and rounded are not quite what was validated in training.
+    """Validation metrics of the saved policy, whose merged and rounded adapters differ from what was trained.
 
     Args:
-        before: the last validation of the training, if there was one.
+        before: the last validation during training, if there was one.
     """
     merged = validate_saved(folder, pairs, spec, token_budget, device)
     if before:
@@ -109,7 +109,7 @@ def validate_merged(
 
 
 def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> None:
-    """Stop unless the log-ratios are zero up to rounding: the policy must start as the reference of its pairs.
+    """Stop unless the log-ratios are zero up to rounding: the policy must start as the reference of the pairs.
 
     Raises:
         UserError: names the worst responses and the likely causes.
@@ -127,33 +127,32 @@ def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> No
         )
         raise UserError(
             f"the policy is not the reference of its pairs: before the first step, the log-ratios of {len(pairs)} of "
-            f"them are {error:.3g} per token (root mean square), and rounding makes no more than {tolerance:g}. The "
-            f"worst are of {named}. Likely causes: log-probabilities, of all parts or of some, are of another model or "
-            "revision, or were computed by another version of the libraries. Delete them and run the pipeline again."
+            f"them are {error:.3g} per token (root mean square), and rounding explains at most {tolerance:g}. The "
+            f"worst are {named}. Likely causes: the log-probabilities of some or all parts come from another model or "
+            "revision, or from other versions of the libraries. Delete them and run the pipeline again."
         )
 
 
 def start_error(logratios: torch.Tensor, tokens: torch.Tensor) -> float:
-    """The root mean square log-ratio per token, where the tokens' differences are independent of each other.
+    """The root mean square log-ratio per token, assuming that the errors of the tokens are independent.
 
-    The sum of n independent differences of size s has the size s * sqrt(n): so rounding gives s for responses of any
-    length, and one response counts by its share of the tokens. What differs by d per token, always in one direction,
-    gives d * sqrt(n): the longer the responses, the more it stands out of rounding.
+    A sum of n independent errors of size s has size s * sqrt(n), so rounding gives s for responses of any length. An
+    error of d per token that always has the same sign gives d * sqrt(n): it stands out more, the longer the responses.
 
     Args:
         logratios: summed over each response's tokens, (responses,).
-        tokens: of each response.
+        tokens: number of tokens of each response, (responses,).
     """
     return float((logratios.double().square().sum() / tokens.sum()).sqrt())
 
 
 def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """`count` of the pairs, or all, at equal distances: every part gives its share."""
+    """`count` of the pairs (or all, if fewer) at equal distances, so that every part is represented."""
     count = min(count, len(pairs))
     return [pairs[number * len(pairs) // count] for number in range(count)]
 
 
 def _responses(batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-ratios and tokens of all responses, (2 * pairs,): chosen and rejected of the first pair, of the second..."""
+    """Log-ratios and token counts of all responses, (2 * pairs,): chosen and rejected of each pair in turn."""
     logratios = torch.stack([batch.chosen_logratio, batch.rejected_logratio], 1)
     return logratios.flatten(), torch.stack([batch.chosen_tokens, batch.rejected_tokens], 1).flatten()

@@ -9,14 +9,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from rlhf.logprobs.responses import ResponseLogprobs, autocast, checkpoint_activations
-from rlhf.tokens.packed_attention import (
-    HowToAttend,
-    attend_by_flash,
-    attend_by_segments,
-    flash_can_attend,
-    flash_runs_on,
-)
+from rlhf.tokens.flash_attention import attend_by_flash, flash_can_attend, flash_runs_on
 from rlhf.tokens.packing import Pack, PromptGroup
+from rlhf.tokens.segment_attention import AttentionOptions, attend_by_segments
 from small_models import CPU, random_ids
 from varlen_reference import flash_on_the_cpu
 
@@ -78,7 +73,7 @@ def test_without_a_gpu_and_in_float32_the_segments_are_taken() -> None:
     expected = values_and_gradient("llama", recompute=False, precision="float32")
     assert not flash_runs_on(CPU)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlhf.tokens.packed_attention.flash_runs_on", lambda device: True)
+        patch.setattr("rlhf.tokens.flash_attention.flash_runs_on", lambda device: True)
         found = values_and_gradient("llama", recompute=False, precision="float32")
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
@@ -108,13 +103,13 @@ def test_older_kernels_get_the_keywords_that_they_know(torch_version: str, windo
     query, key, value = (
         torch.randn(heads, given.input_ids.numel(), 16, generator=generator).bfloat16() for heads in (4, 2, 2)
     )
-    how = HowToAttend(scaling, window)
-    expected = attend_by_segments(query.float(), key.float(), value.float(), given, how)
+    options = AttentionOptions(scaling, window)
+    expected = attend_by_segments(query.float(), key.float(), value.float(), given, options)
     with flash_on_the_cpu(SIGNATURES[torch_version]) as kernel:
-        can = flash_can_attend(query, key, value, how)
+        can = flash_can_attend(query, key, value, options)
         assert can == (torch_version != "2.10" or (window is None and scaling == 16**-0.5))
         if can:
-            found = attend_by_flash(query, key, value, given, how)
+            found = attend_by_flash(query, key, value, given, options)
             torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=1e-2)
     assert kernel.calls == int(can)
 
@@ -144,5 +139,5 @@ def test_what_the_kernel_cannot_do_goes_another_way(
     query, value = (torch.zeros(2, 5, width, dtype=dtype) for width in widths)
     plain = torch.zeros(2, 5, 16, dtype=torch.bfloat16)
     with flash_on_the_cpu():
-        assert flash_can_attend(plain, plain, plain, HowToAttend(0.25))
-        assert not flash_can_attend(query, query, value, HowToAttend(0.25, softcap=softcap))
+        assert flash_can_attend(plain, plain, plain, AttentionOptions(0.25))
+        assert not flash_can_attend(query, query, value, AttentionOptions(0.25, softcap=softcap))

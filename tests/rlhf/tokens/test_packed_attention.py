@@ -21,14 +21,10 @@ from transformers import (
 )
 
 from rlhf.base.errors import UserError
-from rlhf.tokens.packed_attention import (
-    HowToAttend,
-    attend_by_flash,
-    attend_by_segments,
-    packed_hidden_states,
-    use_packed_attention,
-)
+from rlhf.tokens.flash_attention import attend_by_flash
+from rlhf.tokens.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.tokens.packing import Pack, PromptGroup
+from rlhf.tokens.segment_attention import AttentionOptions, attend_by_segments
 from small_models import CPU, random_ids
 
 COMMON = {
@@ -151,6 +147,8 @@ def test_flash_attention_is_the_same_attention(window: int | None) -> None:
         torch.randn(heads, pack.input_ids.numel(), 64, device=device, dtype=torch.bfloat16, generator=generator)
         for heads in (8, 2, 2)
     )
-    how = HowToAttend(scaling=0.125, window=window)
-    expected = attend_by_segments(query.float(), key.float(), value.float(), pack, how)
-    torch.testing.assert_close(attend_by_flash(query, key, value, pack, how).float(), expected, atol=2e-2, rtol=2e-2)
+    options = AttentionOptions(scaling=0.125, window=window)
+    expected = attend_by_segments(query.float(), key.float(), value.float(), pack, options)
+    torch.testing.assert_close(
+        attend_by_flash(query, key, value, pack, options).float(), expected, atol=2e-2, rtol=2e-2
+    )

@@ -67,7 +67,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
         *[True] * (full_from + 1),
         *[False] * (len(memory.packs) - full_from - 1),
     ]
-    assert "token budget of 50 in place of 100" in caplog.text
+    assert "token budget of 50 instead of 100" in caplog.text
 
 
 def test_a_response_that_does_not_fit_is_a_sentence() -> None:

@@ -88,8 +88,8 @@ def test_a_budget_once_smaller_stays_smaller(
     assert [tokens for tokens in memory.packs if tokens > LIMIT] == memory.packs[:1]
     (warning,) = [record.message for record in caplog.records if "memory ran out" in record.message]
     assert warning == (
-        "memory ran out (CUDA out of memory): going on with a token budget of 75 in place of 150. Set `token_budget` "
-        "of this rule under `hardware` to 75 to have it from the start"
+        "memory ran out (CUDA out of memory): continuing with a token budget of 75 instead of 150. Set `token_budget` "
+        "of this rule under `hardware` to 75 to use it from the start"
     )
 
 
@@ -99,6 +99,6 @@ def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[dict[str, Any]], mon
     with pytest.raises(UserError) as error:
         trained(pairs, [], 2000)
     assert str(error.value) == (
-        f"memory ran out (CUDA out of memory), and packs cannot be smaller: the longest holds {longest} tokens, and a "
-        f"response with its prompt is never cut. {OUT_OF_MEMORY}"
+        f"memory ran out (CUDA out of memory), and packs cannot be smaller: the longest has {longest} tokens, and a "
+        f"response with its prompt is never split. {OUT_OF_MEMORY}"
     )

@@ -64,7 +64,7 @@ def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list
         start(pairs)
     worst = f"pair {pairs[short]['prompt_id']}, chosen response: -0.4 over 1 tokens"
     second = f"pair {pairs[long]['prompt_id']}, rejected response: 0.5 over 10 tokens"
-    assert f"The worst are of {worst}; {second}; pair " in str(error.value)
+    assert f"The worst are {worst}; {second}; pair " in str(error.value)
     tokens = sum(pair["chosen_tokens"] + pair["rejected_tokens"] for pair in pairs)
     expected = math.sqrt((0.4**2 + 0.5**2) / tokens)
     assert f"log-ratios of 20 of them are {expected:.3g} per token" in str(error.value)
@@ -72,7 +72,7 @@ def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list
 
 def test_a_log_ratio_that_is_not_a_number_is_refused(pairs: list[dict[str, Any]]) -> None:
     wrong = [{**pair, "chosen_logprob": math.nan} if row == 2 else pair for row, pair in enumerate(pairs)]
-    with pytest.raises(UserError, match=f"The worst are of pair {pairs[2]['prompt_id']}, chosen response: nan"):
+    with pytest.raises(UserError, match=f"The worst are pair {pairs[2]['prompt_id']}, chosen response: nan"):
         start(wrong)
 
 

@@ -48,7 +48,7 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
 def test_while_one_lives_another_is_refused_by_name(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     begun = time.monotonic()
     with (
-        pytest.raises(UserError, match=f"lives: process {holder.pid} on {socket.gethostname()}"),
+        pytest.raises(UserError, match=f"saves its states here: process {holder.pid} on {socket.gethostname()}"),
         claimed(tmp_path / "states", Accelerator(cpu=True)),
     ):
         pytest.fail("two at once")

@@ -113,8 +113,8 @@ def test_a_state_of_another_layout_is_refused_with_both_ways_out(tmp_path: Path)
         states.resume(prepared()[0])
     said = str(refused.value)
     assert "was saved by single, and this training is set to zero3 with 8 processes" in said
-    assert f"delete {tmp_path} to begin again" in said
-    assert "Set `strategy`" in said
+    assert f"to start over, delete {tmp_path}" in said
+    assert "To resume, set `strategy`" in said
 
 
 def test_any_number_of_ddp_processes_reads_its_states() -> None:
