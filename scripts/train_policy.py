@@ -100,7 +100,9 @@ def make_parser() -> ArgumentParser:
     parser = program_parser(__doc__, TrainSpec)
     parser.add_argument("--policy", type=Path, nargs="?", help="the parent's folder (default: the spec's model)")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
-    parser.add_argument("--logprobs", type=Path, nargs="*", default=[], help="their log-probabilities, file by file")
+    parser.add_argument(
+        "--logprobs", type=Path, nargs="*", default=[], help="their log-probabilities, in the same order"
+    )
     parser.add_argument("--validation-pairs", type=Path, nargs="+", required=True, help="pairs of test prompts")
     parser.add_argument("--validation-logprobs", type=Path, nargs="*", default=[], help="their log-probabilities")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the folder of the new policy")
@@ -109,19 +111,25 @@ def make_parser() -> ArgumentParser:
         "--save-seconds",
         type=int,
         default=1800,
-        help="save the state this often, in `training_state` beside the checkpoint: a killed run goes on from there",
+        help="seconds between saves of the state, in `training_state` beside the checkpoint, to resume a killed run",
     )
     parser.add_argument(
         "--stop-seconds",
         type=int,
         default=300,
-        help="processes that are asked to end (SIGTERM) have so long to end their step and save, then they are killed",
+        help="seconds between SIGTERM, after which a process finishes its step and saves its state, and SIGKILL",
     )
-    parser.add_argument("--activations", choices=get_args(Activations), default="keep", help="for the backward pass")
-    parser.add_argument("--processes", type=int, default=1, help="processes that share the work (default 1)")
-    parser.add_argument("--nodes", type=int, default=1, help="machines of the Slurm job that they run on (default 1)")
-    parser.add_argument("--strategy", choices=get_args(Strategy), default="single", help="how they share it")
-    parser.add_argument("--tracker", choices=get_args(Tracker), default="none", help="where metrics go too")
+    parser.add_argument(
+        "--activations", choices=get_args(Activations), default="keep", help="activations for the backward pass"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="number of training processes (default 1)")
+    parser.add_argument("--nodes", type=int, default=1, help="nodes of the Slurm job that they run on (default 1)")
+    parser.add_argument(
+        "--strategy", choices=get_args(Strategy), default="single", help="how the processes divide the work"
+    )
+    parser.add_argument(
+        "--tracker", choices=get_args(Tracker), default="none", help="also send the metrics to this tracker"
+    )
     add_model_flags(parser)
     return parser
 
@@ -146,7 +154,7 @@ def check_inputs(arguments: Namespace, spec: TrainSpec, parent: Parent) -> dict[
     """The provenance of the new policy.
 
     Raises:
-        UserError: an input is damaged or stale, or the inputs are of several revisions of the parent.
+        UserError: an input is damaged or stale, or the inputs come from different revisions of the parent.
     """
     files = {name: getattr(arguments, name) for name in FILES}
     inputs = checked_inputs(policy=arguments.policy, **files)

@@ -1,4 +1,4 @@
-"""Log-probabilities and gradients of preference pairs: packs, against rows that are padded to 3072 tokens."""
+"""Log-probabilities and gradients of preference pairs: packs, against rows padded to 3072 tokens."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     torch.set_num_threads(options["threads"])
     device = torch.device(options["device"])
     if way == "pipeline":
-        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as the programs begin
+        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as the programs do at the start
     pairs = the_pairs(options)
     policy = random_policy(options, device)
     spec = training_spec(options)
@@ -89,7 +89,7 @@ def matrix_operations(policy: LlamaForCausalLM, pairs: list[Pair], work: str) ->
 
 
 def tutorial_row(policy: LlamaForCausalLM, ids: list[int], device: torch.device) -> torch.Tensor:
-    """The log-probability of one padded row, shape (): logits of all 3072 positions, then those of the response."""
+    """The log-probability of one padded row, shape (): logits of all 3072 positions, then the response's."""
     row = torch.tensor([ids], device=device)
     attended = row != PAD_ID
     positions = (attended.long().cumsum(1) - 1).clamp(min=0)
@@ -109,7 +109,7 @@ def tutorial_logprobs(policy: LlamaForCausalLM, pairs: list[Pair], device: torch
 
 
 def tutorial_gradient(policy: LlamaForCausalLM, pairs: list[Pair], device: torch.device, precision: str) -> list[float]:
-    """One pair at a time, whose two rows are in memory together, because the loss needs both."""
+    """One pair at a time; its two rows are in memory together, because the loss needs both."""
     sums = torch.zeros(2)
     for pair in pairs:
         with autocast(device, precision):
@@ -124,7 +124,7 @@ def tutorial_gradient(policy: LlamaForCausalLM, pairs: list[Pair], device: torch
 def gradient_apart(
     model: ResponseLogprobs, pairs: list[Pair], device: torch.device, precision: str, token_budget: int
 ) -> list[float]:
-    """Packs too, but a prompt stands there twice: once before each of its responses."""
+    """Also in packs, but with each prompt twice: once before each of its responses."""
     sums = torch.zeros(2)
     groups = [prompt_group(pair) for pair in pairs]
     for members in balanced_packs([group.tokens for group in groups], pack_budget(token_budget, device)):
@@ -146,7 +146,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def take_gradient(policy: LlamaForCausalLM, path: Path) -> Path:
-    """Write the gradient of this round, and begin the next one at zero, in the same memory."""
+    """Write the gradient of this round, and zero it for the next one, in the same memory."""
     found = [parameter.grad.flatten() for parameter in policy.parameters() if parameter.grad is not None]
     torch.save(torch.cat(found).cpu(), path)
     policy.zero_grad(set_to_none=False)
@@ -154,7 +154,7 @@ def take_gradient(policy: LlamaForCausalLM, path: Path) -> Path:
 
 
 def random_policy(options: dict[str, Any], device: torch.device) -> LlamaForCausalLM:
-    """A random Llama with float32 weights, with sdpa attention for the tutorial's way."""
+    """A random Llama with float32 weights; SDPA attention for the tutorial's way."""
     config = LlamaConfig(
         vocab_size=options["vocabulary"],
         hidden_size=options["hidden"],
@@ -186,13 +186,13 @@ def training_spec(options: dict[str, Any]) -> TrainSpec:
 
 
 def the_pairs(options: dict[str, Any]) -> list[Pair]:
-    """Real ones, where `measuring` has made a file of them, else made ones; with all that training reads."""
+    """Real pairs if `measuring` has made a file of them, otherwise random ones; with everything that training reads."""
     real = "pairs_file" in options
     return with_training_columns(json.loads(Path(options["pairs_file"]).read_text()) if real else made_pairs(options))
 
 
 def made_pairs(options: dict[str, Any]) -> list[Pair]:
-    """Random tokens, as many as the real prompts (45 on average) and responses (450) have, or as the options say."""
+    """Random tokens, with the lengths of the real prompts (45 on average) and responses (450), or of the options."""
     numbers = random.Random(0)
 
     def ids(mean: float, spread: float, longest: int) -> list[int]:
@@ -212,7 +212,7 @@ def pair_of(prompt: list[int], chosen: list[int], rejected: list[int]) -> Pair:
 
 
 def with_training_columns(pairs: list[Pair]) -> list[Pair]:
-    """What training reads beside the tokens; the reference's log-probabilities are arbitrary, but the same for all."""
+    """Add the numbers that training reads; the reference log-probabilities are arbitrary, but the same for both."""
     more = {
         "chosen_reward": 0.15,
         "rejected_reward": 0.1,

@@ -1,6 +1,6 @@
-"""Pairs of real prompts and responses as tokens, made once for both ways, in a process of its own.
+"""Pairs of real prompts and responses as tokens, made once for both sides, in a process of its own.
 
-A tokenizer of 128,000 tokens takes 300 MB, which is no part of the work whose memory is measured.
+A tokenizer of 128,000 tokens takes 300 MB, which do not belong to the work whose memory is measured.
 
 Arguments: the options as JSON, the file to write.
 """
@@ -21,7 +21,7 @@ from rlhf.tokens.chat import encode_prompt, encode_response
 
 
 def real_pairs(options: dict[str, Any]) -> list[dict[str, list[int]]]:
-    """Prompts drawn by a fixed seed with two of their responses, where they fit the padded layout."""
+    """Prompts drawn with a fixed seed and two of their responses each, if they fit the padded layout."""
     tokenizer = AutoTokenizer.from_pretrained(options["tokenizer"])
     rows = pq.read_table(options["texts"], columns=["prompt", "response_0", "response_1"]).to_pylist()
     random.Random(0).shuffle(rows)

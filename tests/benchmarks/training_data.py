@@ -1,4 +1,4 @@
-"""Read the data of a training in one or several processes, use all of it once, and print what it took.
+"""Read the data of a training in one or several processes, use all of it once, and print memory and time.
 
 Arguments: the number of processes, the files of the pairs, the files of their log-probabilities.
 """
@@ -27,7 +27,7 @@ SPEC = {
 
 
 def held() -> dict[str, float]:
-    """Megabytes of this process: its own, and its share of what it has in common with others (PSS)."""
+    """Megabytes of this process: its own, and its proportional share of shared memory (PSS)."""
     found = psutil.Process().memory_full_info()
     return {"pss_mb": round(found.pss / 1e6), "rss_mb": round(found.rss / 1e6), "own_mb": round(found.uss / 1e6)}
 

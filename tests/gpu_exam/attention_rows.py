@@ -1,4 +1,4 @@
-"""Each path of packed attention, with its gradients, against the definition in float64."""
+"""Each implementation of packed attention, with its gradients, against the definition in float64."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rlhf.tokens.segment_attention import AttentionOptions, attend_by_segments
 from tasks import Exam, Task
 
 BARS = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (1e-2, 2e-2)}
-"""Relative errors of outputs and of gradients. Products of bfloat16 numbers leave between 1e-3 and 1e-2."""
+"""Relative errors of outputs and gradients. With products in bfloat16 they are between 1e-3 and 1e-2."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Shape:
     width: int
     window: int
     lengths: tuple[tuple[int, tuple[int, ...]], ...]
-    """Of each prompt and of its responses."""
+    """Tokens of each prompt and of its responses."""
 
 
 LLAMA3 = Shape(32, 8, 128, 300, ((170, (410, 700)), (1, (128,)), (500, (3, 257)), (64, (64, 1))))
@@ -58,7 +58,7 @@ def tasks(exam: Exam) -> list[Task]:
 def compare(
     what: str, name: str, dtype: torch.dtype, options: AttentionOptions, shape: Shape, device: torch.device
 ) -> Iterator[Row]:
-    """One path: what it gives, and the gradients of queries, keys and values."""
+    """One implementation: its outputs, and the gradients of queries, keys and values."""
     if name == "flash" and varlen_keywords(options, shape.width, grouped=True) is None:
         yield not_measured(what, f"the varlen_attn of torch {torch.__version__} cannot do it")
         return
@@ -90,14 +90,14 @@ def compare(
 def outputs_and_gradients(
     attend: Callable[..., torch.Tensor], inputs: list[torch.Tensor], weight: torch.Tensor
 ) -> list[torch.Tensor]:
-    """(heads, tokens, width), and the gradients of its product with `weight`."""
+    """Outputs, (heads, tokens, width), and the gradients of their product with `weight`."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     output = attend(*leaves)
     return [output.detach(), *torch.autograd.grad((output * weight).sum(), leaves)]
 
 
 def visible(shape: Shape, window: int | None, device: torch.device) -> torch.Tensor:
-    """Whether a token sees another, bool (tokens, tokens): by group, response (0 for the prompt) and position."""
+    """Whether a token attends to another, bool (tokens, tokens): by group, response (0 for the prompt) and position."""
     places = [
         place
         for group, (prompt, counts) in enumerate(shape.lengths)
@@ -115,7 +115,7 @@ def visible(shape: Shape, window: int | None, device: torch.device) -> torch.Ten
 def by_definition(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, options: AttentionOptions
 ) -> torch.Tensor:
-    """All scores at once."""
+    """The definition: all scores at once."""
     groups = len(query) // len(key)
     key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
     scores = query @ key.transpose(1, 2) * options.scaling
@@ -129,7 +129,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def reached(device: torch.device) -> Iterator[Row]:
-    """Calls of flash attention in a forward and backward pass of a policy under autocast."""
+    """How often a forward and backward pass of a policy under autocast calls flash attention."""
     options = {**SMALL_PAIRS, "hidden": 128, "layers": 3}
     model = ResponseLogprobs(random_policy(options, device), TEMPERATURE)
     pack = Pack([prompt_group(pair) for pair in made_pairs(options)], device)
