@@ -1,4 +1,4 @@
-"""Memory runs out in one of several processes: all start again, with the smaller budget that it left behind."""
+"""One of several processes runs out of memory: all start again, with the smaller budget that it saved."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from training_inputs import flags, spec
 pytestmark = pytest.mark.slow
 SUPPORT = Path(__file__).parents[1] / "support"
 LIMIT = 60
-"""Tokens that fit into the memory of process 1: a few pairs, and not its half of a batch."""
+"""Tokens that fit into the memory of process 1: a few pairs, but less than its half of a batch."""
 AGAIN = "starting all processes again with the smaller token budget"
 LIMITED = """
 import os
@@ -40,14 +40,14 @@ def command(data: tuple[Path, Path], output: Path, *more: object, epochs: int = 
 
 
 def environment(folder: Path, limit: int, where: str = "forward", full_from: int = 0) -> dict[str, str]:
-    """In which the packs of process 1 do not fit, see `LimitedMemory`."""
+    """An environment in which the packs of process 1 do not fit, see `LimitedMemory`."""
     (folder / "sitecustomize.py").write_text(LIMITED.format(limit=limit, where=where, full_from=full_from))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [folder, SUPPORT, SCRIPTS]))}
 
 
 @pytest.fixture(scope="module")
 def small(data: tuple[Path, Path]) -> Rows:
-    """The metrics of one process with a small budget."""
+    """The metrics of a single process with a small budget."""
     output = data[0] / "small"
     done = subprocess.run(command(data, output, "--token-budget", LIMIT // 2), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_the_trajectory_is_that_of_a_smaller_budget(
     data: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
-    """The budgets are halves of the largest pack that was tried."""
+    """Each budget is half of the largest pack that was tried."""
     line = command(data, tmp_path, "--processes", 2, "--strategy", strategy, "--save-seconds", 0)
     done = subprocess.run(line, capture_output=True, text=True, env=environment(tmp_path, LIMIT, where, full_from))
     assert done.returncode == 0, done.stderr
@@ -83,9 +83,9 @@ def test_the_trajectory_is_that_of_a_smaller_budget(
 
 
 def test_another_failure_is_final(data: tuple[Path, Path], tmp_path: Path) -> None:
-    """The packs of the smallest budget do not fit: that is an error of the user's in one of the processes.
+    """The packs of the smallest budget do not fit: a user error in one of the processes.
 
-    The first pack fits: it is the one of `pack_check`, which no budget cuts.
+    The first pack fits: it is that of `pack_check`, which does not depend on the budget.
     """
     line = command(data, tmp_path, "--processes", 2, "--strategy", "ddp", "--token-budget", 1)
     done = subprocess.run(line, capture_output=True, text=True, env=environment(tmp_path, 1, full_from=1))

@@ -1,4 +1,4 @@
-"""A training that is killed goes on from its saved state, and ends with the very same bytes."""
+"""A training that is killed resumes from its saved state, and ends with the same bytes."""
 
 import hashlib
 import random
@@ -35,7 +35,7 @@ def start(data: tuple[Path, Path], output: Path, save_seconds: int, **changes: A
 
 
 def finish(process: subprocess.Popen[str], output: Path) -> str:
-    """Wait for its end; what it wrote."""
+    """Wait for its end; returns its log."""
     process.wait(timeout=200)
     errors = (output / LOG).read_text()
     assert process.returncode == 0, errors
@@ -48,7 +48,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def saved(output: Path) -> list[int]:
-    """Steps of the whole states."""
+    """Steps of the complete states."""
     return sorted(int(path.name.removeprefix("step-")) for path in (output / "training_state").glob("*/step-*"))
 
 
@@ -109,7 +109,7 @@ def test_asked_to_end_it_saves_first(data: tuple[Path, Path], uninterrupted: lis
 
 
 @pytest.mark.slow
-def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_training_does_not_resume_from_it(data: tuple[Path, Path], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
     kill(process)
@@ -118,13 +118,13 @@ def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_pa
     assert not list(tmp_path.glob("training_state/*/step-*"))
 
 
-def test_a_damaged_state_is_a_sentence(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_damaged_state_is_a_user_error(data: tuple[Path, Path], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
     kill(process)
     newest = max((tmp_path / "training_state").glob("*/step-*"))
     weights = newest / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"!")  # another number in the last weight
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")  # changes the last weight
     process = start(data, tmp_path, save_seconds=10**6)
     assert process.wait(timeout=100) == 1
     last = (tmp_path / LOG).read_text().splitlines()[-1]
@@ -134,9 +134,7 @@ def test_a_damaged_state_is_a_sentence(data: tuple[Path, Path], tmp_path: Path) 
     finish(start(data, tmp_path, save_seconds=10**6), tmp_path)
 
 
-def test_a_state_that_was_half_written_is_passed_over(
-    data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path
-) -> None:
+def test_an_incomplete_state_is_ignored(data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
     kill(process)

@@ -1,4 +1,4 @@
-"""Chat templates to token ids."""
+"""Conversations to token ids by chat templates."""
 
 import re
 
@@ -26,7 +26,7 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
 
 
 def template_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """What transformers makes of a conversation."""
+    """A conversation encoded by transformers."""
     conversation = [{"role": "user", "content": prompt}]
     ids = tokenizer.apply_chat_template(
         conversation,
@@ -44,7 +44,7 @@ def special_ids(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]
 
 
 def as_text(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """The way that text with special tokens goes, for any text."""
+    """Encode any text the way that text with special tokens is encoded."""
     scaffold = scaffold_of(tokenizer, ("user",))
     rendered = render(tokenizer, [("user", prompt)])
     return [*scaffold.missing_bos, *chat._with_plain_contents(tokenizer, scaffold, [prompt], rendered)]
@@ -163,7 +163,7 @@ def test_two_bos_tokens_are_an_error() -> None:
         ("gemma", "<end_of_turn>"),
     ],
 )
-def test_end_of_turn_is_what_the_template_puts_behind_an_answer(form: str, expected: str) -> None:
+def test_end_of_turn_is_what_the_template_puts_after_an_answer(form: str, expected: str) -> None:
     assert end_of_turn_id(TOKENIZERS[form]) == TOKENIZERS[form].convert_tokens_to_ids(expected)
 
 

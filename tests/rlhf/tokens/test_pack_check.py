@@ -1,4 +1,4 @@
-"""What packs would break without an error is refused when it is loaded, and what they do not break is not."""
+"""Models that packs would silently break are refused when they are loaded, and only those."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ COMMON: dict[str, Any] = {
 
 
 class ScaledLlama(LlamaForCausalLM):
-    """Changes its logits behind the head, by a key that nobody knows."""
+    """Changes its logits after the head, by a configuration key that nothing here knows."""
 
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
         output = super().forward(*arguments, **keywords)
@@ -107,7 +107,7 @@ def made(make: Callable[[], PreTrainedModel]) -> PreTrainedModel:
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_decoder_that_only_attends_passes_and_is_left_as_it_was(name: str, recompute: bool) -> None:
+def test_a_decoder_that_only_attends_passes_and_is_not_changed(name: str, recompute: bool) -> None:
     policy, other = made(PLAIN[name]), made(PLAIN[name])
     if recompute:
         checkpoint_activations(policy)
@@ -123,14 +123,14 @@ def test_a_decoder_that_only_attends_passes_and_is_left_as_it_was(name: str, rec
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_packs_break_is_refused(name: str) -> None:
+def test_models_that_packs_break_are_refused(name: str) -> None:
     make, said = BROKEN[name]
     with pytest.raises(UserError, match=said):
         checked_logprobs(made(make), 0.8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_decoders_of_reward_models_are_checked_in_float32_whatever_their_type(dtype: torch.dtype) -> None:
+def test_decoders_of_reward_models_are_checked_in_float32_whatever_their_dtype(dtype: torch.dtype) -> None:
     for make in PLAIN.values():
         decoder = made(make).get_decoder().to(dtype)
         before = [(parameter.data_ptr(), parameter.dtype) for parameter in decoder.parameters()]

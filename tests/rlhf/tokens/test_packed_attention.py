@@ -1,4 +1,4 @@
-"""Decoders over packs against the same decoders over each sequence by itself, with transformers' own attention."""
+"""Decoders on packs, against the same decoders on single sequences with transformers' own attention."""
 
 from collections.abc import Callable
 
@@ -84,7 +84,7 @@ def test_a_pack_gives_the_hidden_states_of_its_sequences(name: str) -> None:
 
 @torch.inference_mode()
 def test_the_window_and_the_caps_of_these_models_matter() -> None:
-    """Else the test above could not tell whether they are heeded."""
+    """Otherwise the test above could not tell whether they are applied."""
     for name, changes in (
         ("mistral with a sliding window", {"sliding_window": None}),
         ("gemma 2 with caps", {"attn_logit_softcapping": None}),
@@ -113,7 +113,7 @@ def test_sequences_in_a_pack_do_not_see_each_other() -> None:
     assert bool(((a - b).abs().amax(-1) > 1e-3)[touched].all())
 
 
-def test_gradients_are_those_of_the_sequences_by_themselves() -> None:
+def test_gradients_are_those_of_single_sequences() -> None:
     weight = torch.randn(63, 32, generator=torch.Generator().manual_seed(3))
     gradients = []
     for compute in (alone, packed):
@@ -124,7 +124,7 @@ def test_gradients_are_those_of_the_sequences_by_themselves() -> None:
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-4, rtol=1e-4)
 
 
-def test_attention_that_packs_do_not_know_is_refused() -> None:
+def test_attention_that_packs_do_not_support_is_refused() -> None:
     model = decoder("llama")
     for layer in model.layers:
         layer.self_attn.attention_dropout = 0.1

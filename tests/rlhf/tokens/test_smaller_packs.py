@@ -18,7 +18,7 @@ from small_models import CPU, random_pairs, small_llama, small_reward_model, wit
 from small_tokenizers import small_tokenizer
 
 LIMIT = 90
-"""Tokens that fit: more than the longest pair, and a third of a batch."""
+"""Tokens that fit into memory: more than the longest pair."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
     assert "token budget of 50 instead of 100" in caplog.text
 
 
-def test_a_response_that_does_not_fit_is_a_sentence() -> None:
+def test_a_response_that_does_not_fit_is_a_user_error() -> None:
     tokenizer = small_tokenizer()
 
     def never(pack: Pack) -> RewardOutput:

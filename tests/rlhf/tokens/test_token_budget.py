@@ -1,4 +1,4 @@
-"""The token budget by itself: how it shrinks, and how several processes share it."""
+"""The token budget alone: how it shrinks, and how several processes agree on it."""
 
 import json
 import weakref
@@ -25,7 +25,7 @@ def groups(sizes: list[int]) -> list[PromptGroup]:
     st.integers(1, 700),
     st.integers(1, 3),
 )
-def test_what_fits_is_found_in_few_attempts_and_nothing_that_fits_is_missed(
+def test_a_budget_that_fits_is_found_in_few_attempts_if_there_is_one(
     sizes: list[int], token_budget: int, room: int, processes: int
 ) -> None:
     tried: list[int] = []
@@ -85,13 +85,13 @@ def test_one_of_several_processes_saves_the_smaller_budget_for_all(tmp_path: Pat
         assert saved_budgets(tmp_path) == {file: expected}
     assert calls == [1000, 500]
     assert TokenBudget(1000, saved=file, processes=2).tokens == 250
-    assert TokenBudget(800, saved=file, processes=2).tokens == 800  # somebody has set another one
+    assert TokenBudget(800, saved=file, processes=2).tokens == 800  # another one was configured
     assert [path.name for path in file.parent.iterdir()] == ["token_budget.json"]
     assert json.loads(file.read_text()) == {"configured": 1000, "token_budget": 250}
 
 
-def test_a_budget_that_led_nowhere_is_not_kept(tmp_path: Path) -> None:
-    """After the remedy, training begins with what is configured."""
+def test_a_budget_that_did_not_help_is_not_kept(tmp_path: Path) -> None:
+    """After the remedy, training starts with the configured budget."""
     file = tmp_path / "identity" / "token_budget.json"
     for _ in range(2):
         with pytest.raises((StartAgainError, UserError)) as error:

@@ -1,4 +1,4 @@
-"""The training loop against a plain AdamW step, and what must not matter: micro-batches, and running it twice."""
+"""The training loop against a plain AdamW step; micro-batches and repeated runs make no difference."""
 
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def test_the_token_budget_does_not_change_the_weights(
 
 
 def test_a_step_does_not_see_the_gradient_of_the_one_before(pairs: list[dict[str, Any]]) -> None:
-    """With weights that stay where they are: every step's norm is that of its own batch, by hand."""
+    """With a learning rate too small to move weights: each step's norm is that of its own batch, by hand."""
     spec = train_spec(DPO, batch_size=8, learning_rate=1e-12)
     _, metrics = run(pairs, [], spec)
     order = epoch_order(32, spec.seed, 0).tolist()
@@ -185,7 +185,7 @@ def test_no_pairs() -> None:
 
 @pytest.mark.parametrize("loss", [REBEL, DPO], ids=lambda loss: loss["name"])
 def test_a_loss_that_is_not_finite_stops_and_names_its_pairs(loss: dict[str, Any], pairs: list[dict[str, Any]]) -> None:
-    """The first batch is fine, and its step throws the weights far away; they are left as they were after it."""
+    """The first batch is fine, but its step blows up the weights; the second step must not change them."""
     spec = train_spec(loss, batch_size=4, warmup=0.0)
     spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"learning_rate": 1e30})})
     second = epoch_order(32, spec.seed, 0).tolist()[4:8]
@@ -208,7 +208,7 @@ def test_a_wrong_reference_stops_before_the_first_step(pairs: list[dict[str, Any
 def test_one_training_part_of_another_model_stops_before_the_first_step(
     pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]
 ) -> None:
-    """Validation is right, and so is the first batch: it is the third part of eight that is wrong."""
+    """Validation and the first batch are right; the third part of eight is wrong."""
     spec = train_spec(DPO, batch_size=1)
     other = with_reference(small_llama(seed=1), pairs[8:12], TEMPERATURE)
     mixed = [*pairs[:8], *other, *pairs[12:]]

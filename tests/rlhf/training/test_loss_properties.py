@@ -1,4 +1,4 @@
-"""What single losses must keep: symmetries, known values, and their digits at extreme values."""
+"""Properties of single losses: symmetries, known values, and accuracy at extreme values."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from rlhf.training.losses.simpo import SimpoSettings
 
 
 def test_rebel_with_the_published_eta_keeps_its_gradient_in_float32() -> None:
-    """eta 1e6: nothing overflows, the gradient is of order one, and it is float64's to 1e-5."""
+    """eta 1e6: nothing overflows, the gradient is of order one, and equals float64's to 1e-5."""
     columns = random_columns(3, count=500)
     settings = RebelSettings(eta=1e6)
     gradients: dict[torch.dtype, torch.Tensor] = {}
@@ -56,8 +56,8 @@ def test_rebel_does_not_change_when_the_pair_is_swapped(row: tuple[float, ...], 
 
 
 @given(rows, st.floats(1e-3, 2))
-def test_dpo_of_a_pair_and_of_its_swap_differ_by_the_margin(row: tuple[float, ...], beta: float) -> None:
-    """-log sigmoid(-x) - (-log sigmoid(x)) = x, and the smaller one is that of the pair in its right order."""
+def test_dpo_of_a_pair_and_of_the_swapped_pair_differ_by_the_margin(row: tuple[float, ...], beta: float) -> None:
+    """-log sigmoid(-x) - (-log sigmoid(x)) = x."""
     settings = DpoSettings(beta=beta)
     chosen, rejected, reference_chosen, reference_rejected, *_ = row
     margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
@@ -68,7 +68,7 @@ def test_dpo_of_a_pair_and_of_its_swap_differ_by_the_margin(row: tuple[float, ..
 
 
 @given(rows, st.floats(0.1, 20))
-def test_simpo_without_margin_of_a_pair_and_of_its_swap(row: tuple[float, ...], beta: float) -> None:
+def test_simpo_of_a_pair_and_of_the_swapped_pair_differ_by_the_margin(row: tuple[float, ...], beta: float) -> None:
     settings = SimpoSettings(beta=beta, gamma=0.0)
     chosen, rejected, *_, length_w, length_l = row
     difference = float(settings.loss(batch_of(*swapped(row), dtype=torch.float64))) - float(
@@ -80,7 +80,7 @@ def test_simpo_without_margin_of_a_pair_and_of_its_swap(row: tuple[float, ...], 
 @given(rows, st.sampled_from([0.25, 1.0, 16.0, 1024.0]))
 def test_rebel_is_zero_where_the_log_ratios_explain_the_rewards(row: tuple[float, ...], eta: float) -> None:
     chosen, rejected, reference_chosen, _, r_w, r_l, *rest = row
-    # The last reference is what makes d = eta (r_w - r_l).
+    # This reference makes d = eta (r_w - r_l).
     reference_rejected = eta * (r_w - r_l) - (chosen - reference_chosen) + rejected
     columns = (chosen, rejected, reference_chosen, reference_rejected, r_w, r_l, *rest)
     assert float(RebelSettings(eta=eta).loss(batch_of(*columns, dtype=torch.float64))) == pytest.approx(0, abs=1e-18)

@@ -41,7 +41,7 @@ SETTINGS: list[PairLoss] = [
 
 
 def published(settings: object, columns: list[np.ndarray]) -> np.ndarray:
-    """The loss as the papers write it (REBEL and SPPO not divided), numpy float64."""
+    """The loss as in its paper (REBEL and SPPO without the division), numpy float64 (pairs,)."""
     chosen, rejected, reference_chosen, reference_rejected, r_w, r_l, p_w, p_l, length_w, length_l = columns
     a, b = chosen - reference_chosen, rejected - reference_rejected
     d = a - b
@@ -83,7 +83,7 @@ def test_value_is_the_published_formula(settings: PairLoss) -> None:
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=repr)
-def test_gradient_is_that_of_the_formula(settings: PairLoss) -> None:
+def test_gradient_is_the_formulas(settings: PairLoss) -> None:
     """Central differences of the float64 formula, with respect to both log-probabilities."""
     columns = random_columns(2)
     batch = batch_of(*columns)
@@ -109,7 +109,7 @@ def test_every_loss_is_finite_and_not_negative(row: tuple[float, ...]) -> None:
 
 
 def test_which_losses_need_a_reference() -> None:
-    """A loss reads the reference if and only if it says so: without one it is NaN."""
+    """A loss reads the reference if and only if it says so: without a reference it is NaN."""
     for settings in SETTINGS:
         without = batch_of(-3.0, -4.0, math.nan, math.nan, 1.0, 0.0, 0.6, 0.4, 3.0, 4.0)
         assert bool(settings.loss(without).isnan()) == settings.needs_reference
@@ -127,7 +127,7 @@ def test_which_losses_read_rewards_and_win_probabilities() -> None:
 
 @given(rows)
 def test_a_more_likely_chosen_and_a_less_likely_rejected_response_never_cost_more(row: tuple[float, ...]) -> None:
-    """Of the losses that only rank; those that regress have a target to overshoot."""
+    """For losses that only rank; those that regress can overshoot their target."""
     chosen, rejected, *rest = row
     better = (chosen + (0 - chosen) * 0.1, rejected - 1.0, *rest)
     for settings in SETTINGS:

@@ -1,4 +1,4 @@
-"""A training that runs out of memory goes on in smaller packs, with the same result."""
+"""A training that runs out of memory continues in smaller packs, with the same result."""
 
 import logging
 from typing import Any
@@ -17,7 +17,7 @@ from small_models import random_pairs, small_llama, train_spec, weights, with_re
 DPO = {"name": "dpo", "beta": 0.5}
 SPEC = train_spec(DPO, batch_size=16, learning_rate=1e-3, adam_epsilon=1e-2, epochs=2, validation_interval=2)
 LIMIT = 90
-"""Tokens that fit: more than the longest pair, and a third of a batch."""
+"""Tokens that fit into memory: more than the longest pair, and a third of a batch."""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_trajectory_is_that_of_a_smaller_budget(
     assert max(memory.packs[-8:]) <= LIMIT  # the smaller budget stays
 
 
-def test_a_budget_once_smaller_stays_smaller(
+def test_a_reduced_budget_is_kept(
     pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory = LimitedMemory(LIMIT)
@@ -93,7 +93,7 @@ def test_a_budget_once_smaller_stays_smaller(
     )
 
 
-def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_that_does_not_fit_is_a_user_error(pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     longest = max(map(count_tokens, pairs))
     LimitedMemory(longest - 1).install(monkeypatch)
     with pytest.raises(UserError) as error:

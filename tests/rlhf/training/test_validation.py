@@ -1,4 +1,4 @@
-"""The check at step 0, and the values of a validation."""
+"""The check at step 0, and the metrics of a validation."""
 
 import math
 from itertools import pairwise
@@ -53,7 +53,7 @@ def test_one_wrong_side_is_refused(pairs: list[dict[str, Any]], side: str) -> No
         start([{**pair, column: wrong[column]} for pair, wrong in zip(pairs, other, strict=True)])
 
 
-def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list[dict[str, Any]]) -> None:
+def test_the_worst_responses_are_named_relative_to_their_length(pairs: list[dict[str, Any]]) -> None:
     """A log-ratio of 0.4 over 1 token is worse than one of 0.5 over 10 tokens."""
     short = next(row for row, pair in enumerate(pairs) if pair["chosen_tokens"] == 1)
     long = next(row for row, pair in enumerate(pairs) if pair["rejected_tokens"] == 10)
@@ -70,7 +70,7 @@ def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list
     assert f"log-ratios of 20 of them are {expected:.3g} per token" in str(error.value)
 
 
-def test_a_log_ratio_that_is_not_a_number_is_refused(pairs: list[dict[str, Any]]) -> None:
+def test_a_log_ratio_that_is_nan_is_refused(pairs: list[dict[str, Any]]) -> None:
     wrong = [{**pair, "chosen_logprob": math.nan} if row == 2 else pair for row, pair in enumerate(pairs)]
     with pytest.raises(UserError, match=f"The worst are pair {pairs[2]['prompt_id']}, chosen response: nan"):
         start(wrong)
@@ -81,7 +81,7 @@ def test_a_loss_without_a_reference_is_not_checked(pairs: list[dict[str, Any]]) 
 
 
 def test_bfloat16_agrees_with_its_own_reference_whatever_the_batches(pairs: list[dict[str, Any]]) -> None:
-    """The tolerance of bfloat16 covers what another batch makes of it."""
+    """The tolerance of bfloat16 covers the effect of different batches."""
     model = ResponseLogprobs(small_llama(), TEMPERATURE)
     chosen, rejected = pair_logprobs(model, pairs, "bfloat16", token_budget=1)
     own = [
@@ -100,7 +100,7 @@ def lengths(shortest: int, longest: int, pairs: int) -> st.SearchStrategy[list[t
 
 
 def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -> None:
-    """`check_start` of pairs with these log-ratios, shape (pairs, 2)."""
+    """Run `check_start` on pairs with these log-ratios, (pairs, 2)."""
     (chosen, rejected), zero = logratios.float().unbind(1), torch.zeros(len(logratios))
     found = PairBatch(chosen, rejected, zero, zero, zero, zero, zero, zero, *tokens.float().unbind(1))
     pairs = [{"prompt_id": f"pair-{index}"} for index in range(len(logratios))]
@@ -108,7 +108,7 @@ def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -
 
 
 def rounding(tokens: torch.Tensor, precision: Precision, generator: torch.Generator) -> torch.Tensor:
-    """Sums over each response's tokens of independent errors, as large as two machines may make them."""
+    """Sums over each response's tokens of independent errors, as large as between two machines."""
     size = {"float32": 5e-5, "bfloat16": 0.05}[precision]
     return size * tokens.sqrt() * torch.randn(tokens.shape, generator=generator)
 
@@ -117,7 +117,7 @@ def rounding(tokens: torch.Tensor, precision: Precision, generator: torch.Genera
 def test_rounding_with_one_short_uncertain_response_is_accepted(
     responses: list[tuple[int, int]], seed: int, precision: Precision
 ) -> None:
-    """A response of one token that is off by 20 times the rest, as an unlikely token is."""
+    """A response of one token that is off by 20 times as much as the others, as an unlikely token is."""
     tokens = torch.tensor(responses)
     tokens[0, 0] = 1
     logratios = rounding(tokens, precision, torch.Generator().manual_seed(seed))
@@ -132,7 +132,7 @@ def test_rounding_with_one_short_uncertain_response_is_accepted(
     st.sampled_from([(True, True), (True, False), (False, True)]),
     st.sampled_from([1, -1]),
 )
-def test_one_part_of_eight_that_is_shifted_is_refused(
+def test_a_shift_in_one_part_of_eight_is_refused(
     responses: list[tuple[int, int]], seed: int, precision: Precision, sides: tuple[bool, bool], sign: int
 ) -> None:
     """By a tenth per token, on both sides or on one."""
@@ -155,7 +155,7 @@ def test_spread_pairs_are_of_every_part(count: int, wanted: int) -> None:
 
 
 def batch(differences: list[float]) -> PairBatch:
-    """Log-ratio differences, half of each on either side; responses of two tokens."""
+    """A batch with these log-ratio differences, split evenly over both sides; responses of two tokens."""
     half = torch.tensor(differences) / 2
     zero, two = torch.zeros_like(half), torch.full_like(half, 2.0)
     return PairBatch(half, -half, zero, zero, zero + 1, zero, half, half, two, two)

@@ -11,13 +11,13 @@ from small_models import small_llama
 
 
 def test_the_moments_decay_as_the_recipe_says() -> None:
-    """What a single step does not show."""
+    """A single step does not depend on them."""
     recipe = RecipeSettings(adam_beta1=0.7, adam_beta2=0.8)
     assert make_optimizer(ResponseLogprobs(small_llama(), 1.0), recipe).defaults["betas"] == (0.7, 0.8)
 
 
-def test_eight_bits_step_as_thirty_two_do() -> None:
-    """On a matrix that is large enough to be kept in 8 bits: the same way within their rounding."""
+def test_eight_bit_steps_agree_with_thirty_two_bit_steps() -> None:
+    """A matrix large enough to get 8-bit moments moves the same way, within their rounding."""
     moved = {}
     for name in ("adamw", "adamw_8bit"):
         torch.manual_seed(0)
@@ -37,7 +37,7 @@ def test_eight_bits_step_as_thirty_two_do() -> None:
     assert 0 < float(difference) < 0.1
 
 
-def test_frozen_weights_are_not_the_optimizers() -> None:
+def test_the_optimizer_does_not_get_frozen_weights() -> None:
     layer = torch.nn.Linear(4, 4)
     layer.bias.requires_grad_(False)
     (group,) = make_optimizer(layer, RecipeSettings()).param_groups
@@ -45,7 +45,7 @@ def test_frozen_weights_are_not_the_optimizers() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["zero3", "fsdp2"])
-def test_eight_bits_are_not_shared_out(strategy: str) -> None:
+def test_eight_bit_moments_are_not_sharded(strategy: str) -> None:
     with pytest.raises(UserError, match=f"adamw_8bit.*{strategy}"):
         check_optimizer(RecipeSettings(optimizer="adamw_8bit"), strategy)
     check_optimizer(RecipeSettings(), strategy)

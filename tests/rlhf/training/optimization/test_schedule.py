@@ -62,7 +62,7 @@ def test_the_number_of_steps(recipe: RecipeSettings, pairs: int, steps: int) -> 
     assert Schedule(recipe, pairs, seed=0).steps == steps
 
 
-def test_an_epoch_has_every_pair_once_but_for_the_last_batch_and_the_next_another_order() -> None:
+def test_epochs_drop_the_incomplete_batch_and_differ_in_order() -> None:
     pairs = random_pairs(13)
     schedule = Schedule(RecipeSettings(batch_size=4, epochs=2), len(pairs), seed=7)
     first, second = (

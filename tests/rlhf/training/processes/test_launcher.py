@@ -1,4 +1,4 @@
-"""How processes are started, and started again, and how one of several ends."""
+"""How processes are started and restarted, and how one of several exits."""
 
 import json
 import os
@@ -24,7 +24,7 @@ leave()
 """
 
 
-def test_leaving_writes_what_is_buffered_and_takes_nothing_down() -> None:
+def test_leaving_flushes_output_and_skips_the_shutdown() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=SCRIPTS, capture_output=True, text=True, check=True)
     assert done.stdout == "written"
 
@@ -53,7 +53,7 @@ elif budgets[number - 1]:
     (states / "identity/token_budget.json").write_text(json.dumps(saved))
 sys.exit(1)
 """
-"""Starts itself as two processes. They fail once for each of some budgets, which the second one saves."""
+"""Starts itself as two processes, which fail once for each of the given budgets; the second process saves it."""
 
 
 def start_processes(folder: Path, nodes: int, budgets: list[int], **environment: str) -> subprocess.Popen[str]:
@@ -69,7 +69,7 @@ def start_processes(folder: Path, nodes: int, budgets: list[int], **environment:
 
 
 def starts(folder: Path) -> list[int]:
-    """Of each process."""
+    """Number of starts of each process."""
     return [(folder / f"starts-{rank}").stat().st_size for rank in (0, 1)]
 
 
@@ -78,7 +78,7 @@ def starts(folder: Path) -> list[int]:
     [([], 0, 1), ([500, 250], 0, 3), ([500, 500, 250], 1, 2), ([0], 1, 1)],
     ids=["success", "smaller twice", "not smaller the second time", "another failure"],
 )
-def test_processes_start_again_only_where_the_budget_became_smaller(
+def test_processes_start_again_only_if_the_budget_became_smaller(
     budgets: list[int], status: int, expected: int, tmp_path: Path
 ) -> None:
     launcher = start_processes(tmp_path, 1, budgets)

@@ -1,4 +1,4 @@
-"""DeepSpeed on the CPU."""
+"""DeepSpeed's preparation on the CPU."""
 
 import os
 import subprocess
