@@ -29,11 +29,11 @@ from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
 from rlhf.pairs.schema import PairTable
 from rlhf.training.data import read_pairs
 from rlhf.training.loop import train
-from rlhf.training.model import trainable, training_setup
+from rlhf.training.model import trainable
 from rlhf.training.processes.accelerator import make_accelerator, release
 from rlhf.training.processes.failures import recorded
 from rlhf.training.processes.launcher import launch, leave, leaving_to_start_again
-from rlhf.training.processes.memory import common_budget, warn_of_short_notice
+from rlhf.training.processes.memory import common_budget, training_setup, warn_of_short_notice
 from rlhf.training.processes.shared_table import once_per_machine
 from rlhf.training.schema import TRAINING
 from rlhf.training.settings import SAVED_STATES, TrainSpec, check_optimizer

@@ -45,8 +45,8 @@ def read_pairs(
     """
     if spec.loss.needs_reference and len(logprob_files) != len(pair_files):
         raise ArtifactError(
-            f"{len(pair_files)} file(s) of pairs need as many of log-probabilities; {spec.loss.name} has a reference, "
-            f"and {len(logprob_files)} were given"
+            f"{len(pair_files)} file(s) of pairs need as many files of log-probabilities, because the loss "
+            f"{spec.loss.name} has a reference; {len(logprob_files)} were given"
         )
 
     def read() -> Iterator[pa.Table]:
@@ -61,7 +61,7 @@ def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.
     pairs = PAIRS.read(pair_file, PAIR_COLUMNS)
     reference = _read_logprobs(logprob_file, spec)
     if not reference["prompt_id"].equals(pairs["prompt_id"]):
-        raise ArtifactError(f"{logprob_file}: its log-probabilities are of other pairs than those of {pair_file}")
+        raise ArtifactError(f"{logprob_file}: these log-probabilities belong to other pairs than those of {pair_file}")
     for name in ("chosen_logprob", "rejected_logprob"):
         pairs = pairs.append_column(name, reference[name])
     return pairs
@@ -72,7 +72,7 @@ def _read_logprobs(path: Path, spec: TrainSpec) -> pa.Table:
     made_with = read_provenance(path)["spec"]
     for key, wanted in (("temperature", spec.temperature), ("precision", spec.precision)):
         if made_with[key] != wanted:
-            raise ArtifactError(f"{path}: computed with {key} {made_with[key]}, and training is set to {wanted}")
+            raise ArtifactError(f"{path}: computed with {key} {made_with[key]}, but training is set to {wanted}")
     return table
 
 

@@ -6,25 +6,12 @@ from typing import TYPE_CHECKING
 
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
 from rlhf.logprobs.responses import ResponseLogprobs, checked_logprobs, checkpoint_activations
-from rlhf.machine.choices import Activations, Strategy
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS, TrainingSetup
 from rlhf.training.adapters import add_adapters
 from rlhf.training.settings import TrainSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-def training_setup(spec: TrainSpec, strategy: Strategy, processes: int, activations: Activations) -> TrainingSetup:
-    """What decides how much memory the training takes, and how large its saved states are."""
-    return TrainingSetup(
-        strategy=strategy,
-        processes=processes,
-        activations=activations,
-        precision=spec.precision,
-        optimizer=spec.recipe.optimizer,
-        lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
-    )
 
 
 def trainable(policy: PreTrainedModel, spec: TrainSpec, setup: TrainingSetup) -> ResponseLogprobs:

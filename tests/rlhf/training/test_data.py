@@ -57,15 +57,15 @@ def test_a_loss_without_a_reference_needs_no_log_probabilities(tmp_path: Path) -
 
 def test_missing_log_probabilities(tmp_path: Path) -> None:
     first, second = write(tmp_path, 1), write(tmp_path, 2)
-    with pytest.raises(ArtifactError, match=r"2 file\(s\) of pairs .* dpo has a reference, and 1 were given"):
+    with pytest.raises(ArtifactError, match=r"2 file\(s\) of pairs .* dpo has a reference; 1 were given"):
         read_pairs([first[0], second[0]], [first[1]], DPO)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("temperature", 1.0, "computed with temperature 1.0, and training is set to 0.8"),
-        ("precision", "bfloat16", "computed with precision bfloat16, and training is set to float32"),
+        ("temperature", 1.0, "computed with temperature 1.0, but training is set to 0.8"),
+        ("precision", "bfloat16", "computed with precision bfloat16, but training is set to float32"),
     ],
 )
 def test_log_probabilities_of_other_settings(tmp_path: Path, key: str, value: object, message: str) -> None:
@@ -85,7 +85,7 @@ def test_log_probabilities_of_other_pairs(tmp_path: Path) -> None:
 
 def test_log_probabilities_in_the_order_of_other_files(tmp_path: Path) -> None:
     first, second = write(tmp_path, 1), write(tmp_path, 2)
-    with pytest.raises(ArtifactError, match=r"logprobs-2.parquet: .* of other pairs than those of .*pairs-1.parquet"):
+    with pytest.raises(ArtifactError, match=r"logprobs-2.parquet: .* other pairs than those of .*pairs-1.parquet"):
         read_pairs([first[0], second[0]], [second[1], first[1]], DPO)
 
 

@@ -26,18 +26,22 @@ def root_cause(failures: Mapping[int, ProcessFailure]) -> str:
         failures: by rank.
     """
     rank, failure = min(failures.items(), key=lambda item: (_is_consequence(item[1]), item[1].timestamp))
-    if failure.exitcode < 0:
+    said = _said(failure)
+    if failure.exitcode < 0 and not said:
         return (
             f"process {rank} of the training was killed ({failure.signal_name()}): by the kernel because the machine "
             "or the job ran out of memory, or by somebody. Run the same command again: it resumes from the last saved "
             "state"
         )
-    said = _said(failure) or f"it exited with status {failure.exitcode}; see its output above"
+    said = said or f"it exited with status {failure.exitcode}; see its output above"
     return f"process {rank} of the training failed: {said.removeprefix('UserError: ')}"
 
 
 def _is_consequence(failure: ProcessFailure) -> bool:
-    return failure.exitcode in STOPPED or LOST_CONNECTION.search(_said(failure)) is not None
+    """What a process recorded counts first: after its own exception it may still abort while it shuts down."""
+    if said := _said(failure):
+        return LOST_CONNECTION.search(said) is not None
+    return failure.exitcode in STOPPED
 
 
 def _said(failure: ProcessFailure) -> str:

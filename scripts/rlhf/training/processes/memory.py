@@ -9,13 +9,26 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rlhf.machine.budgets import training_budget
-from rlhf.machine.choices import BudgetChoice
+from rlhf.machine.choices import Activations, BudgetChoice, Strategy
 from rlhf.machine.memory import TrainingSetup
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.machine.saving import short_notice
 from rlhf.training.compute_rate import peak_rate
+from rlhf.training.settings import TrainSpec
 
 LOGGER = logging.getLogger("train_policy")
+
+
+def training_setup(spec: TrainSpec, strategy: Strategy, processes: int, activations: Activations) -> TrainingSetup:
+    """What decides how much memory the training takes, and how large its saved states are."""
+    return TrainingSetup(
+        strategy=strategy,
+        processes=processes,
+        activations=activations,
+        precision=spec.precision,
+        optimizer=spec.recipe.optimizer,
+        lora_rank=spec.recipe.lora.rank if spec.recipe.lora else None,
+    )
 
 
 def common_budget(

@@ -47,8 +47,8 @@ def claimed(folder: Path, accelerator: Accelerator) -> Iterator[None]:
         owner = lease.owner
         holder = f"process {owner.pid} on {owner.hostname}" if owner else f"whoever wrote {folder / CLAIM}"
         raise UserError(
-            f"{folder}: another training that is running saves its states here: {holder}. Wait for it or stop it, and "
-            "run the same command again"
+            f"{folder}: another running training saves its states here: {holder}. Wait for it or stop it, and run the "
+            "same command again"
         ) from error
     try:
         accelerator.wait_for_everyone()
