@@ -17,6 +17,9 @@ STAGES = ("prompts", "responses", "rewards", "pairs", "logprobs", "training", "e
 EXCEPTIONS = {
     ("rlhf.rewards.imported", "rlhf.responses.imported"),  # both are columns of one dataset
     ("rlhf.training.loop", "rlhf.logprobs.responses"),  # policy and reference are computed by the same functions
+    ("rlhf.training.model", "rlhf.logprobs.frozen_weights"),
+    ("rlhf.training.model", "rlhf.logprobs.responses"),
+    ("rlhf.training.optimization.step", "rlhf.logprobs.responses"),
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),
     ("rlhf.report.material", "rlhf.evaluation.scored_responses"),  # the page shows what was evaluated

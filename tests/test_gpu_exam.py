@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlhf.tokens.packed_attention import attend_by_segments
+from rlhf.tokens.segment_attention import attend_by_segments
 from varlen_reference import flash_on_the_cpu
 
 EXAM = Path(__file__).parent / "gpu_exam"
@@ -104,9 +104,9 @@ def test_the_rows_of_flash_attention(module: Callable[[str], Any]) -> None:
     """With a kernel of plain torch in its place."""
     rows = module("attention_rows")
     device = torch.device("cpu")
-    how = rows.HowToAttend(rows.SMALL.width**-0.5, rows.SMALL.window)
+    options = rows.AttentionOptions(rows.SMALL.width**-0.5, rows.SMALL.window)
     with flash_on_the_cpu():
-        (flash,) = rows.compare("", "flash", torch.bfloat16, how, rows.SMALL, device)
+        (flash,) = rows.compare("", "flash", torch.bfloat16, options, rows.SMALL, device)
         (reached,) = rows.reached(device)
     assert (flash.verdict, reached.verdict) == ("pass", "pass")
     assert 1e-3 < flash.figures["output"] < 1e-2
@@ -115,10 +115,10 @@ def test_the_rows_of_flash_attention(module: Callable[[str], Any]) -> None:
 
 def test_attention_that_sees_a_token_more_fails(module: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     rows = module("attention_rows")
-    how = rows.HowToAttend(rows.SMALL.width**-0.5, rows.SMALL.window)
-    wider = rows.HowToAttend(how.scaling, rows.SMALL.window + 1)
+    options = rows.AttentionOptions(rows.SMALL.width**-0.5, rows.SMALL.window)
+    wider = rows.AttentionOptions(options.scaling, rows.SMALL.window + 1)
     monkeypatch.setattr(rows, "attend_by_segments", lambda q, k, v, pack, _: attend_by_segments(q, k, v, pack, wider))
-    (row,) = rows.compare("", "segments", torch.float32, how, rows.SMALL, torch.device("cpu"))
+    (row,) = rows.compare("", "segments", torch.float32, options, rows.SMALL, torch.device("cpu"))
     assert row.verdict == "FAIL"
 
 

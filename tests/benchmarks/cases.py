@@ -1,4 +1,4 @@
-"""What is measured: work, its size, and by how much the pipeline must be faster than its peer."""
+"""What is measured: work, its size, and how much faster than its peer the pipeline must be."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ class Case:
 
     name: str
     module: str
-    """Of this folder: its `prepare` makes the work of a way from the options."""
+    """Module of this folder, whose `prepare` makes the work of one side from the options."""
     at_least: float
-    """The ratio that is asked for."""
+    """The required ratio of the peer's time to the pipeline's."""
     options: dict[str, Any]
     quick: dict[str, Any] | None = None
-    """Options that make it small, for a test; None leaves it out there."""
+    """Options that make it small for a test; None leaves it out of the test."""
     needs: tuple[Path, ...] = ()
     python: Path | None = None
-    """Interpreter, where it is not the one that runs this."""
+    """Interpreter, if not the current one."""
     peer: str = "tutorial"
-    """Whose way it is measured against, a way's name."""
+    """Name of what the pipeline is compared with."""
     peer_python: Path | None = None
-    """Interpreter of the peer, where it is another one."""
+    """Interpreter of the peer, if different."""
     long: bool = False
-    """For `make bench-all` alone."""
+    """Only in `make bench-all`."""
     device: str = "cpu"
     parts: int = 0
-    """Rounds that share the work: all of them count, and none warms up. 0: every round does the whole of it.
+    """Number of rounds that divide the work: all of them count, without a warm-up. 0: every round does all the work.
 
-    Of these the peer does every one, or every `peer_every`-th where the options say so: its time is then calculated.
+    The peer does all rounds, or every `peer_every`-th if the options say so: its time is then extrapolated.
     """
     memory_at_most: float | None = None
-    """Peak memory, as a share of the peer's."""
+    """Required peak memory as a fraction of the peer's."""
 
 
 CHAT = {"prompts": 8, "draws": 4, "prompt_tokens": [20, 60], "max_tokens": 100}
@@ -69,9 +69,9 @@ REAL_PAIRS = (
     if REAL_RESPONSES.exists() and LLAMA3_TOKENIZER.exists()
     else {}
 )
-"""Where their texts and tokenizer are; made lengths stand in for them where they are not at hand."""
+"""Where their texts and tokenizer are; random lengths replace them if they are not available."""
 ULTRAFEEDBACK = {"log_lengths": [4.9, 5.85]}
-"""Prompts of 170 and responses of 410 tokens on average: logarithms of the medians."""
+"""Logarithms of the median lengths, for prompts of 170 and responses of 410 tokens on average."""
 
 CASES = [
     Case(

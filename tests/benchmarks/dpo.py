@@ -1,6 +1,6 @@
-"""DPO as users would run it: the pipeline's `pair_logprobs` and `train`, against TRL's `DPOTrainer`.
+"""DPO as users run it: the pipeline's `pair_logprobs` and `train`, against TRL's `DPOTrainer`.
 
-Both take the same pairs in the same order, with the same weights, reference, optimizer and learning rates.
+Both get the same pairs in the same order, with the same weights, reference, optimizer and learning rates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from preference_pairs import random_policy, the_pairs, training_spec
 from rlhf.pairs.schema import Pair
 from rlhf.training.data import epoch_order
-from rlhf.training.loop import count_tokens
+from rlhf.training.optimization.step import count_tokens
 from rlhf.training.settings import TrainSpec
 from turns import Pause, Turns
 
@@ -28,17 +28,17 @@ RECIPE = {
     "adam_beta2": 0.95,
     "adam_epsilon": 1e-8,
     "weight_decay": 1e-6,
-    "warmup": 0.0,  # the two count their warm-up's steps differently
+    "warmup": 0.0,  # the two count warm-up steps differently
     "max_grad_norm": 1.0,
 }
 BETA = 0.1
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Make the model and the pairs; a round takes the next batch of them.
+    """Make the model and the pairs; each round takes the next batch.
 
-    The work is `logprobs`, of the reference, or `training`, an optimizer step. What both ways compute of a batch is
-    compared: log-probabilities, or loss and norm of the gradient.
+    The work is `logprobs` of the reference, or `training`, an optimizer step. The results of both sides for a batch are
+    compared: log-probabilities, or loss and gradient norm.
     """
     torch.set_num_threads(options["threads"])
     pairs = the_pairs(options)
@@ -64,21 +64,21 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
 
 
 def dpo_spec(options: dict[str, Any]) -> TrainSpec:
-    """DPO at temperature 1, the only one that TRL has."""
+    """DPO at temperature 1, the only one that TRL supports."""
     settings = training_spec(options).model_dump()
     settings["recipe"].update(RECIPE)
     return TrainSpec.model_validate({**settings, "temperature": 1.0, "loss": {"name": "dpo", "beta": BETA}})
 
 
 def with_reference(pair: Pair, vocabulary: int) -> Pair:
-    """The pair with about the log-probabilities that random weights give, so that no loss begins at log 2."""
+    """The pair with about the log-probabilities of random weights, so that no loss starts at exactly log 2."""
     per_token = -math.log(vocabulary) - 0.05
     chosen, rejected = len(pair.chosen_token_ids), len(pair.rejected_token_ids)
     return replace(pair, chosen_logprob=per_token * chosen, rejected_logprob=per_token * rejected)
 
 
 def by_pipeline(options: dict[str, Any], pairs: list[Pair], spec: TrainSpec, pause: Pause) -> None:
-    """As `compute_logprobs` and `train_policy` do it."""
+    """The work as `compute_logprobs` and `train_policy` do it."""
     from accelerate import Accelerator
 
     from rlhf.logprobs.pairs import pair_logprobs
@@ -88,7 +88,7 @@ def by_pipeline(options: dict[str, Any], pairs: list[Pair], spec: TrainSpec, pau
     from rlhf.training.state.states import Position, TrainingStates
 
     class Steps:
-        """Stands in for `TrainingStates` and saves nothing.
+        """Replaces `TrainingStates`, and saves nothing.
 
         It resumes at step 0, which skips the check that the policy equals the reference: this reference is made up.
         """

@@ -16,10 +16,10 @@ from small_tokenizers import small_tokenizer
 from turns import Pause
 
 MICRO_BATCH = 1
-"""Pairs of a forward and backward pass. Seconds of a processor for the first batch of 8 pairs, of 32,000 tokens'
-vocabulary: 23 with 1, 27 with 2, 39 with 4, which pad more and leave the caches; 2.4, 4.0 and 5.9 GB."""
+"""Pairs per forward and backward pass. CPU seconds for the first batch of 8 pairs with a vocabulary of 32,000: 23 with
+1, 27 with 2, 39 with 4, which pad more and do not fit the caches; 2.4, 4.0 and 5.9 GB."""
 PRECOMPUTE_BATCH = 1
-"""Of a forward pass: 10, 13 and 15 seconds with 1, 2 and 4."""
+"""Pairs per forward pass: 10, 13 and 15 seconds with 1, 2 and 4."""
 
 
 def by_trl(
@@ -32,7 +32,7 @@ def by_trl(
         model=random_policy(options, torch.device("cpu")),
         args=configuration(recipe, beta, folder, precompute=options["work"] == "logprobs"),
         train_dataset=dataset(pairs, reference=options["work"] == "training"),
-        processing_class=small_tokenizer(),  # asked for its padding alone
+        processing_class=small_tokenizer(),  # only used for its padding token
         callbacks=[PausingCallback(pause)],
     )
     if options["work"] == "training":
@@ -41,7 +41,7 @@ def by_trl(
 
 
 def configuration(recipe: dict[str, Any], beta: float, folder: Path, precompute: bool) -> DPOConfig:
-    """The recipe in TRL's words. Nothing is cut, rounded, recomputed, evaluated, saved or tracked."""
+    """The recipe in TRL's terms. Nothing is truncated, rounded, recomputed, evaluated, saved or tracked."""
     return DPOConfig(
         output_dir=str(folder),
         use_cpu=True,
@@ -72,7 +72,7 @@ def configuration(recipe: dict[str, Any], beta: float, folder: Path, precompute:
 
 
 def dataset(pairs: list[Pair], reference: bool) -> Dataset:
-    """Pairs as TRL's collator takes them."""
+    """Pairs in the format of TRL's collator."""
     columns = {"prompt_ids": "prompt_token_ids", "chosen_ids": "chosen_token_ids", "rejected_ids": "rejected_token_ids"}
     if reference:
         columns |= {"ref_chosen_logps": "chosen_logprob", "ref_rejected_logps": "rejected_logprob"}
@@ -80,7 +80,7 @@ def dataset(pairs: list[Pair], reference: bool) -> Dataset:
 
 
 class PausingTrainer(DPOTrainer):
-    """Takes pairs that are tokenized, and pauses the precomputation after each `size` of them."""
+    """Takes tokenized pairs, and pauses the precomputation after every `size` of them."""
 
     def __init__(self, size: int, pause: Pause, **more: Any) -> None:
         self.size, self.pause = size, pause
@@ -117,5 +117,5 @@ class PausingCallback(TrainerCallback):
         self.pause(None)
 
     def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
-        if "loss" in logs:  # else it is the summary at the end
+        if "loss" in logs:  # otherwise it is the summary at the end
             self.pause([logs["loss"], logs["grad_norm"]])

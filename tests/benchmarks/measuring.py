@@ -1,4 +1,4 @@
-"""A row of the table: both ways do the same work in turn, each in a process of its own."""
+"""A row of the table: both sides do the same work in turn, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ import torch
 from cases import REPOSITORY, Case
 
 Facts = dict[str, Any]
-"""What a worker says of a round, or a row of `benchmarks.json`."""
+"""What a worker reports about a round, or a row of `benchmarks.json`."""
 PIPELINE = "pipeline"
 HERE = Path(__file__).resolve().parent
 MODULES = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests/support", HERE)))
 
 
 class WorkerError(Exception):
-    """A worker ended before its work was done."""
+    """A worker exited before its work was done."""
 
 
 class Worker:
-    """A process that does one way's work whenever it is asked to: the ways take turns, each has its own memory."""
+    """A process that does the work of one side on request: the sides take turns, and each has its own memory."""
 
     def __init__(self, case: Case, way: str, options: dict[str, Any], folder: Path) -> None:
         self.name = f"{case.name} ({way})"
@@ -47,7 +47,7 @@ class Worker:
         self._answer()
 
     def round(self) -> Facts:
-        """Do the work once."""
+        """Do one round of the work."""
         assert self.process.stdin is not None
         self.process.stdin.write("round\n")
         self.process.stdin.flush()
@@ -62,7 +62,7 @@ class Worker:
         return peak
 
     def kill(self) -> None:
-        """End it, and the processes that it has started, if it has not ended."""
+        """Kill it and the processes that it has started, if it is still running."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -76,10 +76,10 @@ class Worker:
 
 
 def measure(case: Case, options: dict[str, Any], rounds: int) -> Facts:
-    """A row of `benchmarks.json`. The first round warms up; of the others the fastest counts, as the others waited.
+    """A row of `benchmarks.json`. The first round is a warm-up; the fastest of the others counts.
 
-    Rounds that share the work are added up, and a peer that does a share of them is given more time in proportion to
-    the pairs. Sampled responses differ in length between the ways: `peer_seconds` are for as many tokens as the
+    Rounds that divide the work are added up; if the peer does only some of them, its time is extrapolated by the number
+    of pairs. Sampled responses differ in length between the sides: `peer_seconds` are scaled to as many tokens as the
     pipeline's.
 
     Raises:
@@ -121,7 +121,7 @@ def measure(case: Case, options: dict[str, Any], rounds: int) -> Facts:
 
 @contextlib.contextmanager
 def both_ways(case: Case, options: dict[str, Any]) -> Iterator[dict[str, Worker]]:
-    """The workers of the peer and of the pipeline, ready; at the end nothing of them is left."""
+    """The workers of the peer and of the pipeline, ready to work; on exit they are ended and cleaned up."""
     with contextlib.ExitStack() as stack:
         if options.get("real_pairs"):
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -139,7 +139,7 @@ def both_ways(case: Case, options: dict[str, Any]) -> Iterator[dict[str, Worker]
 
 @contextlib.contextmanager
 def signals_later() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM wait: a process that has just started is not known yet, and would be left."""
+    """Within, SIGINT and SIGTERM are delayed: a process that is only starting would not be known and be left."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -148,7 +148,7 @@ def signals_later() -> Iterator[None]:
 
 
 def make_real_pairs(options: dict[str, Any], folder: Path) -> str:
-    """The file of the pairs that both ways read."""
+    """The file of the pairs that both sides read."""
     path = str(folder / "pairs.json")
     source = {**options["real_pairs"], "pairs": options["pairs"], "vocabulary": options["vocabulary"]}
     command = [sys.executable, str(HERE / "real_pairs.py"), json.dumps(source), path]
@@ -161,7 +161,7 @@ def fastest(rounds: list[Facts]) -> Facts:
 
 
 def whole(rounds: list[Facts]) -> Facts:
-    """Rounds that share the work as one."""
+    """Add up rounds that divide the work."""
     added: Facts = {key: sum(done[key] for done in rounds) for key in ("seconds", "tokens", "pairs")}
     if "matrix_share" in rounds[0]:
         added["matrix_share"] = sum(done["matrix_share"] * done["seconds"] for done in rounds) / added["seconds"]
@@ -169,7 +169,7 @@ def whole(rounds: list[Facts]) -> Facts:
 
 
 def differences(peer: Facts, pipeline: Facts) -> Facts:
-    """The largest ones between what the two computed in a round: of values, and of the gradients' norm (in files)."""
+    """The largest differences between the results of both sides: of values, and of gradients (in files) by norm."""
     found: Facts = {}
     if "scores" in pipeline:
         values = list(zip(peer["scores"], pipeline["scores"], strict=True))

@@ -1,6 +1,6 @@
-"""Peak memory and time of the stages on the CPU, on the artifacts of `synthetic_results`, as one JSON line per stage.
+"""Peak memory and time of the stages on the CPU, on the artifacts of `synthetic_results`: a line of JSON per stage.
 
-Each program runs as the pipeline runs it, in a process of its own; the last column is its largest resident memory.
+Each program runs as in the pipeline, in a process of its own; the last value is its largest resident memory.
 
 Arguments: the `scripts` folder to measure, the folder of the artifacts, the number of prompts in it, [stages ...].
 """
@@ -87,7 +87,7 @@ class Stages:
         return sorted((self.data / policy / kind).glob("*.parquet"))
 
     def evaluations(self) -> list[Path]:
-        """The evaluation of the stage before, as that of both policies."""
+        """The evaluation made by the stage before, used for both policies."""
         paths = [self.output / policy / "evaluation.parquet" for policy in ("base", "rebel-1")]
         for path in paths:
             path.parent.mkdir(exist_ok=True)
@@ -100,7 +100,7 @@ class Stages:
 
 
 def measure(stages: Stages, stage: str) -> dict[str, object]:
-    """Seconds and the peak of a stage; what it prints (training's data measure themselves) is added."""
+    """Seconds and peak of a stage, and what it prints (the data of training measure themselves)."""
     command = [sys.executable, *map(str, getattr(stages, stage)())]
     start = time.monotonic()
     printed = tempfile.TemporaryFile()  # noqa: SIM115

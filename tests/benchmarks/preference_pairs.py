@@ -1,4 +1,4 @@
-"""Log-probabilities and gradients of preference pairs: packs, against rows that are padded to 3072 tokens."""
+"""Log-probabilities and gradients of preference pairs: packs, against rows padded to 3072 tokens."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rlhf.pairs.schema import Pair
 from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs, pack_budget
 from rlhf.training.compute_rate import ComputeMeter
 from rlhf.training.data import pair_batch
-from rlhf.training.loop import backward_batch, count_response_tokens, count_tokens
 from rlhf.training.losses.rebel import rebel_loss
+from rlhf.training.optimization.step import backward_batch, count_response_tokens, count_tokens
 from rlhf.training.settings import RecipeSettings, TrainSpec
 
 TEMPERATURE = 0.8
@@ -31,15 +31,15 @@ ETA = 1e6
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Make the model and the pairs; a round takes the next `1 / parts` of them, the peer's `peer_every` parts further.
+    """Make the model and the pairs. A round takes the next `1 / parts` of them; the peer skips to each `peer_every`-th.
 
-    The work is `logprobs`, forward alone, or `gradient`, of the mean REBEL loss of a round's pairs. The tutorial pads;
-    `against: apart` puts packs in its place that do not share prompts.
+    The work is `logprobs`, forward only, or `gradient`, of the mean REBEL loss of a round's pairs. The tutorial pads;
+    with `against: apart` it is replaced by packs that do not share prompts.
     """
     torch.set_num_threads(options["threads"])
     device = torch.device(options["device"])
     if way == "pipeline":
-        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as the programs begin
+        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as the programs do at the start
     pairs = the_pairs(options)
     policy = random_policy(options, device)
     spec = training_spec(options)
@@ -74,17 +74,22 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
         if options["work"] == "gradient":
             facts["gradient"] = str(take_gradient(policy, folder / "gradient.pt"))
         if options["matrix_tflops"] is not None:
-            meter = ComputeMeter(policy, device, 1, adapters=False)
-            meter.count(facts["tokens"], sum(map(count_response_tokens, part)))
-            operations = meter.operations / (3 if options["work"] == "logprobs" else 1)
-            facts["matrix_share"] = operations / facts["seconds"] / (options["matrix_tflops"] * 1e12)
+            rate = matrix_operations(policy, part, options["work"]) / facts["seconds"]
+            facts["matrix_share"] = rate / (options["matrix_tflops"] * 1e12)
         return facts
 
     return work
 
 
+def matrix_operations(policy: LlamaForCausalLM, pairs: list[Pair], work: str) -> float:
+    """Operations of the matrix products on these pairs: forward is a third of what a training step needs."""
+    meter = ComputeMeter(policy, policy.device, 1, adapters=False)
+    meter.count(sum(map(count_tokens, pairs)), sum(map(count_response_tokens, pairs)))
+    return meter.operations / (3 if work == "logprobs" else 1)
+
+
 def tutorial_row(policy: LlamaForCausalLM, ids: list[int], device: torch.device) -> torch.Tensor:
-    """The log-probability of one padded row, shape (): logits of all 3072 positions, then those of the response."""
+    """The log-probability of one padded row, shape (): logits of all 3072 positions, then the response's."""
     row = torch.tensor([ids], device=device)
     attended = row != PAD_ID
     positions = (attended.long().cumsum(1) - 1).clamp(min=0)
@@ -104,7 +109,7 @@ def tutorial_logprobs(policy: LlamaForCausalLM, pairs: list[Pair], device: torch
 
 
 def tutorial_gradient(policy: LlamaForCausalLM, pairs: list[Pair], device: torch.device, precision: str) -> list[float]:
-    """One pair at a time, whose two rows are in memory together, because the loss needs both."""
+    """One pair at a time; its two rows are in memory together, because the loss needs both."""
     sums = torch.zeros(2)
     for pair in pairs:
         with autocast(device, precision):
@@ -119,7 +124,7 @@ def tutorial_gradient(policy: LlamaForCausalLM, pairs: list[Pair], device: torch
 def gradient_apart(
     model: ResponseLogprobs, pairs: list[Pair], device: torch.device, precision: str, token_budget: int
 ) -> list[float]:
-    """Packs too, but a prompt stands there twice: once before each of its responses."""
+    """Also in packs, but with each prompt twice: once before each of its responses."""
     sums = torch.zeros(2)
     groups = [pair.prompt_group for pair in pairs]
     for members in balanced_packs([group.tokens for group in groups], pack_budget(token_budget, device)):
@@ -141,7 +146,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def take_gradient(policy: LlamaForCausalLM, path: Path) -> Path:
-    """Write the gradient of this round, and begin the next one at zero, in the same memory."""
+    """Write the gradient of this round, and zero it for the next one, in the same memory."""
     found = [parameter.grad.flatten() for parameter in policy.parameters() if parameter.grad is not None]
     torch.save(torch.cat(found).cpu(), path)
     policy.zero_grad(set_to_none=False)
@@ -149,7 +154,7 @@ def take_gradient(policy: LlamaForCausalLM, path: Path) -> Path:
 
 
 def random_policy(options: dict[str, Any], device: torch.device) -> LlamaForCausalLM:
-    """A random Llama with float32 weights, with sdpa attention for the tutorial's way."""
+    """A random Llama with float32 weights; SDPA attention for the tutorial's way."""
     config = LlamaConfig(
         vocab_size=options["vocabulary"],
         hidden_size=options["hidden"],
@@ -188,7 +193,7 @@ def the_pairs(options: dict[str, Any]) -> list[Pair]:
 
 
 def made_pairs(options: dict[str, Any]) -> list[Pair]:
-    """Random tokens, as many as the real prompts (45 on average) and responses (450) have, or as the options say."""
+    """Random tokens, with the lengths of the real prompts (45 on average) and responses (450), or of the options."""
     numbers = random.Random(0)
 
     def ids(mean: float, spread: float, longest: int) -> list[int]:

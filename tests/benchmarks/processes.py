@@ -22,7 +22,7 @@ WAYS = {"tutorial": ("--processes", "1", "--strategy", "single"), "pipeline": ("
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Write policy and pairs as the rule gives them; a loss without a reference needs no log-probabilities."""
+    """Write policy and pairs as the rule passes them; a loss without a reference needs no log-probabilities."""
     pairs = the_pairs(options)
     texts = {"chosen": "", "rejected": "", "chosen_draw": 0, "rejected_draw": 1}
     rows = [{**{name: getattr(pair, name) for name in PAIR_COLUMNS}, **texts} for pair in pairs]

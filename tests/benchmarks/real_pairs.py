@@ -1,6 +1,6 @@
-"""Pairs of real prompts and responses as tokens, made once for both ways, in a process of its own.
+"""Pairs of real prompts and responses as tokens, made once for both sides, in a process of its own.
 
-A tokenizer of 128,000 tokens takes 300 MB, which is no part of the work whose memory is measured.
+A tokenizer of 128,000 tokens takes 300 MB, which do not belong to the work whose memory is measured.
 
 Arguments: the options as JSON, the file to write.
 """

@@ -1,4 +1,4 @@
-"""The pipeline's way against others in the same run, as a table and as JSON (`make bench`, `make bench-all`)."""
+"""The pipeline against others in the same run, as a table and as JSON (`make bench`, `make bench-all`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def chosen_cases(arguments: argparse.Namespace, console: Console) -> list[Case]:
-    """What is to be measured; says what is left out, and why."""
+    """What to measure; prints what is left out, and why."""
     chosen = []
     for case in CASES:
         if case.device != arguments.device or arguments.only not in case.name:
@@ -40,7 +40,7 @@ def chosen_cases(arguments: argparse.Namespace, console: Console) -> list[Case]:
 
 
 def measure_all(cases: list[Case], arguments: argparse.Namespace, console: Console) -> tuple[list[Facts], bool]:
-    """The rows, each written as soon as it is there, and whether an interruption ended them early."""
+    """The rows, each written as soon as it is measured, and whether the run was interrupted."""
     rows: list[Facts] = []
     for number, case in enumerate(cases, start=1):
         console.print(f"row {number} of {len(cases)}: {case.name}")
@@ -63,14 +63,14 @@ def measure_all(cases: list[Case], arguments: argparse.Namespace, console: Conso
 
 
 def write(rows: list[Facts], path: Path) -> None:
-    """Write the file anew: whoever reads it finds whole rows."""
+    """Rewrite the file atomically: a reader always finds complete rows."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(rows, indent=2) + "\n")
     temporary.replace(path)
 
 
 def show(rows: list[Facts], console: Console) -> None:
-    """Print the table, and below it what was found beside the times."""
+    """Print the table, and below it what was found besides the times."""
     table = Table("work", "ratio", "asked for", "seconds", "peak MB", "tokens/s", caption="the other → the pipeline")
     for row in rows:
         speed = f"{row['tokens_per_second']:,.0f}"
@@ -105,7 +105,7 @@ def times(row: Facts) -> str:
 
 
 def memory(row: Facts) -> str:
-    """Peaks; coloured where a share of the other's is asked for."""
+    """Peak memory; coloured if there is a requirement for it."""
     shown = f"{row['peer_peak_mb']:.0f} → {row['peak_mb']:.0f}"
     if row["memory_at_most"] is None:
         return shown

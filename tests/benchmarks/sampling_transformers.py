@@ -18,7 +18,7 @@ FIRST_STOP = 300
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Load the policy; all rows are one batch. `stops` says how many more tokens end a response."""
+    """Load the policy; all rows are one batch. `stops` is the number of additional tokens that end a response."""
     save_toy_policy(folder, options)
     torch.set_num_threads(options["threads"])
     sampling = toy_sampling(options)
@@ -52,5 +52,5 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
 
 
 def up_to_stop(row: list[int], stop_ids: list[int]) -> list[int]:
-    """A row of `generate` without the padding behind its stop token."""
+    """A row of `generate` without the padding after its stop token."""
     return row[: 1 + next((place for place, token in enumerate(row) if token in stop_ids), len(row))]

@@ -1,4 +1,4 @@
-"""vLLM with all draws of all prompts in one call, against a call per draw, on the same engine."""
+"""vLLM with all draws of all prompts in one call, against one call per draw, on the same engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toy_policy import save_toy_policy, toy_requests, toy_sampling
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Start an engine; it is shut down with `stack`."""
+    """Start an engine, which `stack` shuts down."""
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
 
@@ -38,7 +38,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
             )
             prompts = [TokensPrompt(prompt_token_ids=request.prompt_token_ids) for request in requests]
             outputs = engine.llm.generate(prompts, parameters, use_tqdm=False)
-            sampled += [list(output.outputs[0].token_ids) for output in outputs]  # their text is there too
+            sampled += [list(output.outputs[0].token_ids) for output in outputs]  # it detokenizes too
         return sampled
 
     def pipeline() -> list[list[int]]:
@@ -52,7 +52,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
 
 
 def timed(sample: Callable[[], list[list[int]]]) -> Callable[[], dict[str, Any]]:
-    """Seconds and sampled tokens of a round."""
+    """Seconds and sampled tokens of one round."""
 
     def work() -> dict[str, Any]:
         start = time.perf_counter()

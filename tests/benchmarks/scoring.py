@@ -1,4 +1,4 @@
-"""Rewards of prompts' draws by a model of ArmoRM's form: packs with shared prompts, against one row at a time."""
+"""Rewards of several draws per prompt with a model like ArmoRM: packs with shared prompts, against single rows."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ WORDS = [" quick", " brown", " fox", " jumps", " over", " lazy", " dog"]
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
-    """Make the model, with sdpa attention for the tutorial's way, and the texts; both ways begin with texts."""
+    """Make the model, with SDPA attention for the tutorial's way, and the texts; both sides start from texts."""
     torch.set_num_threads(options["threads"])
     device = torch.device(options["device"])
     if way == "pipeline":
-        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as `score_responses` begins
+        granted_device(gpus=int(device.type == "cuda"), threads=options["threads"])  # as `score_responses` does first
     tokenizer = AutoTokenizer.from_pretrained(options["tokenizer"]) if "tokenizer" in options else small_tokenizer()
     conversations = real_texts(options) if "texts" in options else made_texts(options, tokenizer)
     model = random_reward_model(options, device)
@@ -73,7 +73,7 @@ def one_by_one(
     conversations: list[tuple[str, str]],
     device: torch.device,
 ) -> list[float]:
-    """The score of each conversation by itself: a plain forward pass, and the published formula on its states."""
+    """The score of each conversation alone: a plain forward pass, and the published formula on its states."""
     turn_change = len(turn_change_ids(tokenizer))
     scores = []
     for prompt, response in conversations:
@@ -86,7 +86,7 @@ def one_by_one(
 
 
 def random_reward_model(options: dict[str, Any], device: torch.device) -> ArmoRewardModel:
-    """Random weights, the same for both ways; made on the device in the type that it has there."""
+    """Random weights, the same for both sides; made on the device, in the dtype used there."""
     heads, width = options["heads"], options["hidden"]
     config = LlamaConfig(
         vocab_size=options["vocabulary"],
@@ -106,13 +106,13 @@ def random_reward_model(options: dict[str, Any], device: torch.device) -> ArmoRe
 
 
 def real_texts(options: dict[str, Any]) -> list[tuple[str, str]]:
-    """The first `prompts` of the file with each of their responses."""
+    """The first `prompts` of the file, with each of their responses."""
     rows = pq.read_table(options["texts"]).slice(0, options["prompts"]).to_pylist()
     return [(row["prompt"], row[f"response_{draw}"]) for row in rows for draw in range(options["draws"])]
 
 
 def made_texts(options: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str]]:
-    """Random words, a token each, so many that prompts and responses have the lengths asked for."""
+    """Random words of one token each, as many as the options ask for in prompts and responses."""
     numbers = random.Random(0)
 
     def words(count: int) -> str:

@@ -1,4 +1,4 @@
-"""All of `score_responses` but the model: texts to packs and back. Arguments: the folder of the artifacts, the part."""
+"""All of `score_responses` except the model: texts to packs and back. Arguments: the artifacts' folder, the part."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Artifacts of an experiment of any size, of the lengths of UltraFeedback: what memory and time are measured on.
+"""Artifacts of an experiment of any size with UltraFeedback's lengths, to measure memory and time on.
 
-Prompts of 170 tokens, responses of 410, with texts of four characters per token. Nothing in them means anything.
+Prompts of 170 tokens, responses of 410, with texts of four characters per token. The contents are random.
 
 Arguments: the folder to write to, the number of prompts.
 """
@@ -31,7 +31,7 @@ POLICIES = ("base", "rebel-1")
 
 
 def write_results(folder: Path, prompts: int) -> None:
-    """Write `prompts.parquet`, `dataset.parquet` and, of each policy, a part of all else for every 7,000 prompts."""
+    """Write `prompts.parquet`, `dataset.parquet` and, per policy and 7,000 prompts, a part of every other artifact."""
     generator = np.random.default_rng(0)
     ids = prompt_ids(prompts)
     write_prompts(folder, ids, generator)
@@ -68,7 +68,7 @@ def response_rows(prompts: pa.Array, generator: np.random.Generator) -> pa.Table
 def write_policy(
     folder: Path, part: str, prompts: pa.Array, responses: pa.Table, generator: np.random.Generator
 ) -> None:
-    """All that there is of a part: half of the responses' scores are better for one policy than for the other."""
+    """All artifacts of a part: half of the responses score better for one policy than for the other."""
     files: dict[str, tuple[Artifact, pa.Table]] = {"responses": (RESPONSES, responses)}
     for kind in ("rewards", "judgements"):
         files[kind] = REWARDS, reward_rows(prompts, generator)
@@ -113,13 +113,13 @@ def logprob_rows(pairs: pa.Table) -> pa.Table:
 
 
 def keys(prompts: pa.Array) -> list[pa.Array]:
-    """prompt_id and draw of every response."""
+    """`prompt_id` and `draw` of every response."""
     rows = np.repeat(np.arange(len(prompts)), DRAWS)
     return [prompts.take(pa.array(rows)), pa.array(np.tile(np.arange(DRAWS, dtype=np.int32), len(prompts)))]
 
 
 def token_lists(count: int, mean: int, generator: np.random.Generator) -> pa.ListArray:
-    """Lists of ids, half to one and a half times `mean` long; small ids are frequent, as in text."""
+    """Lists of ids, 0.5 to 1.5 times `mean` long; small ids are frequent, as in text."""
     lengths = generator.integers(mean // 2, mean + mean // 2, count, endpoint=True)
     ids = (VOCABULARY * generator.random(int(lengths.sum()), np.float32) ** 3).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -127,7 +127,7 @@ def token_lists(count: int, mean: int, generator: np.random.Generator) -> pa.Lis
 
 
 def texts(tokens: pa.ListArray, generator: np.random.Generator) -> pa.Array:
-    """A text for each list of tokens, as long as text of so many tokens is."""
+    """A text for each list of tokens, about as long as real text with as many tokens."""
     offsets = tokens.offsets.to_numpy() * CHARACTERS
     letters = LETTERS[generator.integers(0, len(LETTERS), int(offsets[-1]), dtype=np.uint8)]
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(letters)]

@@ -1,4 +1,4 @@
-"""The padded layout of the tutorial, against what transformers makes of the tutorial's description."""
+"""The padded layout of the tutorial, against transformers' own padding by the tutorial's description."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_nothing_is_cut() -> None:
 
 @pytest.fixture(scope="module")
 def tutorial_tokenizer(llama3_tokenizer_folder: Path) -> PreTrainedTokenizerBase:
-    """A copy of its own: what is added to it is in no other test's tokenizer."""
+    """A separate copy, so that the token added to it is in no other test's tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(llama3_tokenizer_folder)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     return tokenizer
@@ -66,7 +66,7 @@ def tutorial_ids(tokenizer: PreTrainedTokenizerBase, role: str, texts: list[str]
 def test_real_pairs_are_as_the_tutorial_has_them(
     tutorial_tokenizer: PreTrainedTokenizerBase, llama3_tokenizer: PreTrainedTokenizerBase, real_responses: Path
 ) -> None:
-    """Each of the five responses as chosen beside the one after it, for each of the 805 prompts."""
+    """For each of the 805 prompts, each of its five responses as chosen and the next one as rejected."""
     assert tutorial_tokenizer.pad_token_id == PAD_ID == len(llama3_tokenizer)
     table = pq.read_table(real_responses).to_pydict()
     prompts = [encode_prompt(llama3_tokenizer, prompt) for prompt in table["prompt"]]
@@ -75,7 +75,7 @@ def test_real_pairs_are_as_the_tutorial_has_them(
     too_long: set[tuple[int, int]] = set()
     before: list[tuple[list[int], list[int]]] = []
     for draw in range(5):
-        texts = table[f"response_{draw}"]  # none has outer white space, which the template would take off
+        texts = table[f"response_{draw}"]  # none has outer white space, which the template would strip
         responses = [encode_response(llama3_tokenizer, text) for text in texts]
         assert all(ids.count(128009) == 1 and ids[-1] == 128009 for ids in responses)
         templated = tutorial_ids(tutorial_tokenizer, "assistant", texts, 2048 + len(HEADER))

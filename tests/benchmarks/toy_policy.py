@@ -1,4 +1,4 @@
-"""A random policy that speaks with some certainty and hardly ever stops, and random prompts for it."""
+"""A random policy with peaked next-token distributions that hardly ever stops, and random prompts for it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from small_tokenizers import small_tokenizer
 
 
 def save_toy_policy(folder: Path, options: dict[str, Any]) -> None:
-    """Write a Llama with the tokenizer of the tests.
+    """Write a random Llama with the tokenizer of the tests.
 
     Args:
-        options: `vocabulary`, `hidden`, `layers`, `heads`, and `spread`, the standard deviation of the logits of a
-            next token: with 5 and 32,000 tokens the nucleus has about ten, as of a trained policy.
+        options: `vocabulary`, `hidden`, `layers`, `heads`, and `spread`, the standard deviation of next-token logits:
+            with 5 and 32,000 tokens the nucleus has about ten, as for a trained policy.
     """
     torch.manual_seed(0)
     tokenizer = small_tokenizer()
@@ -46,7 +46,7 @@ def save_toy_policy(folder: Path, options: dict[str, Any]) -> None:
 
 
 def toy_requests(options: dict[str, Any]) -> list[Request]:
-    """Random prompts of `prompt_tokens` (shortest, longest), by length, with a seed for each of the `draws`."""
+    """Random prompts of `prompt_tokens` (shortest, longest), sorted by length, with a seed for each of the `draws`."""
     numbers = random.Random(0)
     lengths = sorted(numbers.randint(*options["prompt_tokens"]) for _ in range(options["prompts"]))
     return [

@@ -1,4 +1,4 @@
-"""Read the data of a training in one or several processes, use all of it once, and print what it took.
+"""Read the data of a training in one or several processes, use all of it once, and print memory and time.
 
 Arguments: the number of processes, the files of the pairs, the files of their log-probabilities.
 """
@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 
 from rlhf.training.data import read_pairs
+from rlhf.training.processes.accelerator import make_accelerator
 from rlhf.training.processes.shared_table import once_per_machine
-from rlhf.training.processes.strategies import make_accelerator
 from rlhf.training.settings import RecipeSettings, TrainSpec
 
 RECIPE = RecipeSettings().model_dump()
@@ -28,7 +28,7 @@ SPEC = {
 
 
 def held() -> dict[str, float]:
-    """Megabytes of this process: its own, and its share of what it has in common with others (PSS)."""
+    """Megabytes of this process: its own, and its proportional share of shared memory (PSS)."""
     found = psutil.Process().memory_full_info()
     return {"pss_mb": round(found.pss / 1e6), "rss_mb": round(found.rss / 1e6), "own_mb": round(found.uss / 1e6)}
 

@@ -1,4 +1,4 @@
-"""A computation that is a loop of somebody else's, done a step at a time."""
+"""Runs another library's loop one step at a time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Pause = Callable[[Any], None]
 
 
 class Turns:
-    """A computation in a thread of its own. It calls the `pause` that it gets where a step ends."""
+    """A computation in a thread of its own, which calls the given `pause` at the end of each step."""
 
     def __init__(self, compute: Callable[[Pause], object]) -> None:
-        """Compute up to the first pause, which ends the preparation."""
+        """Run up to the first pause, which ends the preparation."""
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._found: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._run, args=(compute,), daemon=True).start()
         self._wait()
 
     def step(self) -> tuple[float, Any]:
-        """Compute up to the next pause: the seconds that it took, and what `pause` was given."""
+        """Run up to the next pause; returns the seconds that it took, and the argument of `pause`."""
         start = time.perf_counter()
         self._turns.put(None)
         found = self._wait()
@@ -31,7 +31,7 @@ class Turns:
     def _run(self, compute: Callable[[Pause], object]) -> None:
         try:
             compute(self._pause)
-        except BaseException as error:  # noqa: BLE001 -- raised again where the step is waited for
+        except BaseException as error:  # noqa: BLE001 -- raised again in the thread that waits for the step
             self._found.put(error)
 
     def _pause(self, found: Any) -> None:

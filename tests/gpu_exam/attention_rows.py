@@ -1,4 +1,4 @@
-"""Each path of packed attention, with its gradients, against the definition in float64."""
+"""Each implementation of packed attention, with its gradients, against the definition in float64."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from preference_pairs import TEMPERATURE, autocast, made_pairs, random_policy
 from record import Row, judged, not_measured
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.tokens import packed_attention
-from rlhf.tokens.packed_attention import HowToAttend, attend_by_flash, attend_by_segments, flash_options
+from rlhf.tokens.flash_attention import attend_by_flash, varlen_keywords
 from rlhf.tokens.packing import Pack, PromptGroup
+from rlhf.tokens.segment_attention import AttentionOptions, attend_by_segments
 from tasks import Exam, Task
 
 BARS = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (1e-2, 2e-2)}
-"""Relative errors of outputs and of gradients. Products of bfloat16 numbers leave between 1e-3 and 1e-2."""
+"""Relative errors of outputs and gradients. With products in bfloat16 they are between 1e-3 and 1e-2."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Shape:
     width: int
     window: int
     lengths: tuple[tuple[int, tuple[int, ...]], ...]
-    """Of each prompt and of its responses."""
+    """Tokens of each prompt and of its responses."""
 
 
 LLAMA3 = Shape(32, 8, 128, 300, ((170, (410, 700)), (1, (128,)), (500, (3, 257)), (64, (64, 1))))
@@ -46,18 +47,18 @@ def tasks(exam: Exam) -> list[Task]:
         for window in (None, shape.window):
             seen = "all" if window is None else f"window {window}"
             what = f"attention by {name}, {kind}, {shape.heads}:{shape.key_heads} heads of {shape.width}, {seen}"
-            how = HowToAttend(shape.width**-0.5, window)
-            found.append(Task(what, 10, functools.partial(compare, what, name, dtype, how, shape, device), missing))
+            options = AttentionOptions(shape.width**-0.5, window)
+            found.append(Task(what, 10, functools.partial(compare, what, name, dtype, options, shape, device), missing))
     what = f"attention by segments, float32, capped scores, window {shape.window}"
-    capped = HowToAttend(shape.width**-0.5, shape.window, softcap=2.0)
+    capped = AttentionOptions(shape.width**-0.5, shape.window, softcap=2.0)
     return [*found, Task(what, 10, functools.partial(compare, what, "segments", torch.float32, capped, shape, device))]
 
 
 def compare(
-    what: str, name: str, dtype: torch.dtype, how: HowToAttend, shape: Shape, device: torch.device
+    what: str, name: str, dtype: torch.dtype, options: AttentionOptions, shape: Shape, device: torch.device
 ) -> Iterator[Row]:
-    """One path: what it gives, and the gradients of queries, keys and values."""
-    if name == "flash" and flash_options(how, shape.width, grouped=True) is None:
+    """One implementation: its outputs, and the gradients of queries, keys and values."""
+    if name == "flash" and varlen_keywords(options, shape.width, grouped=True) is None:
         yield not_measured(what, f"the varlen_attn of torch {torch.__version__} cannot do it")
         return
     groups = [PromptGroup([0] * prompt, [[0] * count for count in counts]) for prompt, counts in shape.lengths]
@@ -68,10 +69,10 @@ def compare(
     inputs = [torch.randn(count, tokens, shape.width, device=device).to(dtype) for count in heads]
     weight = torch.randn(shape.heads, tokens, shape.width, device=device).to(dtype)
     attend = {"flash": attend_by_flash, "segments": attend_by_segments}[name]
-    found = outputs_and_gradients(lambda q, k, v: attend(q, k, v, pack, how), inputs, weight)
-    seen = visible(shape, how.window, device)
+    found = outputs_and_gradients(lambda q, k, v: attend(q, k, v, pack, options), inputs, weight)
+    seen = visible(shape, options.window, device)
     exact = [tensor.double() for tensor in inputs]
-    expected = outputs_and_gradients(lambda q, k, v: by_definition(q, k, v, seen, how), exact, weight.double())
+    expected = outputs_and_gradients(lambda q, k, v: by_definition(q, k, v, seen, options), exact, weight.double())
     output, *gradients = (relative_error(a, b) for a, b in zip(found, expected, strict=True))
     bars = BARS[dtype]
     yield judged(
@@ -88,14 +89,14 @@ def compare(
 def outputs_and_gradients(
     attend: Callable[..., torch.Tensor], inputs: list[torch.Tensor], weight: torch.Tensor
 ) -> list[torch.Tensor]:
-    """(heads, tokens, width), and the gradients of its product with `weight`."""
+    """Outputs, (heads, tokens, width), and the gradients of their product with `weight`."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     output = attend(*leaves)
     return [output.detach(), *torch.autograd.grad((output * weight).sum(), leaves)]
 
 
 def visible(shape: Shape, window: int | None, device: torch.device) -> torch.Tensor:
-    """Whether a token sees another, bool (tokens, tokens): by group, response (0 for the prompt) and position."""
+    """Whether a token attends to another, bool (tokens, tokens): by group, response (0 for the prompt) and position."""
     places = [
         place
         for group, (prompt, counts) in enumerate(shape.lengths)
@@ -111,14 +112,14 @@ def visible(shape: Shape, window: int | None, device: torch.device) -> torch.Ten
 
 
 def by_definition(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, how: HowToAttend
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, options: AttentionOptions
 ) -> torch.Tensor:
-    """All scores at once."""
+    """The definition: all scores at once."""
     groups = len(query) // len(key)
     key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
-    scores = query @ key.transpose(1, 2) * how.scaling
-    if how.softcap is not None:
-        scores = how.softcap * torch.tanh(scores / how.softcap)
+    scores = query @ key.transpose(1, 2) * options.scaling
+    if options.softcap is not None:
+        scores = options.softcap * torch.tanh(scores / options.softcap)
     return scores.masked_fill(~seen, -torch.inf).softmax(-1) @ value
 
 
@@ -127,7 +128,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def reached(device: torch.device) -> Iterator[Row]:
-    """Calls of flash attention in a forward and backward pass of a policy under autocast."""
+    """How often a forward and backward pass of a policy under autocast calls flash attention."""
     options = {**SMALL_PAIRS, "hidden": 128, "layers": 3}
     model = ResponseLogprobs(random_policy(options, device), TEMPERATURE)
     pack = Pack([pair.prompt_group for pair in made_pairs(options)], device)

@@ -1,6 +1,6 @@
-"""A head like `rlhf.logprobs.head`, whose logits stay bfloat16: what is computed of them in float32 is compiled.
+"""A head like `rlhf.logprobs.head` whose logits stay bfloat16; what is computed from them in float32 is compiled.
 
-Nothing but matrix products and these pieces touches a tile of logits, and each piece reads it once.
+Only matrix products and these compiled functions touch a tile of logits, and each function reads it once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 TILE_TOKENS = 4096
-"""Tokens whose logits exist at once: more than where they are float32, in as much memory."""
+"""Tokens whose logits exist at the same time: more than with float32 logits, in the same memory."""
 
 
 class Pieces(NamedTuple):
-    """Functions of a tile of logits."""
+    """The functions of a tile of logits."""
 
     forward: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     backward: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -28,7 +28,7 @@ def compiled_pieces(backend: str) -> Pieces:
 
 
 def target_and_normalizer(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(tokens, vocabulary) to the logits of the targets and the logarithm of the sum of all exponentials, float32."""
+    """From (tokens, vocabulary) to the targets' logits and the log-sum-exp, float32 (tokens,)."""
     numbers = logits.float()
     highest = numbers.amax(1)
     normalizer = (numbers - highest[:, None]).exp().sum(1).log() + highest
@@ -36,14 +36,14 @@ def target_and_normalizer(logits: torch.Tensor, targets: torch.Tensor) -> tuple[
 
 
 def rest_of(logits: torch.Tensor, normalizer: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """softmax - onehot, in the type of the logits."""
+    """softmax - onehot, in the dtype of the logits."""
     columns = torch.arange(logits.shape[1], device=logits.device)
     probabilities = (logits.float() - normalizer[:, None]).exp()
     return (probabilities - (columns == targets[:, None]).float()).to(logits.dtype)
 
 
 class CompiledHead(nn.Module):
-    """As `TokenLogprobs`, for a head without a bias, under autocast."""
+    """Like `TokenLogprobs`, for a head without a bias, under autocast."""
 
     def __init__(self, head: nn.Linear, temperature: float, pieces: Pieces) -> None:
         super().__init__()

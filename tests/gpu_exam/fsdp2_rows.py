@@ -1,4 +1,4 @@
-"""Twenty steps by FSDP2, one process of one."""
+"""Twenty training steps with FSDP2, in a group of one process."""
 
 from tasks import Exam, Task
 from training_rows import alone_in_its_group, compared_tasks

@@ -1,4 +1,4 @@
-"""Groups of rows in a process of their own: started by `run.py`, answers with a line of JSON per row."""
+"""Measures groups of rows in a process of its own: started by `run.py`, prints a line of JSON per row."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def main() -> None:
         sys.exit(NO_GPU)
     exam = Exam(device, options["small"], Path(options["folder"]), options["ends"])
     with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)  # what libraries print is no answer
+        os.dup2(2, 1)  # what libraries print is not part of the answer
 
         for name in names:
             module = importlib.import_module(f"{name}_rows")
             torch.set_num_threads(options["threads"])  # after the import: the tests' modules set one thread
             carry_out(module.tasks(exam), exam, functools.partial(report, name, answers))
     sys.stderr.flush()
-    os._exit(0)  # at once: threads of a process group can abort an interpreter that is being taken down
+    os._exit(0)  # at once: threads of a process group can abort an interpreter that is shutting down
 
 
 def report(name: str, answers: TextIO, row: Row) -> None:

@@ -1,6 +1,6 @@
-"""The head with the log-softmax behind it, by itself: as it is, in pieces that torch compiles, and by torch's own.
+"""The head and the log-softmax after it, alone: the pipeline's own, compiled by torch, and torch's built-in functions.
 
-As it is, is `rlhf.logprobs.head`. The others are what could take its place, and what that would gain.
+The pipeline's own is `rlhf.logprobs.head`; the others show what replacing it would gain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LLAMA3 = (13_312, 4096, 128_256)
 """Response tokens of a pack of 16,384, width, vocabulary."""
 SMALL = (40, 16, 300)
 DIFFERENCE = 2e-2
-"""Of the gradients, as a share of their norm: matrix products of bfloat16 numbers in any case."""
+"""Error of the gradients relative to their norm; all compute their matrix products in bfloat16."""
 
 
 def tasks(exam: Exam) -> list[Task]:
@@ -38,7 +38,7 @@ def tasks(exam: Exam) -> list[Task]:
 
 
 class Heads:
-    """Hidden states, a head and targets, and what the head as it is makes of them."""
+    """Hidden states, a head and targets, and the results of the pipeline's own head."""
 
     def __init__(self, device: torch.device, *, small: bool) -> None:
         self.device = device
@@ -53,7 +53,7 @@ class Heads:
 
     @functools.cached_property
     def present(self) -> tuple[list[torch.Tensor], tuple[float, float]]:
-        """What the head as it is gives, and its seconds."""
+        """The results of the pipeline's own head, and its seconds."""
         head = TokenLogprobs(self.linear, TEMPERATURE)
         return self._results(head), self._seconds(head)
 
@@ -62,13 +62,13 @@ class Heads:
         yield Row("head as it is", self._shown(seconds), figures={"seconds": seconds})
 
     def compiled(self) -> Iterator[Row]:
-        """On a CPU the pieces are run as they are: to compile them takes longer than all else in a small exam."""
+        """On a CPU the functions are not compiled: that would take longer than the rest of a small exam."""
         gpu = self.device.type == "cuda"
         head = CompiledHead(self.linear, TEMPERATURE, compiled_pieces("inductor" if gpu else "eager"))
         yield self._compared("head, compiled" if gpu else "head in pieces, not compiled", head)
 
     def by_torch(self) -> Iterator[Row]:
-        """Its log-probabilities are bfloat16 where its inputs are: too coarse for a sum over a response."""
+        """Its log-probabilities are bfloat16 if its inputs are: too coarse to sum over a response."""
         options = nn.LinearCrossEntropyOptions()
 
         def head(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -96,7 +96,7 @@ class Heads:
         )
 
     def _shown(self, seconds: tuple[float, float]) -> str:
-        """Milliseconds forward and with the backward pass; of the products, as training counts them, what share."""
+        """Milliseconds of the forward pass and with the backward pass, and the fraction of a large product's rate."""
         forward, both = seconds
         shares = f"{self.operations / forward / self.rate:.0%} and {3 * self.operations / both / self.rate:.0%}"
         return f"forward {1e3 * forward:.3g} ms, with backward {1e3 * both:.3g} ms: {shares} of a large product's rate"
@@ -123,7 +123,7 @@ class Heads:
         return [logprobs.float(), self.hidden.grad.float(), self.linear.weight.grad]
 
     def _seconds(self, head: Head) -> tuple[float, float]:
-        """Of a forward pass alone, and with the backward pass."""
+        """Seconds of the forward pass alone, and with the backward pass."""
         with torch.no_grad():
             forward = median_seconds(lambda: self._forward(head), self.device, rounds=5)
         return forward, median_seconds(lambda: self._both(head), self.device, rounds=5)

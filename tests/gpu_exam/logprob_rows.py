@@ -1,6 +1,6 @@
-"""Log-probabilities of a small policy, packed, on the device and on the CPU, against one response at a time in float64.
+"""Packed log-probabilities of a small policy, on the device and on the CPU, against single responses in float64.
 
-The reference is transformers' own model on the CPU: another attention, another layout, another head.
+The reference is transformers' own model on the CPU: a different attention, layout and head.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tasks import Exam, Task
 POLICY = {"vocabulary": 32_000, "hidden": 512, "layers": 4, "heads": 8, "pairs": 8, "budget": 4096, **ULTRAFEEDBACK}
 SMALL_POLICY = {"vocabulary": 500, "hidden": 64, "layers": 2, "heads": 4, "pairs": 4, "longest": 40, "budget": 64}
 SPREAD = 3.0
-"""Standard deviation of the logits: a policy that knows something."""
+"""Standard deviation of the logits: like that of a trained policy."""
 BARS = {"float32": 1e-5, "bfloat16": 1e-2}
-"""Error of a response's log-probability per token, the mean over the responses."""
+"""Error of the log-probability per token, averaged over the responses."""
 CPU = torch.device("cpu")
 
 
@@ -51,7 +51,7 @@ def tasks(exam: Exam) -> list[Task]:
 
 
 class References:
-    """A policy, pairs, and the log-probabilities of their responses by definition."""
+    """A policy, pairs, and the log-probabilities of their responses by the definition."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options

@@ -1,4 +1,4 @@
-"""The machine: its name, and what its matrix units and its memory do at most."""
+"""The machine: its name, and the peak rates of its matrix units and its memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tasks(exam: Exam) -> list[Task]:
 
 
 def machine(device: torch.device) -> Iterator[Row]:
-    """Its name and memory, a large product of matrices, and a large copy."""
+    """Its name and memory, and the rates of a large matrix product and of a large copy."""
     facts: dict[str, Any] = {"name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)

@@ -1,7 +1,7 @@
-"""The memory model (`rlhf.machine.memory`) against what torch allocated, at layers of Llama-3-8B's shapes.
+"""The memory model (`rlhf.machine.memory`) against what torch allocated, for layers of Llama-3-8B's shapes.
 
-On a CPU, where nothing counts what is allocated, the tensors of a tiny policy are counted: the model speaks of GPUs,
-and is not judged by that.
+On a CPU, where allocations are not counted, the tensors of a tiny policy are counted instead; the model is about GPUs,
+so there is no bar for that.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from rlhf.machine.memory import MemoryUse, TrainingSetup, logprob_memory, traini
 from rlhf.pairs.schema import Pair
 from rlhf.training.adapters import add_adapters
 from rlhf.training.data import micro_batches
-from rlhf.training.loop import backward_batch, count_tokens
-from rlhf.training.optimizers import make_optimizer
+from rlhf.training.optimization.optimizers import make_optimizer
+from rlhf.training.optimization.step import backward_batch, count_tokens
 from rlhf.training.settings import LoraSettings
 from tasks import Exam, Task, not_installed
 from training_rows import one_process
@@ -54,7 +54,7 @@ def tasks(exam: Exam) -> list[Task]:
 
 
 def training(exam: Exam, name: str, setup: TrainingSetup) -> Iterator[Row]:
-    """The peak of a second step: of passes over two packs, and of the optimizer."""
+    """The peaks in a second step: during the passes over two packs, and during the optimizer step."""
     options = {**options_of(exam), "precision": setup.precision}
     budget = options["budget"]
     options["layers"] = layers_that_fit(exam, setup, budget, moments=True)
@@ -69,7 +69,7 @@ def training(exam: Exam, name: str, setup: TrainingSetup) -> Iterator[Row]:
         backward_batch(model, pairs, spec, accelerator, budget)
 
     def there() -> list[torch.Tensor]:
-        """What lives from step to step."""
+        """Bytes that stay allocated from step to step."""
         state = [value for values in optimizer.state.values() for value in values.values()]
         trained = [parameter.grad for parameter in policy.parameters()]
         return [tensor for tensor in [*policy.parameters(), *trained, *state] if isinstance(tensor, torch.Tensor)]
@@ -83,7 +83,7 @@ def training(exam: Exam, name: str, setup: TrainingSetup) -> Iterator[Row]:
 
 
 def logprobs(exam: Exam) -> Iterator[Row]:
-    """The peak of `compute_logprobs`."""
+    """The peak in `compute_logprobs`."""
     options = options_of(exam)
     pairs, largest = two_packs(options)
     policy = random_policy(options, exam.device).requires_grad_(False)
@@ -96,7 +96,7 @@ def logprobs(exam: Exam) -> Iterator[Row]:
 
 
 def policy_of(options: dict[str, Any], device: torch.device, setup: TrainingSetup) -> LlamaForCausalLM:
-    """As `train_policy` prepares it."""
+    """The policy as `train_policy` prepares it."""
     policy = random_policy(options, device)
     if setup.lora_rank is not None:
         add_adapters(policy, LoraSettings(rank=setup.lora_rank, alpha=setup.lora_rank))
@@ -116,7 +116,7 @@ def two_packs(options: dict[str, Any]) -> tuple[list[Pair], int]:
 
 
 def peak_of(work: Callable[[], object], there: list[torch.Tensor], device: torch.device) -> int:
-    """Bytes at the peak of some work, with what was there before."""
+    """Bytes at the peak of some work, including what was allocated before."""
     if device.type == "cpu":
         with LiveBytes(*there) as live:
             work()
@@ -131,7 +131,7 @@ def peak_of(work: Callable[[], object], there: list[torch.Tensor], device: torch
 def compared(
     exam: Exam, what: str, options: dict[str, Any], tokens: int, peaks: tuple[int, ...], expected: MemoryUse
 ) -> Row:
-    """What was allocated at the peaks of passes and of the optimizer's step, beside what the model says."""
+    """What was allocated at the peaks of the passes and of the optimizer step, and what the model predicts."""
     error = expected.total / max(peaks) - 1
     scale, unit = (1e9, "GB") if exam.device.type == "cuda" else (1e6, "MB")
     shown = " and ".join(f"{peak / scale:.3g}" for peak in peaks)

@@ -1,4 +1,4 @@
-"""The rows of the exam's table, and the two files that hold them: Markdown to read, JSON with every figure."""
+"""The rows of the exam's table, and the two files with them: Markdown to read, JSON with every figure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 NO_GPU = 3
-"""Status of a group's process where it was to use a GPU and there is none."""
+"""Exit status of a group's process if it should use a GPU and there is none."""
 Verdict = Literal["pass", "FAIL", "measured", "not measured"]
 HEAD = "| what | measured | bar | result |\n| --- | --- | --- | --- |"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: what was measured, what came out, and whether it is good enough."""
+    """One row: what was measured, the result, and whether it is good enough."""
 
     what: str
     measured: str
     bar: str = ""
-    """What is asked for; empty where a figure is only reported."""
+    """The requirement; empty if the figure is only reported."""
     verdict: Verdict = "measured"
     figures: dict[str, Any] = field(default_factory=dict)
     """Everything measured, unrounded, for the JSON file."""
     group: str = ""
     seconds: float = 0.0
-    """What it took, by the wall clock."""
+    """Wall-clock time of the measurement."""
 
     def markdown(self) -> str:
         cells = (self.what, self.measured, self.bar, self.verdict)
@@ -34,7 +34,7 @@ class Row:
 
 
 def judged(what: str, measured: str, bar: str, *, passed: bool | None, **figures: Any) -> Row:
-    """A row with a bar; None: there is none on this device."""
+    """A row with a requirement; None if there is none on this device."""
     if passed is None:
         return Row(what, measured, figures=figures)
     return Row(what, measured, bar, "pass" if passed else "FAIL", figures)
@@ -45,7 +45,7 @@ def not_measured(what: str, why: str) -> Row:
 
 
 class Sheet:
-    """The rows so far. Each one is in both files, and printed, before the next is measured.
+    """The rows so far. Each is written to both files, and printed, before the next is measured.
 
     Args:
         stem: path of the files without their ending.
@@ -79,7 +79,7 @@ class Sheet:
 
 
 def _replace(path: Path, text: str) -> None:
-    """The file is the old one or the new one, whole, whenever the exam is interrupted."""
+    """Write atomically: whenever the exam is interrupted, the file is complete."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text)
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The GPU exam: is this code right and fast on this GPU? One table, in under ten minutes (`make gpu-exam`).
+"""The GPU exam: is this code correct and fast on this GPU? One table, in under ten minutes (`make gpu-exam`).
 
 Every row is printed, and written to the two files, as soon as it is measured: an interrupted exam keeps what it has.
 Exit status 1: a row failed.
@@ -38,8 +38,8 @@ GROUPS = {
     "head": 120,
     "zero3": 90,
 }
-"""Modules `<name>_rows.py`, and after how many seconds on a GPU each is ended: about twice what it should take. What
-depends on other software comes last, because it may hang."""
+"""Modules `<name>_rows.py`, with a timeout in seconds on a GPU: about twice what each should take. What depends on
+other software comes last, because it may hang."""
 IMPORTS = 15
 """Seconds that a group needs before its first task."""
 PACKAGES = ("torch", "transformers", "accelerate", "pyarrow", "pydantic", "triton", "deepspeed", "peft")
@@ -75,9 +75,9 @@ def main() -> None:
 
 
 def processes(groups: Sequence[str], device: str) -> list[list[str]]:
-    """Groups that share a process. On a GPU each has its own: an error there can make all later calls fail.
+    """Groups that run in one process. On a GPU each has its own, because an error there can make all later calls fail.
 
-    On a CPU most of a small exam would be imports; but a distributed training keeps its process for itself.
+    On a CPU most of a small exam would be imports, so they share one; only distributed training has its own process.
     """
     if device == "cuda":
         return [[name] for name in groups]
@@ -93,13 +93,13 @@ def versions() -> dict[str, str]:
 
 
 def end_session(leader: int) -> None:
-    """Kill a process and what it started, where they are still there."""
+    """Kill a process and what it started, if they are still running."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def examine(names: Sequence[str], options: dict[str, Any], sheet: Sheet, log: Any) -> None:
-    """Add the rows of some groups, measured by a process that is ended where it outlasts its time."""
+    """Add the rows of some groups, measured by a process that is killed after its timeout."""
     if options["device"] == "cuda":
         ends = time.time() + sum(GROUPS[name] for name in names)
         options = {**options, "ends": min(options["ends"], ends)}
@@ -114,7 +114,7 @@ def examine(names: Sequence[str], options: dict[str, Any], sheet: Sheet, log: An
         stderr=log,
         text=True,
         env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"},
-        start_new_session=True,  # to end what it has started too
+        start_new_session=True,  # to end what it has started, too
     )
     assert process.stdout is not None
     timer = threading.Timer(options["ends"] - time.time(), end_session, [process.pid])

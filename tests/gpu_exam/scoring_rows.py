@@ -1,4 +1,4 @@
-"""Rewards of prompts' draws by a model of ArmoRM's form: packs with shared prompts, against one row at a time."""
+"""Rewards of several draws per prompt with a model like ArmoRM: packs with shared prompts, against single rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from timing import matrix_rate, median_seconds
 FULL = {**JUDGE, **LLAMA3_8B_8_LAYERS, "draws": 5, "prompt_tokens": 512, "response_tokens": 100, "budget": 32_768}
 SMALL = {**JUDGE, **SMALL_JUDGE, "draws": 5, "prompt_tokens": 60, "response_tokens": 12, "budget": 512}
 EXACT = 1e-3
-"""Difference of float32 scores, as a share of their spread."""
+"""Difference of float32 scores relative to their spread."""
 TIMES_FASTER = 4.0
 
 
@@ -37,7 +37,7 @@ def tasks(exam: Exam) -> list[Task]:
 
 
 class Scoring:
-    """A random reward model and conversations, scored in both ways."""
+    """A random reward model and conversations, scored both ways."""
 
     def __init__(self, options: dict[str, Any], device: torch.device) -> None:
         self.device, self.budget = device, options["budget"]
@@ -80,7 +80,7 @@ def agreement(options: dict[str, Any], device: torch.device) -> Iterator[Row]:
 
 
 def speed(options: dict[str, Any], device: torch.device) -> Iterator[Row]:
-    """Seconds from texts to scores."""
+    """Seconds from the texts to the scores."""
     scoring = Scoring(options, device)
     alone = median_seconds(scoring.alone, device, rounds=1)
     packed = median_seconds(scoring.packed, device)

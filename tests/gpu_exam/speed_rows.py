@@ -1,7 +1,7 @@
-"""Speed of log-probabilities and of training with layers of Llama-3-8B's shapes and UltraFeedback's lengths.
+"""Speed of log-probabilities and training for layers of Llama-3-8B's shapes and UltraFeedback's lengths.
 
-The policy has the whole vocabulary and as many layers as fit, so its head takes a larger share of the work than that of
-32 layers. What all 32 would reach follows from the times of all these layers and of half of them.
+The policy has the full vocabulary and as many layers as fit, so its head takes a larger share of the work than with 32
+layers. What all 32 would reach is extrapolated from the times of all these layers and of half of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from timing import matrix_rate, median_seconds
 from workbench import WHOLE, Workbench
 
 BAR, GOAL = 0.4, 0.5
-"""Share of the data sheet's rate of matrix products."""
+"""Fraction of the peak matrix rate in the data sheet."""
 TIMES_PADDED = 4.0
 """How much faster than padded rows."""
 
 
 def tasks(exam: Exam) -> list[Task]:
-    """In this order: padded rows need the policy as transformers made it, and to recompute is for good."""
+    """The order matters: padded rows need the policy as transformers made it, and recomputation cannot be undone."""
     speed = Speed(exam)
     return [
         Task("log-probabilities, padded", 20, lambda: speed.padded("log-probabilities")),
@@ -44,7 +44,7 @@ def tasks(exam: Exam) -> list[Task]:
 
 
 class Speed:
-    """The rows, and the seconds of those that others are compared with."""
+    """Makes the rows; keeps the seconds of those that others are compared with."""
 
     def __init__(self, exam: Exam) -> None:
         self.device = exam.device
@@ -60,7 +60,7 @@ class Speed:
         yield self._row(f"{work}, rows padded to 3072 tokens", self.seconds[f"{work}, padded"], work)
 
     def packed(self, work: str) -> Iterator[Row]:
-        """As the programs do it."""
+        """The pipeline's way, as its programs do it."""
         self.seconds[work] = seconds = self._time(self._work(work))
         yield self._row(f"{work}, packed", seconds, work, bar=True)
         ratio = self.seconds[f"{work}, padded"] / seconds
@@ -82,7 +82,7 @@ class Speed:
         yield self._row("training, activations recomputed", seconds, "training", against="training")
 
     def whole(self, work: str) -> Iterator[Row]:
-        """What Llama-3-8B with its 32 layers would take, by the times of all these layers and of half of them."""
+        """Time of Llama-3-8B with 32 layers, extrapolated from the times of all these layers and of half of them."""
         bench, layers = self.bench, self.bench.policy.model.layers
         half = len(layers) // 2
         bench.use_layers(layers[:half])
@@ -111,7 +111,7 @@ class Speed:
 
     @functools.cached_property
     def rates(self) -> dict[str, float]:
-        """Of matrix products, by the data sheet and as measured."""
+        """Peak operations per second of matrix products, by the data sheet and as measured."""
         peak = peak_rate(self.device)
         return ({} if peak is None else {"of the data sheet": peak}) | {"of a large product": matrix_rate(self.device)}
 

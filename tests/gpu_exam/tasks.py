@@ -1,4 +1,4 @@
-"""What a group of rows consists of, and how its tasks are carried out one after the other."""
+"""The tasks of a group of rows, and how they are run one after the other."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from record import Row, not_measured
 
 @dataclass(frozen=True)
 class Exam:
-    """What every task works with."""
+    """What every task gets."""
 
     device: torch.device
     small: bool
-    """Whether shapes are so small that a CPU computes them in seconds."""
+    """Whether shapes are small enough for a CPU to compute them in seconds."""
     folder: Path
-    """For files that one group leaves for another."""
+    """Folder for files that one group leaves for another."""
     ends: float
-    """When the exam must be over, as `time.time` counts."""
+    """When the exam must be over, in the seconds of `time.time`."""
 
     @property
     def no_gpu(self) -> str:
-        """Why a task that needs a GPU is left out; empty where there is one."""
+        """Why a task that needs a GPU is left out; empty if there is one."""
         return "" if self.device.type == "cuda" else "no GPU"
 
 
 @dataclass(frozen=True)
 class Task:
-    """Work that gives one or more rows."""
+    """Work that makes one or more rows."""
 
     what: str
     seconds: float
-    """How long it takes on an H100, estimated from above: where less is left it is not begun."""
+    """Upper estimate of its time on an H100: it is not started if less is left."""
     rows: Callable[[], Iterable[Row]]
     missing: str = ""
-    """What it needs and this machine lacks; empty: nothing."""
+    """What it needs and this machine lacks; empty if nothing."""
 
 
 def not_installed(package: str) -> str:
-    """Why a task that needs this package is left out; empty where it is there."""
+    """Why a task that needs this package is left out; empty if it is installed."""
     return "" if find_spec(package) else f"{package} is not installed"
 
 
 def carry_out(tasks: Sequence[Task], exam: Exam, report: Callable[[Row], None]) -> None:
-    """Report the rows of all tasks. One that raises is a failed row, and the next one begins with free memory."""
+    """Report the rows of all tasks. A task that raises is a failed row, and the next one starts with free memory."""
     for task in tasks:
         left = exam.ends - time.time()
         if task.missing:
@@ -66,7 +66,7 @@ def carry_out(tasks: Sequence[Task], exam: Exam, report: Callable[[Row], None]) 
                 now = time.monotonic()
                 report(replace(row, seconds=now - last))
                 last = now
-        except Exception as error:  # noqa: BLE001 (reported as a failed row: the exam goes on)
+        except Exception as error:  # noqa: BLE001 (reported as a failed row: the exam continues)
             traceback.print_exc()
             text = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
             figures = {"traceback": traceback.format_exc()}
@@ -75,8 +75,8 @@ def carry_out(tasks: Sequence[Task], exam: Exam, report: Callable[[Row], None]) 
 
 
 def free_memory(device: torch.device) -> None:
-    """Drop what nothing refers to, and begin to count the peak anew."""
+    """Free what nothing refers to, and reset the peak."""
     gc.collect()
-    if device.type == "cuda" and torch.cuda.is_initialized():  # not yet where all was computed on the CPU
+    if device.type == "cuda" and torch.cuda.is_initialized():  # not if everything was computed on the CPU so far
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,7 +1,7 @@
-"""Twenty steps of a policy of the tiny world's size, on the device and on the CPU: losses and weights must go together.
+"""Twenty training steps of a policy of the tiny world's size, on the device and on the CPU: both must agree.
 
-The CPU's own trajectories come first, in one process; the strategies of several processes are compared with them as one
-process each, in the groups `zero3` and `fsdp2`.
+The CPU's own trajectories come first, in one process; the strategies for several processes are compared with them, with
+one process each, in the groups `zero3` and `fsdp2`.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from rlhf.machine.choices import Strategy
 from rlhf.pairs.schema import Pair
 from rlhf.training.loop import train
 from rlhf.training.processes import strategies
-from rlhf.training.processes.strategies import make_accelerator
+from rlhf.training.processes.accelerator import make_accelerator
 from rlhf.training.settings import TrainSpec
 from tasks import Exam, Task
 
 STEPS = 20
 LEARNING_RATE, ETA = 1e-3, 100.0
-"""They move the weights, and the loss, visibly in so few steps."""
+"""Large enough to move weights and loss visibly in so few steps."""
 TINY_WORLD = {**TINY_POLICY, "pairs": 16 * STEPS, "log_lengths": (2.7, 2.7), "longest": 60}
 SMALLER = {**TINY_WORLD, "vocabulary": 200, "hidden": 32, "pairs": 4 * STEPS, "longest": 12}
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 BUDGETS = {"reference": 100, "compared": 2048}
-"""Tokens in one pass: other packs add in another order, as another device does."""
+"""Tokens in one pass: different packs add in a different order, as a different device does."""
 BARS = {"float32": (1e-4, 1e-2), "bfloat16": (2e-2, 0.1)}
-"""Differences of the losses as a share of the first, and of the weights as a share of how far they moved."""
+"""Differences of the losses relative to the first one, and of the weights relative to how far they moved."""
 CPU = torch.device("cpu")
 
 
@@ -65,7 +65,7 @@ def compared_tasks(exam: Exam, strategy: Strategy, missing: str) -> list[Task]:
 
 
 def reference(exam: Exam, precision: Precision) -> Iterator[Row]:
-    """Train on the CPU, and leave the trajectory for the groups that are compared with it."""
+    """Train on the CPU, and save the trajectory for the groups that are compared with it."""
     found = trajectory(options_of(exam), "single", precision, CPU, BUDGETS["reference"])
     torch.save(found, _file(exam, precision))
     losses = found["losses"]
@@ -77,7 +77,7 @@ def reference(exam: Exam, precision: Precision) -> Iterator[Row]:
 
 
 def compare(what: str, exam: Exam, strategy: Strategy, precision: Precision) -> Iterator[Row]:
-    """Train by a strategy on the device: how far it is from the CPU's trajectory."""
+    """Train with a strategy on the device, and report how far it is from the CPU's trajectory."""
     expected = torch.load(_file(exam, precision))
     found = trajectory(options_of(exam), strategy, precision, exam.device, BUDGETS["compared"])
     losses = torch.tensor([expected["losses"], found["losses"]], dtype=torch.float64)
@@ -99,11 +99,11 @@ def compare(what: str, exam: Exam, strategy: Strategy, precision: Precision) -> 
 def trajectory(
     options: dict[str, Any], strategy: Strategy, precision: Precision, device: torch.device, budget: int
 ) -> dict[str, Any]:
-    """Losses of the steps, and all weights before and after, float64."""
+    """Losses of all steps, and all weights before and after, float64."""
     spec = tiny_spec(options, precision)
     pairs = tiny_pairs(options, precision)
     accelerator = one_process(strategy, spec, device)
-    policy = random_policy(options, CPU).to(accelerator.device)  # a GPU draws other numbers from the same seed
+    policy = random_policy(options, CPU).to(accelerator.device)  # a GPU draws different numbers from the same seed
     start = {name: tensor.detach().double().cpu() for name, tensor in policy.named_parameters()}
     trained = train(ResponseLogprobs(policy, TEMPERATURE), pairs, pairs[:8], spec, accelerator, budget)
     before, after = (
@@ -115,9 +115,9 @@ def trajectory(
 
 
 def one_process(strategy: Strategy, spec: TrainSpec, device: torch.device) -> Accelerator:
-    """The accelerator of a training in this process alone, in place of one that it had before.
+    """The accelerator of a training in this process alone, replacing an earlier one.
 
-    For users `zero3` and `fsdp2` are for several processes: to share with nobody is only good for this comparison.
+    Users get `zero3` and `fsdp2` for several processes only: sharding over one is of use for this comparison alone.
     """
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
@@ -126,7 +126,7 @@ def one_process(strategy: Strategy, spec: TrainSpec, device: torch.device) -> Ac
 
 
 def alone_in_its_group() -> None:
-    """Make this process, as torchrun would, the first of one."""
+    """Make this process the only one of a group, as torchrun would."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -140,7 +140,7 @@ def options_of(exam: Exam) -> dict[str, Any]:
 
 
 def tiny_spec(options: dict[str, Any], precision: Precision) -> TrainSpec:
-    """Twenty batches, once through the pairs, with clipping."""
+    """Twenty batches, one pass over the pairs, with clipping."""
     spec = training_spec({"precision": precision})
     changed = {"batch_size": options["pairs"] // STEPS, "learning_rate": LEARNING_RATE, "max_grad_norm": 1.0}
     recipe, loss = spec.recipe.model_copy(update=changed), spec.loss.model_copy(update={"eta": ETA})

@@ -1,4 +1,4 @@
-"""A policy of Llama-3-8B's layer shapes and pairs of UltraFeedback's lengths, and the work that is timed with them."""
+"""A policy with Llama-3-8B's layer shapes, pairs of UltraFeedback's lengths, and the work that is timed on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rlhf.machine.memory import TrainingSetup, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.pairs.schema import Pair
 from rlhf.training.compute_rate import ComputeMeter
-from rlhf.training.loop import backward_batch, count_response_tokens, count_tokens
+from rlhf.training.optimization.step import backward_batch, count_response_tokens, count_tokens
 from tasks import Exam
 from training_rows import one_process
 
@@ -39,20 +39,20 @@ LLAMA3_8B: dict[str, Any] = {
 }
 SMALL: dict[str, Any] = {**SMALL_PAIRS, "layers": 2, "pairs": 4, "padded": 1, "budget": 64, "precision": "float32"}
 WHOLE = 32
-"""Layers of Llama-3-8B."""
+"""Number of layers of Llama-3-8B."""
 MOST_LAYERS = 12
-"""More take longer and say no more."""
+"""More layers take longer and show nothing new."""
 PROMPTS_TWICE = 1.2
-"""Tokens of a pack in which each response has its prompt before it, by those of one with shared prompts."""
+"""Tokens of a pack in which each response has its own prompt, divided by those with shared prompts."""
 
 
 def options_of(exam: Exam) -> dict[str, Any]:
-    """Sizes of the policy, of the pairs and of the packs."""
+    """Sizes of the policy, the pairs and the packs."""
     return dict(SMALL if exam.small else LLAMA3_8B)
 
 
 def shape_of(options: dict[str, Any]) -> ModelShape:
-    """The policy of `random_policy` in the words of the memory model."""
+    """The shape of the policy of `random_policy`, for the memory model."""
     return ModelShape(
         layers=options["layers"],
         hidden=options["hidden"],
@@ -66,7 +66,7 @@ def shape_of(options: dict[str, Any]) -> ModelShape:
 
 
 def layers_that_fit(exam: Exam, setup: TrainingSetup, tokens: int, *, moments: bool) -> int:
-    """How many layers of the policy the memory model gives to this GPU.
+    """How many layers of the policy fit this GPU, by the memory model.
 
     Args:
         tokens: of the largest pack.
@@ -84,7 +84,7 @@ def layers_that_fit(exam: Exam, setup: TrainingSetup, tokens: int, *, moments: b
 
 
 class Workbench:
-    """What is made once, when it is first asked for. The padded way needs the policy before it reads packs."""
+    """Policy and pairs, made on first use. The padded way needs the policy before it is made to read packs."""
 
     def __init__(self, exam: Exam) -> None:
         self.device = exam.device
@@ -114,7 +114,7 @@ class Workbench:
         pair_logprobs(self.model, self.pairs, self.spec.precision, self.options["budget"])
 
     def gradient(self) -> None:
-        """Of one batch, as training computes it, all but the optimizer's step."""
+        """One batch as training computes it, without the optimizer step."""
         self.policy.zero_grad(set_to_none=True)
         backward_batch(self.model, self.pairs, self.spec, self.accelerator, self.options["budget"])
 
@@ -131,7 +131,7 @@ class Workbench:
 
     @property
     def padded_pairs(self) -> list[Pair]:
-        """Few: padded, every pair takes as long as any other."""
+        """A few pairs only: padded, every pair takes the same time."""
         return self.pairs[: self.options["padded"]]
 
     @property
@@ -139,7 +139,7 @@ class Workbench:
         return sum(map(count_tokens, self.pairs))
 
     def operations(self, *, backward: bool) -> float:
-        """Of the matrix products that all pairs need, as `ComputeMeter` counts them, with the layers there are."""
+        """Operations of the matrix products for all pairs, as `ComputeMeter` counts them, with the layers there are."""
         meter = ComputeMeter(self.policy, self.device, 1, adapters=False)
         meter.count(self.tokens, sum(map(count_response_tokens, self.pairs)))
         return meter.operations / (1 if backward else 3)

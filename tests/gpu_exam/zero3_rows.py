@@ -1,4 +1,4 @@
-"""Twenty steps by DeepSpeed's ZeRO-3, one process of one."""
+"""Twenty training steps with DeepSpeed's ZeRO-3, in a group of one process."""
 
 from tasks import Exam, Task, not_installed
 from training_rows import alone_in_its_group, compared_tasks

@@ -82,7 +82,7 @@ def test_between_the_end_of_a_training_and_its_record(finished_micro: Project, t
     done = resume(project, TARGET)
     assert done.returncode == 0, done.stdout + done.stderr
     log = (project.folder / "logs/micro/train_policy/rebel-1.log").read_text()
-    assert f"going on from the saved state after step {step}\n" in log
+    assert f"resuming from the saved state after step {step}\n" in log
     assert digests(project.folder / POLICY / "checkpoint") == digests(finished_micro.folder / POLICY / "checkpoint")
     assert not (project.folder / POLICY / "training_state").exists()
 
@@ -103,9 +103,9 @@ def test_a_run_that_is_killed_now_and_then(number: int, finished_micro: Project,
     done = resume(project, TARGET)
     assert done.returncode == 0, done.stdout + done.stderr
     log = (project.folder / "logs/micro/train_policy/rebel-1.log").read_text()
-    print(*(line for line in log.splitlines() if "going on" in line))
+    print(*(line for line in log.splitlines() if "resuming" in line))
     if step and not whole:
-        assert f"going on from the saved state after step {step}" in log
+        assert f"resuming from the saved state after step {step}" in log
     folders = [each.folder / RESULTS for each in (project, finished_micro)]
     found, expected = (digests(folder) for folder in folders)
     assert found == {name: expected[name] for name in found} != {}

@@ -59,7 +59,7 @@ class LongTraining:
         output = finish(running, 400)
         assert running.returncode == 0, output
         log = (self.project.folder / "logs/micro/train_policy/rebel-1.log").read_text()
-        assert "going on from the saved state" in log
+        assert "resuming from the saved state" in log
         assert digest(self.project.folder / CHECKPOINT / "model.safetensors") == self.expected
 
 

@@ -21,7 +21,7 @@ SAVE_TAKES = 6
 """Seconds; three times as long as this cluster waits between the last signals to a job (KillWait)."""
 SLOWED_DOWN = {
     "accelerator.save_state(": f"time.sleep({SAVE_TAKES}), accelerator.save_state(",
-    "if not agreed(": "time.sleep(0 if self._saved() else 1)\n        if not agreed(",
+    "if not true_in_any_process(": "time.sleep(0 if self._saved() else 1)\n        if not true_in_any_process(",
 }
 """In `training_state.py`: saves last, as those of a large model do, and so do the steps before the first of them."""
 
@@ -52,7 +52,7 @@ def goes_on(project: Project, running: subprocess.Popen[str]) -> None:
     # Where Slurm tracks processes by cgroups, a job that ends first takes the training along, in the midst of its save.
     assert "died with <Signals.SIGTERM" not in output
     log = (project.folder / LOG).read_text()
-    assert f"going on from the saved state after step {saved[1]}\n" in log
+    assert f"resuming from the saved state after step {saved[1]}\n" in log
 
 
 def test_before_its_time_limit(finished_micro: Project, tmp_path: Path) -> None:

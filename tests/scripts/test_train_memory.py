@@ -1,4 +1,4 @@
-"""Memory runs out in one of several processes: all start again, with the smaller budget that it left behind."""
+"""One of several processes runs out of memory: all start again, with the smaller budget that it saved."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from training_inputs import flags, spec
 pytestmark = pytest.mark.slow
 SUPPORT = Path(__file__).parents[1] / "support"
 LIMIT = 60
-"""Tokens that fit into the memory of process 1: a few pairs, and not its half of a batch."""
+"""Tokens that fit into the memory of process 1: a few pairs, but less than its half of a batch."""
 AGAIN = "starting all processes again with the smaller token budget"
 LIMITED = """
 import os
@@ -40,14 +40,14 @@ def command(data: tuple[Path, Path], output: Path, *more: object, epochs: int = 
 
 
 def environment(folder: Path, limit: int, where: str = "forward", full_from: int = 0) -> dict[str, str]:
-    """In which the packs of process 1 do not fit, see `LimitedMemory`."""
+    """An environment in which the packs of process 1 do not fit, see `LimitedMemory`."""
     (folder / "sitecustomize.py").write_text(LIMITED.format(limit=limit, where=where, full_from=full_from))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [folder, SUPPORT, SCRIPTS]))}
 
 
 @pytest.fixture(scope="module")
 def small(data: tuple[Path, Path]) -> Rows:
-    """The metrics of one process with a small budget."""
+    """The metrics of a single process with a small budget."""
     output = data[0] / "small"
     done = subprocess.run(command(data, output, "--token-budget", LIMIT // 2), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -69,28 +69,28 @@ def test_the_trajectory_is_that_of_a_smaller_budget(
     data: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
-    """The budgets are halves of the largest pack that was tried."""
+    """Each budget is half of the largest pack that was tried."""
     line = command(data, tmp_path, "--processes", 2, "--strategy", strategy, "--save-seconds", 0)
     done = subprocess.run(line, capture_output=True, text=True, env=environment(tmp_path, LIMIT, where, full_from))
     assert done.returncode == 0, done.stderr
     for row, expected in zip(TRAINING.read(tmp_path / "training.parquet").to_pylist(), small, strict=True):
         for name, value in expected.items():
             assert row[name] == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-5)), name
-    assert re.findall(r"a token budget of (\d+) in place of", done.stderr) == budgets
+    assert re.findall(r"a token budget of (\d+) instead of", done.stderr) == budgets
     assert done.stderr.count(AGAIN) == len(budgets)
-    assert ("going on from the saved state" in done.stderr) == (full_from > 0)
+    assert ("resuming from the saved state" in done.stderr) == (full_from > 0)
     assert len(list(tmp_path.glob("training_state/*/step-*"))) == 1
 
 
 def test_another_failure_is_final(data: tuple[Path, Path], tmp_path: Path) -> None:
-    """The packs of the smallest budget do not fit: that is an error of the user's in one of the processes.
+    """The packs of the smallest budget do not fit: a user error in one of the processes.
 
-    The first pack fits: it is the one of `pack_check`, which no budget cuts.
+    The first pack fits: it is that of `pack_check`, which does not depend on the budget.
     """
     line = command(data, tmp_path, "--processes", 2, "--strategy", "ddp", "--token-budget", 1)
     done = subprocess.run(line, capture_output=True, text=True, env=environment(tmp_path, 1, full_from=1))
     assert done.returncode == 1
-    said = "memory ran out (CUDA out of memory), and packs cannot be smaller: the longest holds"
+    said = "memory ran out (CUDA out of memory), and packs cannot be smaller: the longest has"
     error, last = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert error.startswith(f"error: {said}")
     assert re.match(rf"error: process \d of the training failed: {re.escape(said)}", last)

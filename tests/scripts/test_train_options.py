@@ -1,4 +1,4 @@
-"""Recipes and hardware of training beside the plain ones, by the program itself."""
+"""Optional recipes and hardware settings of the program `train_policy`."""
 
 import re
 from pathlib import Path
@@ -31,13 +31,13 @@ def trained(data: tuple[Path, Path], output: Path, *more: object, **recipe: Any)
 
 
 def test_a_number_of_pairs(data: tuple[Path, Path], tmp_path: Path) -> None:
-    """13 pairs in batches of 4 are 3 steps in an epoch; 22 pairs are 5 whole batches."""
+    """13 pairs in batches of 4 make 3 steps per epoch; 22 pairs make 5 whole batches."""
     rows = trained(data, tmp_path, pairs=22)
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5]
     assert rows[-1]["epoch"] == pytest.approx(5 / 3)
 
 
-def test_adapters_are_merged_into_a_checkpoint_like_any(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_adapters_are_merged_into_a_plain_checkpoint(data: tuple[Path, Path], tmp_path: Path) -> None:
     lora = {"rank": 4, "alpha": 8, "targets": "all-linear"}
     rows = trained(data, tmp_path, lora=lora, epochs=3, learning_rate=1e-2)
     assert rows[-1]["validation_loss"] != rows[0]["validation_loss"]
@@ -48,7 +48,7 @@ def test_adapters_are_merged_into_a_checkpoint_like_any(data: tuple[Path, Path],
     assert changed == {name for name in parent if name.endswith("_proj.weight")}
 
 
-def test_the_last_validation_is_of_the_merged_policy_as_it_is_saved(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_last_validation_is_of_the_saved_merged_policy(data: tuple[Path, Path], tmp_path: Path) -> None:
     """Loaded by transformers and computed as `compute_logprobs` does, in bfloat16; the model card says the same."""
     write_all(tmp_path, data[1], "bfloat16")
     made = spec({"name": "dpo", "beta": 1.0, "label_smoothing": 0.0}, "bfloat16")
@@ -82,7 +82,7 @@ def test_adapters_on_two_processes(strategy: str, data: tuple[Path, Path], tmp_p
 
 
 @pytest.mark.slow
-def test_moments_in_eight_bits_and_activations_computed_again(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_eight_bit_moments_and_recomputed_activations(data: tuple[Path, Path], tmp_path: Path) -> None:
     plain = trained(data, tmp_path / "plain")
     kept = trained(data, tmp_path / "kept", "--activations", "recompute")
     assert kept == plain
@@ -104,14 +104,14 @@ def test_nothing_is_tracked_unless_asked_for(data: tuple[Path, Path], tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "training.parquet"]
 
 
-def test_a_tracker_that_is_not_there(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_tracker_that_is_not_installed(data: tuple[Path, Path], tmp_path: Path) -> None:
     made = spec({"name": "dpo", "beta": 0.1, "label_smoothing": 0.0}, "float32")
     done = run_program("train_policy", *flags(*data, tmp_path, made), "--tracker", "wandb")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("pip install wandb")
 
 
-def test_a_training_that_cannot_save_in_time_says_so_at_the_start(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_training_that_could_not_save_in_time_warns_at_the_start(data: tuple[Path, Path], tmp_path: Path) -> None:
     made = spec({"name": "dpo", "beta": 0.1, "label_smoothing": 0.0}, "float32")
     for seconds, told in ((30, True), (60, False)):
         output = tmp_path / str(seconds)

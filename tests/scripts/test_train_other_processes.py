@@ -1,4 +1,4 @@
-"""A killed training goes on with another number of processes where its states allow it, and else names the ways out."""
+"""A killed training resumes with another number of processes if its states allow it; otherwise the error says how."""
 
 import subprocess
 import sys
@@ -38,12 +38,12 @@ def killed_after(step: int, given: list[object], output: Path) -> None:
     psutil.wait_procs(workers, timeout=10)
 
 
-def test_ddp_goes_on_with_three_processes_in_place_of_two(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_ddp_resumes_with_three_processes_instead_of_two(data: tuple[Path, Path], tmp_path: Path) -> None:
     killed_after(3, arguments(data, tmp_path / "killed", "ddp", 2), tmp_path / "killed")
     resumed = run_program("train_policy", *arguments(data, tmp_path / "killed", "ddp", 3))
     whole = run_program("train_policy", *arguments(data, tmp_path / "whole", "ddp", 2))
     assert resumed.returncode == whole.returncode == 0, resumed.stderr + whole.stderr
-    assert "going on from the saved state after step" in resumed.stderr
+    assert "resuming from the saved state after step" in resumed.stderr
     rows = [TRAINING.read(tmp_path / name / "training.parquet").to_pylist() for name in ("killed", "whole")]
     for row, expected in zip(*rows, strict=True):
         for name, value in expected.items():
@@ -53,12 +53,12 @@ def test_ddp_goes_on_with_three_processes_in_place_of_two(data: tuple[Path, Path
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-4)
 
 
-def test_zero3_names_what_it_was_and_both_ways_out(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_zero3_names_the_saved_layout_and_both_remedies(data: tuple[Path, Path], tmp_path: Path) -> None:
     killed_after(2, arguments(data, tmp_path, "zero3", 2), tmp_path)
     done = run_program("train_policy", *arguments(data, tmp_path, "zero3", 3))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert "saved by zero3 with 2 processes, and this training is set to zero3 with 3 processes" in last
-    assert f"or delete {tmp_path / 'training_state'} to begin again" in last
+    assert f"to start over, delete {tmp_path / 'training_state'}" in last
     assert "damaged" not in done.stderr
     assert list((tmp_path / "training_state").glob("*/step-*"))

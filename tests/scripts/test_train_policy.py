@@ -1,4 +1,4 @@
-"""The program train_policy, run for real, behind compute_logprobs' own function."""
+"""The real program train_policy, on log-probabilities by compute_logprobs' own function."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_trained_policy(tmp_path: Path, policy: Path, loss: dict[str, Any], pr
 
 
 def test_a_train_part_of_another_model_is_refused(tmp_path: Path, policy: Path) -> None:
-    """Validation's log-probabilities are right, and those of one of two train parts."""
+    """The log-probabilities of validation and of one train part are right, those of the other are not."""
     write_all(tmp_path, policy, "float32")
     write_pairs(tmp_path, "second", 1, 5, save_small_policy(tmp_path / "other", seed=1), "float32")
     done = run_program("train_policy", *flags(tmp_path, policy, tmp_path / "out", spec({"name": "dpo"}, "float32")))
@@ -82,7 +82,7 @@ def test_help_explains_the_spec() -> None:
 
 @pytest.mark.parametrize("part", ["second", "test"])
 def test_parts_of_two_revisions_are_refused_by_name(tmp_path: Path, policy: Path, part: str) -> None:
-    """A push to the hub between their jobs: neither the numbers of a train part nor a test part's rewards show it."""
+    """A push to the hub between two jobs: no numbers in the files would show it."""
 
     def add(artifact: Artifact, name: str, **facts: Any) -> Path:
         path = tmp_path / f"{name}.parquet"

@@ -1,4 +1,4 @@
-"""Several processes, on the CPU for real, train as one does."""
+"""Several real processes on the CPU train like a single one."""
 
 import hashlib
 import shutil
@@ -69,7 +69,7 @@ def test_the_trajectory_is_that_of_one_process(
 
 @pytest.mark.slow
 def test_the_checkpoint_of_zero3_is_a_plain_model(single: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
-    """As that of one process, in bfloat16 too: every weight there, in its place, in plain transformers."""
+    """Like that of one process, also in bfloat16: plain transformers finds every weight in its place."""
     for precision in ("float32", "bfloat16"):
         folder = tmp_path / precision
         folder.mkdir()
@@ -99,7 +99,7 @@ def test_strategy_and_number_of_processes_must_go_together(data: tuple[Path, Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "zero3"])
-def test_killed_processes_go_on_with_equal_bytes(strategy: str, data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_killed_processes_resume_with_equal_bytes(strategy: str, data: tuple[Path, Path], tmp_path: Path) -> None:
     digests = []
     for name, interrupted in (("whole", False), ("killed", True)):
         output = tmp_path / name
@@ -114,17 +114,17 @@ def test_killed_processes_go_on_with_equal_bytes(strategy: str, data: tuple[Path
             workers = psutil.Process(process.pid).children(recursive=True)
             process.kill()
             process.wait()
-            assert psutil.wait_procs(workers, timeout=10)[1] == []  # they end with their launcher
+            assert psutil.wait_procs(workers, timeout=10)[1] == []  # they die with their launcher
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert ("going on from the saved state" in done.stderr) == interrupted
+        assert ("resuming from the saved state" in done.stderr) == interrupted
         digests.append(hashlib.sha256((output / "checkpoint/model.safetensors").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
 
 
 @pytest.mark.slow
 def test_processes_asked_to_end_may_save_longer_than_torchrun_waits(data: tuple[Path, Path], tmp_path: Path) -> None:
-    """Asked while they write a state for 32 seconds, they end with it; by itself torchrun kills them after 30."""
+    """Asked to end while writing a state for 32 seconds, they finish it; torchrun would kill them after 30."""
     arguments = [*flags(*data, tmp_path, settings(epochs=400)), *DDP, "--save-seconds", 0, "--stop-seconds", 90]
     command = [sys.executable, str(slowly_saving(tmp_path, 32)), *map(str, arguments)]
     with (tmp_path / "log").open("w") as stderr:
@@ -140,7 +140,7 @@ def test_processes_asked_to_end_may_save_longer_than_torchrun_waits(data: tuple[
 
 
 def slowly_saving(folder: Path, seconds: int) -> Path:
-    """A copy of the program in which a save takes so much longer, as that of a large model does."""
+    """A copy of the program in which a save takes this much longer, as for a large model."""
     for name in ("scripts", "config/accelerate"):
         shutil.copytree(SCRIPTS.parent / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     states = folder / "scripts/rlhf/training/state/states.py"

@@ -1,4 +1,4 @@
-"""A training that is killed goes on from its saved state, and ends with the very same bytes."""
+"""A training that is killed resumes from its saved state, and ends with the same bytes."""
 
 import hashlib
 import random
@@ -35,7 +35,7 @@ def start(data: tuple[Path, Path], output: Path, save_seconds: int, **changes: A
 
 
 def finish(process: subprocess.Popen[str], output: Path) -> str:
-    """Wait for its end; what it wrote."""
+    """Wait for its end; returns its log."""
     process.wait(timeout=200)
     errors = (output / LOG).read_text()
     assert process.returncode == 0, errors
@@ -48,7 +48,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def saved(output: Path) -> list[int]:
-    """Steps of the whole states."""
+    """Steps of the complete states."""
     return sorted(int(path.name.removeprefix("step-")) for path in (output / "training_state").glob("*/step-*"))
 
 
@@ -67,7 +67,7 @@ def result(output: Path) -> list[str]:
 def uninterrupted(data: tuple[Path, Path]) -> list[str]:
     output = data[0] / "uninterrupted"
     errors = finish(start(data, output, save_seconds=10**6), output)
-    assert "going on" not in errors
+    assert "resuming" not in errors
     assert not (output / "training_state").exists()
     return result(output)
 
@@ -82,7 +82,7 @@ def test_killed_at_random_steps(data: tuple[Path, Path], uninterrupted: list[str
         assert 1 <= len(saved(tmp_path)) <= 2
         assert not (tmp_path / "checkpoint").exists()
     newest = saved(tmp_path)[-1]
-    assert f"going on from the saved state after step {newest}" in finish(
+    assert f"resuming from the saved state after step {newest}" in finish(
         start(data, tmp_path, save_seconds=10**6), tmp_path
     )
     assert result(tmp_path) == uninterrupted
@@ -95,7 +95,7 @@ def test_asked_to_end_it_saves_first(data: tuple[Path, Path], uninterrupted: lis
     kill(process)
     before = saved(tmp_path)[-1]
     process = start(data, tmp_path, save_seconds=10**6)
-    while "going on from" not in (tmp_path / LOG).read_text():
+    while "resuming from" not in (tmp_path / LOG).read_text():
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
@@ -109,22 +109,22 @@ def test_asked_to_end_it_saves_first(data: tuple[Path, Path], uninterrupted: lis
 
 
 @pytest.mark.slow
-def test_another_training_does_not_go_on_from_it(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_training_does_not_resume_from_it(data: tuple[Path, Path], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
     kill(process)
     errors = finish(start(data, tmp_path, save_seconds=10**6, seed=8), tmp_path)
-    assert "going on" not in errors
+    assert "resuming" not in errors
     assert not list(tmp_path.glob("training_state/*/step-*"))
 
 
-def test_a_damaged_state_is_a_sentence(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_damaged_state_is_a_user_error(data: tuple[Path, Path], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
     kill(process)
     newest = max((tmp_path / "training_state").glob("*/step-*"))
     weights = newest / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"!")  # another number in the last weight
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")  # changes the last weight
     process = start(data, tmp_path, save_seconds=10**6)
     assert process.wait(timeout=100) == 1
     last = (tmp_path / LOG).read_text().splitlines()[-1]
@@ -134,9 +134,7 @@ def test_a_damaged_state_is_a_sentence(data: tuple[Path, Path], tmp_path: Path) 
     finish(start(data, tmp_path, save_seconds=10**6), tmp_path)
 
 
-def test_a_state_that_was_half_written_is_passed_over(
-    data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path
-) -> None:
+def test_an_incomplete_state_is_ignored(data: tuple[Path, Path], uninterrupted: list[str], tmp_path: Path) -> None:
     process = start(data, tmp_path, save_seconds=0)
     wait_for_step(process, tmp_path, 5)
     kill(process)

@@ -1,4 +1,4 @@
-"""One of several processes dies: the others do not wait for it, its error is shown, and the retry goes on."""
+"""One of several processes dies: the others do not wait for it, its error is shown, and the retry resumes."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from training_inputs import flags, spec
 pytestmark = pytest.mark.slow
 
 STEP = "            if states:\n"
-"""In the loop: after each step."""
+"""A line of the loop, after each step."""
 RAISES = """\
             if accelerator.process_index == 1 and step == 3:
                 raise RuntimeError("of its own")
@@ -28,11 +28,11 @@ HANGS = """\
                 import time
                 time.sleep(1000)
 """
-"""As in a collective operation of NCCL, which waits for a dead process, and hears no SIGTERM."""
+"""As in a collective operation of NCCL, which waits for a dead process and ignores SIGTERM."""
 
 
 def started(data: tuple[Path, Path], folder: Path, strategy: str, code: str = "") -> subprocess.Popen[bytes]:
-    """The program in a copy of its own, with some code behind each step."""
+    """Start a copy of the program with some code after each step."""
     for name in ("scripts", "config/accelerate"):
         shutil.copytree(
             SCRIPTS.parent / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
@@ -89,4 +89,4 @@ def test_the_others_are_stopped_within_a_minute(data: tuple[Path, Path], tmp_pat
     hang.unlink()
     again = started(data, tmp_path, "ddp", HANGS)
     assert again.wait(timeout=200) == 0
-    assert "going on from the saved state after step 3" in (tmp_path / "log").read_text()
+    assert "resuming from the saved state after step 3" in (tmp_path / "log").read_text()

@@ -22,7 +22,8 @@ from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs, autocast, checkpoint_activations
 from rlhf.tokens.packing import Pack
 from rlhf.training.loop import Trained, train
-from rlhf.training.processes.strategies import leave, make_accelerator
+from rlhf.training.processes.accelerator import make_accelerator
+from rlhf.training.processes.launcher import leave
 from small_models import CPU, random_pairs, small_llama, train_spec
 
 PAIRS = random_pairs(12, seed=1)

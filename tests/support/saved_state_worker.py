@@ -15,8 +15,9 @@ from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS
 from rlhf.models.policies import load_policy
 from rlhf.tokens.packing import Pack
 from rlhf.training.adapters import add_adapters
-from rlhf.training.optimizers import make_optimizer
-from rlhf.training.processes.strategies import accumulate, leave, make_accelerator
+from rlhf.training.optimization.optimizers import make_optimizer
+from rlhf.training.processes.accelerator import accumulate, make_accelerator
+from rlhf.training.processes.launcher import leave
 from rlhf.training.settings import LoraSettings, RecipeSettings
 from small_models import random_pairs
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from rlhf.base.artifacts import TOKEN_IDS
 from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, PairTable
+from rlhf.training.processes.accelerator import make_accelerator
+from rlhf.training.processes.launcher import leave
 from rlhf.training.processes.shared_table import once_per_machine
-from rlhf.training.processes.strategies import leave, make_accelerator
 from small_models import pair_rows
 
 PARTS, ROWS, TOKENS = 4, 1000, 1000

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn.attention import varlen
 
-import rlhf.tokens.packed_attention
+import rlhf.tokens.flash_attention
+import rlhf.tokens.segment_attention
 
 
 class VarlenReference:
@@ -87,6 +88,6 @@ def flash_on_the_cpu(signature: inspect.Signature | None = None) -> Iterator[Var
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(varlen, "varlen_attn", reference)
-        patch.setattr(rlhf.tokens.packed_attention, "flash_runs_on", lambda device: device.type == "cpu")
-        patch.setattr(rlhf.tokens.packed_attention, "scaled_dot_product_attention", no_segments)
+        patch.setattr(rlhf.tokens.flash_attention, "flash_runs_on", lambda device: device.type == "cpu")
+        patch.setattr(rlhf.tokens.segment_attention, "scaled_dot_product_attention", no_segments)
         yield reference

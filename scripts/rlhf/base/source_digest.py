@@ -1,4 +1,4 @@
-"""A digest of a program and of the project modules that it imports, blind to comments, docstrings and formatting.
+"""A digest of a program and of the project modules that it imports, blind to comments, help texts and formatting.
 
 Snakemake does not notice edits of imported modules, and cannot tell a new comment from new code. So every rule has this
 digest as a parameter: an edit of a module reruns the stages that import it, and no others. The digest is the same under
@@ -31,6 +31,7 @@ CHANGES_NO_RESULT = frozenset(
         "rlhf/machine/throughput.py",
         "rlhf/training/compute_rate.py",
         "rlhf/training/processes/failures.py",
+        "rlhf/training/processes/memory.py",
         "rlhf/training/state/claim.py",
         "rlhf/training/trackers.py",
     )
@@ -125,7 +126,7 @@ def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[P
 
 
 class _Code(ast.NodeTransformer):
-    """Drops `if TYPE_CHECKING:`, which never runs, and collects the imports of the rest."""
+    """Drops `if TYPE_CHECKING:`, which never runs, and the help texts of flags; collects the imports of the rest."""
 
     def __init__(self) -> None:
         self.imports: list[ast.Import | ast.ImportFrom] = []
@@ -133,6 +134,11 @@ class _Code(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> ast.AST | None:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "help"]
         return self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> ast.AST:

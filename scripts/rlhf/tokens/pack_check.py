@@ -1,14 +1,14 @@
-"""The check at load that a model gives in a pack what it gives for each sequence by itself.
+"""The check at load time that a model gives the same results for packs as for separate sequences.
 
-Packs change a decoder's attention and nothing else of it. Convolutions and recurrent layers would run on from one
-sequence into the next, positions that are counted along the row would be wrong, and what a model does to its logits
-behind the head would be lost: all without an error. So a pack of short sequences is compared with the model's own
-forward pass, its own attention and head, for each of them alone: log-probabilities of a policy (see
-`sequence_logprobs`), hidden states of a reward model's decoder.
+Packs replace a decoder's attention and nothing else. Convolutions and recurrent layers would run on from one sequence
+into the next, positions counted along the row would be wrong, and changes to the logits after the head would be lost:
+all without an error. So a pack of short sequences is compared with the model's own forward pass, with its own attention
+and head, on each of them: log-probabilities of a policy (see `rlhf.logprobs.responses`), hidden states of a reward
+model's decoder.
 
-Both are computed in float32, whatever the experiment's precision: the rounding of bfloat16 is as large as what a small
-convolution carries over. Sequences are short, so that nothing is seen of what begins after some tens of tokens: for
-attention in chunks `use_packed_attention` reads the configuration.
+Both are computed in float32, whatever the experiment's precision: rounding in bfloat16 is as large as the effect of a
+small convolution. The sequences are short, so effects that begin after tens of tokens go unnoticed; for attention in
+chunks, `use_packed_attention` reads the configuration.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PROMPTS = ((7, (9, 12)), (5, (16,)))
-"""Tokens of each prompt, and of each response to it: one that follows another one, and a second prompt."""
+"""Tokens of each prompt, and of each response to it: a response after another one, and a second prompt."""
 LARGEST_DIFFERENCE = 1e-3
-"""Of a log-probability per token, or of hidden states relative to their norm. A real model of 30 layers rounds by 2e-5;
-a convolution of three tokens that runs into the next sequence makes 1e-2."""
+"""Of log-probabilities per token, or of hidden states relative to their norm. Rounding in a real model of 30 layers is
+2e-5; a convolution over three tokens that runs into the next sequence causes 1e-2."""
 OWN_ATTENTION = "eager"
-"""Attention as a model's own file in transformers writes it; SDPA there leaves out caps of scores, for one."""
+"""The reference implementation in transformers; its SDPA leaves out the capping of scores, for example."""
 
 
 def check_decoder(decoder: PreTrainedModel) -> None:
-    """Make a decoder read packs, as `use_packed_attention` does, after a comparison of its hidden states.
+    """Make a decoder read packs, as `use_packed_attention` does, and compare its hidden states.
 
     Raises:
-        UserError: its hidden states in a pack are others than by itself.
+        UserError: its hidden states in a pack differ from those of separate sequences.
     """
     pack = short_pack(decoder)
     decoder.set_attn_implementation(OWN_ATTENTION)
@@ -53,7 +53,7 @@ def check_decoder(decoder: PreTrainedModel) -> None:
 
 
 def short_pack(model: PreTrainedModel) -> Pack:
-    """Of ids that are the same in every process and at every time: no chance is drawn, which would move the seeds."""
+    """A pack of fixed ids, the same in every process: random ones would advance the random state."""
     vocabulary = model.config.get_text_config().vocab_size
 
     def text(number: int, tokens: int) -> list[int]:
@@ -67,23 +67,23 @@ def short_pack(model: PreTrainedModel) -> Pack:
 
 
 def refuse_differences(model: PreTrainedModel, what: str, differences: torch.Tensor) -> None:
-    """Raise UserError unless every difference is rounding; what is not a number is none."""
+    """Raise UserError unless every difference is within rounding; NaN is not."""
     if bool((differences <= LARGEST_DIFFERENCE).all()):
         return
     kind = type(model).__name__
     raise UserError(
-        f"{model.config.name_or_path or kind}: this {kind} gives other {what} in a pack of sequences than for each of "
-        f"them by itself: they differ by {float(differences.max()):.3g}, and rounding is below {LARGEST_DIFFERENCE:g}. "
-        "It has layers beside attention that look at other tokens (convolutions, recurrent ones), counts positions "
-        "along the row, or changes its logits behind the head. Take a model of Llama's kind, whose layers only attend"
+        f"{model.config.name_or_path or kind}: this {kind} gives different {what} for a pack of sequences than for "
+        f"each of them alone: they differ by {float(differences.max()):.3g}, and rounding is below "
+        f"{LARGEST_DIFFERENCE:g}. It has layers other than attention that mix tokens (convolutions, recurrent layers), "
+        "counts positions along the row, or changes its logits after the head. Use a model with Llama's architecture"
     )
 
 
 @contextmanager
 def weights_at_hand(model: PreTrainedModel) -> Iterator[None]:
-    """Within, the weights of each layer are whole and float32 while it computes.
+    """Within, the weights of each layer are gathered and cast to float32 while the layer computes.
 
-    ZeRO-3 shards them as they are loaded, and a reward model's may be bfloat16. All at once need not fit.
+    ZeRO-3 shards weights when they are loaded, and a reward model's may be bfloat16. All layers at once may not fit.
     """
     layers = [module for module in model.modules() if type(module).__name__ in (model._no_split_modules or ())]
     within = {part for layer in layers for part in layer.modules()}
@@ -98,14 +98,14 @@ def weights_at_hand(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _own_hidden_states(decoder: PreTrainedModel, prompt: list[int], response: list[int]) -> torch.Tensor:
-    """Of the response's tokens, as transformers gives them: (tokens, width)."""
+    """Hidden states of the response's tokens by the model's own forward pass: (tokens, width)."""
     ids = torch.tensor([prompt + response], device=decoder.device)
     hidden: torch.Tensor = decoder(input_ids=ids, use_cache=False).last_hidden_state[0, len(prompt) :]
     return hidden
 
 
 def _hooks(module: nn.Module, parameters: list[nn.Parameter]) -> list[torch.utils.hooks.RemovableHandle]:
-    """Before and after each call of a module."""
+    """Gather and cast the parameters before each call of a module, and undo it afterwards."""
     changed = ExitStack()
 
     def before(*_: object) -> None:

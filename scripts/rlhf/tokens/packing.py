@@ -1,9 +1,9 @@
-"""Packs: prompts with their responses in one row of tokens, without padding, each prompt there once.
+"""Packs: prompts with their responses in one row of tokens, without padding, each prompt only once.
 
     prompt A | response A1 | response A2 | prompt B | response B1
 
-Positions count on from the prompt in each of its responses, and attention (see `packed_attention`) lets a response see
-its prompt and itself: the numbers are those of the sequences `A A1`, `A A2`, `B B1` by themselves.
+Positions continue from the prompt in each of its responses, and a response attends to its prompt and itself only (see
+`packed_attention`): the results are those of the separate sequences `A A1`, `A A2`, `B B1`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from rlhf.tokens.prompt_group import PromptGroup, TokenIds
 
 CPU_PACK_TOKENS = 2048
-"""Larger packs leave a CPU's caches, and are slower."""
+"""Larger packs do not fit a CPU's caches, and are slower."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A prompt or a response: tokens `start` to `stop` of the pack. A response sees its prompt's too, the `prefix`."""
+    """A prompt or a response: tokens `start` to `stop` of the pack. A response also attends to its prompt, `prefix`."""
 
     start: int
     stop: int
@@ -40,31 +40,31 @@ class Segment:
 
 
 class FlashLayout(NamedTuple):
-    """Queries and keys of each segment, laid end to end."""
+    """Queries and keys of all segments, concatenated."""
 
     seen: torch.Tensor
-    """Index of every key, int64 (keys,): of each segment its prefix and itself."""
+    """Index of every key in the pack, int64 (keys,): for each segment its prefix and itself."""
     query_starts: torch.Tensor
     """Where the queries of each segment begin, and where the last one ends, int32 (segments + 1,)."""
     key_starts: torch.Tensor
-    """The same of its keys."""
+    """The same for the keys."""
     longest_query: int
     longest_key: int
 
 
 class ResponseTokens(NamedTuple):
-    """Indices, int64 (response tokens,)."""
+    """Indices for each token of the responses, int64 (response tokens,)."""
 
     predictors: torch.Tensor
-    """Of the token before each one: of a response's first token it is the prompt's last."""
+    """The token before it; for a response's first token that is the prompt's last."""
     targets: torch.Tensor
-    """Of the token itself."""
+    """The token itself."""
     of_response: torch.Tensor
-    """Of the response that it belongs to."""
+    """The response that it belongs to."""
 
 
 class Pack:
-    """The tokens of some groups in a row, and where each prompt and response lies.
+    """The tokens of some groups in a row, and where each prompt and response is.
 
     Attributes:
         input_ids: int64 (1, tokens).
@@ -94,7 +94,7 @@ class Pack:
 
     @functools.cached_property
     def flash_layout(self) -> FlashLayout:
-        """The segments as variable-length attention wants them."""
+        """The segments in the format of variable-length attention."""
         device = self.input_ids.device
         tokens = [segment.tokens for segment in self.segments]
         lengths = [len(segment.prefix) + segment.tokens for segment in self.segments]
@@ -108,7 +108,7 @@ class Pack:
         )
 
     def response_tokens(self) -> ResponseTokens:
-        """All tokens of the responses, one response after the other."""
+        """Indices for all tokens of the responses, one response after the other."""
         predictors: list[int] = []
         targets: list[int] = []
         for segment in self.responses:
@@ -118,7 +118,7 @@ class Pack:
         return ResponseTokens(self._index(predictors), self._index(targets), self._index(of_response))
 
     def sequences(self) -> Iterator[tuple[list[int], list[int]]]:
-        """The token ids of each response's prompt, and its own."""
+        """For each response, the token ids of its prompt and its own."""
         for response in self.responses:
             prefix = response.prefix
             prompt, own = self._ids[prefix.start : prefix.stop], self._ids[response.start : response.stop]
@@ -128,7 +128,7 @@ class Pack:
         """Index of the last token of each response, int64 (responses,).
 
         Args:
-            padding: the last one that is not this, in the prompt if need be; where there is none, the prompt's first.
+            padding: skip this token at the end, and on into the prompt; if all tokens are this, the prompt's first.
         """
         return self._index([self._last_token(response, padding) for response in self.responses])
 
@@ -137,7 +137,7 @@ class Pack:
         return next((index for index in backwards if self._ids[index] != padding), response.prefix.start)
 
     def prompt_ends(self) -> torch.Tensor:
-        """Index behind the last token of each response's prompt, int64 (responses,)."""
+        """Index after the last token of each response's prompt, int64 (responses,)."""
         return self._index([segment.prefix.stop for segment in self.responses])
 
     def _index(self, values: list[int]) -> torch.Tensor:
@@ -145,16 +145,16 @@ class Pack:
 
 
 def pack_budget(token_budget: int, device: torch.device) -> int:
-    """Tokens of one pack on a device."""
+    """Largest number of tokens of a pack on a device."""
     return min(token_budget, CPU_PACK_TOKENS) if device.type == "cpu" else token_budget
 
 
 def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[list[tuple[int, list[int]]]]:
     """Which prompts and responses go into each pack: (index of the group, indices of its responses).
 
-    Groups of similar size go together, the largest first, so that memory that is too small shows at once. A pack holds
-    at most `token_budget` tokens; a group that is larger is spread over packs, its prompt in each, and a single
-    response with its prompt is a pack in any case.
+    Groups of similar size go together, the largest first, so that a lack of memory shows at once. A pack has at most
+    `token_budget` tokens; a larger group is split over several packs with its prompt in each, and a single response
+    with its prompt is a pack even if it is larger.
     """
     pack: list[tuple[int, list[int]]] = []
     tokens = 0
@@ -170,18 +170,18 @@ def pack_groups(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[li
 
 
 def balanced_packs(tokens: Sequence[int], token_budget: int, processes: int = 1) -> list[list[int]]:
-    """Whole groups in packs of similar size: as many for each process, none above `token_budget` tokens.
+    """Distribute whole groups over packs of similar size: the same number for each process, within `token_budget`.
 
-    A group that is larger by itself is a pack of its own; a pack is empty where there are too few groups.
+    A single group that is larger is a pack of its own; packs are empty if there are too few groups.
 
     Args:
-        tokens: of each group.
+        tokens: number of tokens of each group.
 
     Returns:
         Indices of the groups of each pack; the number of packs is a multiple of `processes`.
     """
-    at_most = math.ceil(len(tokens) / processes)  # then each group is alone
-    count = processes * max(1, min(math.ceil(sum(tokens) / (token_budget * processes)), at_most))
+    one_group_each = math.ceil(len(tokens) / processes)
+    count = processes * max(1, min(math.ceil(sum(tokens) / (token_budget * processes)), one_group_each))
     while True:
         packs: list[list[int]] = [[] for _ in range(count)]
         smallest = [(0, pack) for pack in range(count)]
@@ -195,7 +195,7 @@ def balanced_packs(tokens: Sequence[int], token_budget: int, processes: int = 1)
 
 
 def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[int, list[int]]]:
-    """Groups by size, cut where they do not fit the budget."""
+    """Groups by size, split where they do not fit the budget."""
     for group in _by_size([group.tokens for group in groups]):
         prompt, responses = groups[group].prompt, groups[group].responses
         piece: list[int] = []

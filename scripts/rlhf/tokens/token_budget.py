@@ -1,4 +1,4 @@
-"""Work in packs, repeated with smaller packs where a GPU's memory runs out."""
+"""Work in packs, repeated with smaller packs if a GPU runs out of memory."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ SAVED = "token_budget.json"
 
 
 class StartAgainError(Exception):
-    """One of several processes ran out of memory, and the smaller budget is saved: all of them have to start again."""
+    """One of several processes ran out of memory and saved a smaller budget: all of them have to start again."""
 
 
 class TokenBudget:
-    """Tokens of one pack: as configured, until memory runs out, and from then on fewer.
+    """The largest number of tokens in a pack: as configured, and smaller once memory has run out.
 
-    A pack's size changes a result by rounding alone, so the work can be repeated with smaller ones. One process does so
-    at once. Of several, one that runs out leaves the others in a collective operation that it never joins: they cannot
-    agree on anything any more. It saves the smaller budget, and all start again from the last saved state (`launch`
-    starts them on one machine; the job's retry does on several), so that they read the same number.
+    The size of packs changes results by rounding only, so work can be repeated in smaller packs. A single process does
+    so at once. With several, the others wait in a collective operation for the one that ran out, and can no longer
+    agree on anything. That one saves the smaller budget, and all start again from the last saved state with the same
+    number (`launch` restarts them on one machine, the retry of the job on several).
 
     Args:
         tokens: as configured.
-        remedy: what a user can do where not even the smallest pack fits; a sentence without its full stop.
-        saved: file that keeps a smaller budget for the processes that go on with this work. One that was found for
-            another configured number does not count.
-        processes: that share the work.
+        remedy: what a user can do if not even the smallest pack fits; a sentence without its full stop.
+        saved: file that keeps a smaller budget for the processes that resume this work. It is ignored if it was saved
+            for another configured number.
+        processes: number of processes that divide the work.
     """
 
     def __init__(self, tokens: int, remedy: str = REMEDY, saved: Path | None = None, processes: int = 1) -> None:
@@ -47,7 +47,7 @@ class TokenBudget:
         found = json.loads(saved.read_text()) if saved is not None and saved.exists() else None
         if found is not None and found["configured"] == tokens:
             self.tokens = found["token_budget"]
-            LOGGER.info("going on with a token budget of %d: memory ran out with a larger one", self.tokens)
+            LOGGER.info("using a token budget of %d: memory ran out with a larger one before", self.tokens)
 
     def repeat(
         self,
@@ -55,23 +55,23 @@ class TokenBudget:
         sizes: Callable[[], Sequence[int]],
         undo: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Do some work in packs of the budget, and again in smaller ones while memory runs out.
+        """Do some work in packs of at most the budget, and repeat it in smaller packs as long as memory runs out.
 
         Args:
-            work: takes the tokens of a pack. It may keep what it has finished, and do the rest when it is repeated.
-            sizes: tokens of each smallest possible pack that is left to do, as all processes share it.
-            undo: drops what half-done work has left behind.
+            work: takes the token budget. It may keep what it has finished, and do only the rest when it is repeated.
+            sizes: tokens of each smallest possible pack that is left to do, over all processes.
+            undo: discards what the interrupted work has left behind.
 
         Raises:
-            StartAgainError: this is one of several processes.
-            UserError: no pack can be smaller.
+            StartAgainError: memory ran out in one of several processes.
+            UserError: packs cannot be any smaller.
         """
         while True:
             try:
                 return work(self.tokens)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition(". ")[0]
-            # Not within the except block: as long as the error lives, its traceback keeps the tensors of the work.
+            # Not inside the except block: as long as the error exists, its traceback keeps the tensors of the work.
             undo()
             gc.collect()
             torch.cuda.empty_cache()
@@ -83,14 +83,14 @@ class TokenBudget:
         smaller = smaller_budget(self.tokens, sizes, self.processes)
         if smaller is None:
             if self.saved is not None:
-                self.saved.unlink(missing_ok=True)  # who heeds the remedy begins with the configured budget
+                self.saved.unlink(missing_ok=True)  # after the remedy, the configured budget is tried first
             raise UserError(
-                f"memory ran out ({reason}), and packs cannot be smaller: the longest holds {max(sizes)} tokens, and a "
-                f"response with its prompt is never cut. {self.remedy}"
+                f"memory ran out ({reason}), and packs cannot be smaller: the longest has {max(sizes)} tokens, and a "
+                f"response with its prompt is never split. {self.remedy}"
             )
         LOGGER.warning(
-            "memory ran out (%s): going on with a token budget of %d in place of %d. Set `token_budget` of this rule "
-            "under `hardware` to %d to have it from the start",
+            "memory ran out (%s): continuing with a token budget of %d instead of %d. Set `token_budget` of this rule "
+            "under `hardware` to %d to use it from the start",
             reason,
             smaller,
             self.tokens,
@@ -100,7 +100,7 @@ class TokenBudget:
         self._save()
 
     def _save(self) -> None:
-        """Several processes may do this at once, and each writes a whole file."""
+        """Several processes may do this at once: each writes the file atomically."""
         if self.saved is None:
             return
         with temporary_beside(self.saved) as temporary:
@@ -109,26 +109,26 @@ class TokenBudget:
 
 
 def smaller_budget(tokens: int, sizes: Sequence[int], processes: int) -> int | None:
-    """Half of what was tried; None where every pack was as small as it can be.
+    """Half of what was tried; None if every pack was already as small as possible.
 
     Args:
         tokens: the budget whose packs did not fit.
         sizes: tokens of each smallest possible pack.
-        processes: that share them.
+        processes: number of processes that divide them.
     """
     longest = max(sizes)
     if tokens <= longest or len(sizes) <= processes:
         return None
-    # No pack was larger, see `balanced_packs`: half of a budget far above it would cut the same packs once more.
+    # No pack was larger than this, see `balanced_packs`: half of a budget far above it would give the same packs again.
     largest = min(tokens, math.ceil(sum(sizes) / processes) + longest)
     return max(longest, largest // 2)
 
 
 def as_budget(tokens: TokenBudget | int) -> TokenBudget:
-    """A number is a budget of its own: what it shrinks to is forgotten after the work."""
+    """Make a budget of a number; what it shrinks to is forgotten after the work."""
     return tokens if isinstance(tokens, TokenBudget) else TokenBudget(tokens)
 
 
 def saved_budgets(folder: Path) -> dict[Path, int]:
-    """The smaller budgets that the trainings of a folder of saved states have come to."""
+    """The smaller budgets that trainings have saved in a folder of saved states."""
     return {file: json.loads(file.read_text())["token_budget"] for file in folder.glob(f"*/{SAVED}")}

@@ -1,1 +1,1 @@
-"""Stage 6: a new policy, trained on the pairs."""
+"""Stage 6: train a new policy on the pairs."""

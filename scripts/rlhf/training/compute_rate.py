@@ -1,4 +1,4 @@
-"""The share of a GPU's matrix rate that a training uses."""
+"""What fraction of the GPUs' peak matrix throughput a training achieves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PEAK_RATES = {
     "A100": 312e12,
     "L40S": 362e12,
 }
-"""Dense products of bfloat16 per second, by a part of the device's name: the makers' data sheets."""
+"""Dense bfloat16 operations per second by a part of the device's name, from the vendors' data sheets."""
 
 
 def peak_rate(device: torch.device) -> float | None:
-    """Operations per second that the device can do at most, or None where it is not known."""
+    """Peak bfloat16 operations per second of the device; None if unknown."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
@@ -28,13 +28,13 @@ def peak_rate(device: torch.device) -> float | None:
 
 
 class ComputeMeter:
-    """Counts the operations of a policy's training steps, and says what share of the GPUs' matrix rate they are.
+    """Counts the operations of training steps, and relates them to the GPUs' peak throughput.
 
-    Matrix products alone, 2 operations per weight and token: forward, backward to the inputs, and backward to the
-    weights unless adapters are trained. Attention's own are left out.
+    It counts matrix products with weights only, 2 operations per weight and token: forward, backward to the inputs, and
+    backward to the weights unless only adapters are trained. Attention scores are left out.
 
     Args:
-        policy: before it is sharded.
+        policy: not yet sharded.
     """
 
     def __init__(self, policy: PreTrainedModel, device: torch.device, processes: int, *, adapters: bool) -> None:
@@ -48,7 +48,7 @@ class ComputeMeter:
         self._start = time.monotonic()
 
     def count(self, tokens: int, response_tokens: int) -> dict[str, str]:
-        """Add a step, of whose tokens the responses' reach the head; the share so far, as a fact for `Progress`."""
+        """Add a step, of which only response tokens reach the head; returns the fraction so far, for `Progress`."""
         self.operations += self.per_weight * (self.layers * tokens + self.head * response_tokens)
         if self.peak is None:
             return {}
@@ -56,5 +56,5 @@ class ComputeMeter:
 
 
 def _elements(parameter: torch.nn.Parameter) -> int:
-    """Of the whole tensor: DeepSpeed leaves an empty one in place of those that it shards."""
+    """Elements of the full tensor: DeepSpeed replaces the tensors that it shards by empty ones."""
     return getattr(parameter, "ds_numel", parameter.numel())

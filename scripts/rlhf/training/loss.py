@@ -1,4 +1,4 @@
-"""What a loss is to the pipeline: the settings that the configuration names, and a value per pair."""
+"""The interface of a loss: its settings, and a value per pair."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """What a loss may read of a batch of pairs; every tensor is float32 of shape (batch,).
+    """What a loss can read of a batch of pairs; every tensor is float32 of shape (batch,).
 
-    Log-probabilities are sums over the response's tokens at the sampling temperature.
+    Log-probabilities are summed over the response's tokens, at the sampling temperature. The formulas of the losses
+    write y_w for the chosen response, y_l for the rejected one, |y| for the number of tokens of a response, and a and b
+    for the two log-ratios below.
     """
 
     chosen_logprob: Tensor
@@ -53,19 +55,19 @@ def log_sigmoid(x: Tensor) -> Tensor:
 
 
 class PairLoss(Choice):
-    """The settings of a loss, and what the pipeline asks of it."""
+    """The settings of a loss and its value; one subclass per file of `rlhf.training.losses`."""
 
     package: ClassVar[str] = "rlhf.training.losses"
     key: ClassVar[str] = "name"
 
     name: str
-    """The name of the loss, and of its file."""
+    """Name of the loss, and of its file."""
     needs_reference: ClassVar[bool] = True
-    """Whether it reads reference log-probabilities: they are computed only then."""
+    """Whether it reads reference log-probabilities; if not, they are not computed."""
 
     @property
     def reported_scale(self) -> float:
-        """Published loss = optimised loss times this."""
+        """Factor from the optimised loss to the loss as published; metrics report the latter."""
         return 1.0
 
     @abstractmethod
@@ -73,12 +75,12 @@ class PairLoss(Choice):
         """The optimised loss of each pair, float32 (batch,)."""
 
     def margin(self, batch: PairBatch) -> Tensor:
-        """What it wants to be positive, float32 (batch,): a - b, unless a loss says otherwise."""
+        """Positive where the policy prefers the chosen response, float32 (batch,); a - b unless a loss overrides it."""
         return batch.chosen_logratio - batch.rejected_logratio
 
 
 class ReferenceFreeLoss(PairLoss):
-    """A loss of the mean log-probabilities of a token; their difference is its margin."""
+    """A loss of the mean per-token log-probabilities; their difference is its margin."""
 
     needs_reference: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""The file of the training metrics."""
+"""The Parquet file of the training metrics."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Training of a policy on preference pairs: a recipe, its loss, and what `train_policy` reads."""
+"""Settings of a training: recipe, loss, and what `train_policy` reads."""
 
 from typing import Annotated, Literal
 
@@ -11,78 +11,81 @@ from rlhf.models.source import ModelSource
 from rlhf.training.loss import PairLoss
 
 SAVED_STATES = "training_state"
-"""The folder beside a checkpoint from which a killed training goes on."""
+"""The folder beside a checkpoint from which a killed training resumes."""
 
 
 class LoraSettings(Settings):
-    """Low-rank adapters: small matrices that are trained in place of the policy's, and merged into it at the end.
+    """Low-rank adapters: small matrices that are trained instead of the policy's own, and merged into it at the end.
 
-    The checkpoint keeps them by themselves too, in `adapter/`, for PEFT.
+    The checkpoint also keeps them unmerged, in `adapter/`, in PEFT's format.
     """
 
     rank: int = Field(64, ge=1, le=65_536)
-    """Width of the adapters."""
+    """Rank of the adapters."""
     alpha: int = Field(64, ge=1, le=1_000_000)
-    """An adapter's product counts `alpha / rank`."""
+    """Adapters are scaled by `alpha / rank`."""
     targets: Literal["all-linear"] | Annotated[list[GivenText], Field(min_length=1)] = "all-linear"
-    """Names of the matrices that get one (`q_proj`, ...); `all-linear`: every one of the layers."""
+    """Names of the matrices to adapt (`q_proj`, ...); `all-linear` adapts every linear layer except the output head."""
 
 
 class RecipeSettings(Settings):
-    """Optimizer, schedule and length of one training run."""
+    """Optimizer, schedule and length of a training."""
 
     epochs: int = Field(1, ge=1, le=10_000)
-    """Passes over the pairs."""
+    """Passes over the training pairs."""
     pairs: int | None = Field(None, ge=1, le=1_000_000_000)
-    """Number of pairs to train on, in whole batches, instead of `epochs`; they start over where there are fewer."""
+    """Number of training pairs, overriding `epochs`; rounded down to whole batches, cycling if the data runs out."""
     batch_size: int = Field(128, ge=1, le=1_000_000)
-    """Pairs per optimizer step, whatever the number of processes."""
+    """Pairs per optimizer step, over all processes together."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    """`adamw_8bit` keeps AdamW's moments in 8 bits (bitsandbytes), for strategies `single` and `ddp`."""
+    """`adamw_8bit` keeps AdamW's moments in 8 bits (bitsandbytes); only with the strategies `single` and `ddp`."""
     learning_rate: float = Field(3.0e-7, ge=1e-12, le=1)
-    """Peak learning rate of AdamW: about what a weight moves in a step, so that above 1 nothing of the policy is left,
-    and below 1e-12 float32 weights stay as they are."""
+    """Peak learning rate. AdamW moves each weight by about this much per step: above 1 it destroys the policy, below
+    1e-12 float32 weights do not change."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the first moment."""
+    """Decay rate of AdamW's first moment."""
     adam_beta2: float = Field(0.95, ge=0, lt=1)
-    """Decay of the second moment."""
+    """Decay rate of AdamW's second moment."""
     adam_epsilon: float = Field(1.0e-8, ge=1e-30, le=1)
-    """Added to the root of the second moment; float32 holds nothing much smaller, and above 1 nothing learns."""
+    """Added to the square root of the second moment. Much below 1e-30 float32 cannot represent it; above 1 updates
+    vanish."""
     weight_decay: float = Field(1.0e-6, ge=0, le=100)
-    """Decoupled weight decay: a step takes `learning_rate` times this share from each weight."""
+    """Decoupled weight decay: each step shrinks every weight by this fraction times the learning rate."""
     warmup: float = Field(0.1, ge=0, le=1)
-    """Share of the steps with linear warm-up; a cosine to zero follows."""
+    """Fraction of the steps with linear warm-up; cosine decay to zero follows."""
     max_grad_norm: float | None = Field(None, ge=1e-6)
-    """Clip the norm of the gradient of the optimised loss (REBEL's is divided by eta); null: no clipping."""
+    """Clip the gradient of the optimised loss to this norm (REBEL's loss is divided by eta); null disables clipping."""
     lora: LoraSettings | None = None
     """Train low-rank adapters; null trains all weights."""
     validation_interval: int = Field(200, ge=1, le=1_000_000_000)
-    """Optimizer steps between two validations; there is one at the start and one at the end in any case."""
+    """Optimizer steps between validations; one at the start and one at the end are always done."""
 
 
 def check_optimizer(recipe: RecipeSettings, strategy: Strategy) -> None:
-    """Raise UserError where a strategy cannot shard the moments of an optimizer."""
+    """Raise UserError if the strategy would shard an optimizer state that cannot be sharded."""
     if recipe.optimizer == "adamw_8bit" and strategy not in ("single", "ddp"):
-        raise UserError(f"optimizer adamw_8bit goes with the strategies single and ddp; {strategy} cuts its moments")
+        raise UserError(
+            f"optimizer adamw_8bit works with the strategies single and ddp only; {strategy} shards the optimizer state"
+        )
 
 
 class TrainingSettings(RecipeSettings):
-    """What all variants share; a variant may set any of these keys differently."""
+    """What all variants share; a variant may override any of these keys."""
 
     iterations: int = Field(1, ge=1, le=1000)
-    """Rounds of generate, score, pair, train. May grow: training goes on from what exists. Each is a policy with a
-    checkpoint of its own: a thousand fill any disk."""
+    """Rounds of generate, score, pair, train. Raising it later continues from the last round. Each round leaves a
+    policy with its own checkpoint on disk."""
 
 
 class Lineage(Settings):
-    """Where a policy comes from, for its model card."""
+    """Where a policy comes from; for its model card."""
 
     base_model: str
-    """The model that the first policy of the experiment is."""
+    """The model that the experiment starts from."""
     parent: str
-    """The policy that it starts from and whose responses it learns from."""
+    """The policy that training starts from and whose responses it learns from."""
     dataset: str
-    """Of the prompts."""
+    """The dataset of the prompts."""
 
 
 class TrainSpec(Settings):
@@ -91,16 +94,16 @@ class TrainSpec(Settings):
     seed: int
     """Seed of the order of the pairs."""
     policy: str
-    """The name of the policy that is made."""
+    """Name of the new policy."""
     lineage: Lineage
-    """Where it comes from."""
+    """Where the new policy comes from."""
     model: ModelSource | None
-    """The parent; null where --policy gives its folder."""
+    """The parent; null if --policy gives its folder."""
     precision: Precision
-    """Type of the computation, the same as of the reference log-probabilities; the weights are float32."""
+    """Dtype of the computation, the same as for the reference log-probabilities; the trained weights are float32."""
     temperature: float
-    """Logits are divided by it, as in sampling."""
+    """Sampling temperature: logits are divided by it."""
     loss: PairLoss
-    """The loss."""
+    """The loss and its hyperparameters."""
     recipe: RecipeSettings
     """Optimizer, schedule and length."""

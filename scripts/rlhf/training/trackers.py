@@ -1,4 +1,4 @@
-"""Where metrics go beside `training.parquet`, when the user asks for it."""
+"""Optional experiment trackers, which get the metrics in addition to `training.parquet`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rlhf.training.settings import TrainSpec
 
 
 def check_tracker(tracker: Tracker) -> None:
-    """Raise UserError where its package is not installed: accelerate would go on without it."""
+    """Raise UserError if the tracker's package is not installed: accelerate would silently go on without it."""
     if tracker not in ("none", *map(str, get_available_trackers())):
-        raise UserError(f"tracker {tracker}: its package is not in this environment; pip install {tracker}")
+        raise UserError(f"tracker {tracker}: its package is not installed in this environment; pip install {tracker}")
 
 
 def start_tracking(accelerator: Accelerator, tracker: Tracker, experiment: str, spec: TrainSpec) -> None:
-    """Open a run: TensorBoard's files go beside the checkpoint, others' into a project of the experiment's name."""
+    """Start a run: TensorBoard writes beside the checkpoint, other trackers to a project named after the experiment."""
     if tracker == "tensorboard":
         accelerator.init_trackers("tensorboard")
     elif tracker != "none":

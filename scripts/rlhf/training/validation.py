@@ -89,6 +89,25 @@ def log_kept(saved: Validation, trained: Validation) -> None:
     LOGGER.info("merged adapters, in %s: the mean log-ratio margin is %.4g, and was %.4g", weights, kept, learned)
 
 
+def validate_merged(
+    folder: Path,
+    pairs: Sequence[Pair],
+    spec: TrainSpec,
+    token_budget: int,
+    device: torch.device,
+    before: Validation | None,
+) -> dict[str, Any]:
+    """Validation metrics of the saved policy, whose merged and rounded adapters differ from what was trained.
+
+    Args:
+        before: the last validation during training, if there was one.
+    """
+    merged = validate_saved(folder, pairs, spec, token_budget, device)
+    if before:
+        log_kept(merged, before)
+    return merged.metrics()
+
+
 def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> None:
     """Check that all log-ratios are zero up to rounding, so that the initial policy is the reference of the pairs.
 

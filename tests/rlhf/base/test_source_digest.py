@@ -159,7 +159,7 @@ def test_what_a_machine_has_is_in_no_digest(tmp_path: Path) -> None:
     memory = scripts / "rlhf/machine/memory.py"
     memory.write_text(memory.read_text().replace("SPARE = 0.1", "SPARE = 0.2"))
     assert digest() == before
-    optimizers = scripts / "rlhf/training/optimizers.py"
+    optimizers = scripts / "rlhf/training/optimization/optimizers.py"
     optimizers.write_text(optimizers.read_text() + "\nADDED = 1\n")
     assert digest() != before
 

@@ -89,8 +89,8 @@ from accelerate import Accelerator
 from measured_memory import groups, policy_of
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.logprobs.responses import ResponseLogprobs, checkpoint_activations
-from rlhf.training.loop import backward_batch
-from rlhf.training.optimizers import make_optimizer
+from rlhf.training.optimization.step import backward_batch
+from rlhf.training.optimization.optimizers import make_optimizer
 from small_models import random_pairs, train_spec
 
 shape, recompute = ModelShape(**json.loads(sys.argv[1])), json.loads(sys.argv[2])

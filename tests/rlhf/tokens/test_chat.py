@@ -1,4 +1,4 @@
-"""Chat templates to token ids."""
+"""Conversations to token ids by chat templates."""
 
 import re
 
@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.base.errors import UserError
 from rlhf.tokens import chat
-from rlhf.tokens.chat import TEMPLATE_DATE, encode_conversation, encode_prompt, encode_response, end_of_turn_id
+from rlhf.tokens.chat import encode_conversation, encode_prompt, encode_response, end_of_turn_id
+from rlhf.tokens.templates import TEMPLATE_DATE, render, scaffold_of
 from small_tokenizers import CHATML, FORMS, LLAMA3, SPECIAL_TEXTS, TRIMMED_PROMPTS, small_tokenizer
 
 TOKENIZERS = {form: small_tokenizer(form) for form in FORMS}
@@ -25,7 +26,7 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
 
 
 def template_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """What transformers makes of a conversation."""
+    """A conversation encoded by transformers."""
     conversation = [{"role": "user", "content": prompt}]
     ids = tokenizer.apply_chat_template(
         conversation,
@@ -43,10 +44,10 @@ def special_ids(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]
 
 
 def as_text(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """The way that text with special tokens goes, for any text."""
-    scaffold = chat._scaffold(tokenizer, tokenizer.chat_template, ("user",))
-    rendered = chat._render(tokenizer, [("user", prompt)])
-    return [*scaffold.missing_bos, *chat._ids_with_text_as_text(tokenizer, scaffold, [prompt], rendered)]
+    """Encode any text the way that text with special tokens is encoded."""
+    scaffold = scaffold_of(tokenizer, ("user",))
+    rendered = render(tokenizer, [("user", prompt)])
+    return [*scaffold.missing_bos, *chat._with_plain_contents(tokenizer, scaffold, [prompt], rendered)]
 
 
 def test_real_llama3_prompt_is_the_published_one(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
@@ -162,7 +163,7 @@ def test_two_bos_tokens_are_an_error() -> None:
         ("gemma", "<end_of_turn>"),
     ],
 )
-def test_end_of_turn_is_what_the_template_puts_behind_an_answer(form: str, expected: str) -> None:
+def test_end_of_turn_is_what_the_template_puts_after_an_answer(form: str, expected: str) -> None:
     assert end_of_turn_id(TOKENIZERS[form]) == TOKENIZERS[form].convert_tokens_to_ids(expected)
 
 
@@ -171,7 +172,7 @@ def test_end_of_turn_without_one_in_the_template_is_the_end_of_sequence() -> Non
     assert end_of_turn_id(tokenizer) == tokenizer.eos_token_id
     tokenizer = small_tokenizer("chatml", CHATML.replace("<|im_end|>", ""))
     tokenizer.eos_token = None
-    with pytest.raises(UserError, match="where an answer ends"):
+    with pytest.raises(UserError, match="the end of an answer"):
         end_of_turn_id(tokenizer)
 
 

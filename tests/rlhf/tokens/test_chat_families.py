@@ -9,13 +9,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rlhf.base.errors import UserError
 from rlhf.tokens.chat import (
-    TEMPLATE_DATE,
     encode_conversation,
     encode_prompt,
     encode_response,
     end_of_turn_id,
     turn_change_ids,
 )
+from rlhf.tokens.templates import TEMPLATE_DATE
 from small_tokenizers import FORMS, LLAMA31, SPECIAL_TEXTS, TRIMMED_PROMPTS, small_tokenizer
 
 TOKENIZERS = {form: small_tokenizer(form) for form in FORMS}
@@ -23,7 +23,7 @@ USUAL_TEXT = st.text(max_size=60).filter(lambda text: not any(special in text fo
 TEXT_WITH_SPECIALS = st.lists(st.one_of(st.sampled_from(SPECIAL_TEXTS), st.text(max_size=10)), max_size=6).map("".join)
 WITH_SYSTEM = ["llama3", "llama31", "chatml", "qwen", "mistral", "phi"]
 ENDS_WITH_SPECIAL = [form for form in FORMS if form not in ("instruct", "mistral")]
-"""Forms that put a special token between a question and its answer, and nothing but a line break before the answer."""
+"""Templates that put a special token between a question and its answer, and only a line break before the answer."""
 TRIMMED_ANSWERS = (*TRIMMED_PROMPTS, "mistral")
 TURN_CHANGES = {
     "llama3": "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
@@ -45,7 +45,7 @@ def real_tokenizer(request: pytest.FixtureRequest, llama3_tokenizer_folder: Path
 
 
 def published_ids(tokenizer: PreTrainedTokenizerBase, *messages: tuple[str, str]) -> list[int]:
-    """What transformers makes of a conversation, behind the BOS that the tokenizer puts before every text."""
+    """A conversation encoded by transformers, after the BOS that the tokenizer puts before every text."""
     ids = tokenizer.apply_chat_template(
         [{"role": role, "content": content} for role, content in messages],
         add_generation_prompt=messages[-1][0] == "user",
@@ -82,7 +82,7 @@ def decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
         ("gemma", "<bos><start_of_turn>user\nhi<end_of_turn>\n"),
     ],
 )
-def test_prompts_begin_as_their_family_has_it(form: str, expected: str) -> None:
+def test_prompts_begin_as_in_their_family(form: str, expected: str) -> None:
     assert decoded(TOKENIZERS[form], encode_prompt(TOKENIZERS[form], "hi")).startswith(expected)
 
 
@@ -104,7 +104,7 @@ def test_conversation_is_what_the_template_renders(form: str, prompt: str, respo
 
 
 @given(prompt=TEXT_WITH_SPECIALS, response=TEXT_WITH_SPECIALS)
-@example(prompt=" <s><|im_end|> ", response="\n</s><|eot_id|> ")  # one template takes white space off only one of them
+@example(prompt=" <s><|im_end|> ", response="\n</s><|eot_id|> ")  # one template strips only one of them
 @settings(deadline=None, max_examples=60)
 @pytest.mark.parametrize("form", list(FORMS))
 def test_special_tokens_in_both_texts_are_text(form: str, prompt: str, response: str) -> None:

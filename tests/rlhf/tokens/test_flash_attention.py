@@ -1,4 +1,4 @@
-"""The whole way from log-probabilities to the flash kernel, on the CPU: the kernel is written out in plain torch."""
+"""All the way from log-probabilities to the flash kernel, on the CPU: the kernel is replaced by plain torch."""
 
 import inspect
 from collections.abc import Callable
@@ -9,14 +9,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from rlhf.logprobs.responses import ResponseLogprobs, autocast, checkpoint_activations
-from rlhf.tokens.packed_attention import (
-    HowToAttend,
-    attend_by_flash,
-    attend_by_segments,
-    flash_can_attend,
-    flash_runs_on,
-)
+from rlhf.tokens.flash_attention import attend_by_flash, flash_can_attend, flash_runs_on
 from rlhf.tokens.packing import Pack, PromptGroup
+from rlhf.tokens.segment_attention import AttentionOptions, attend_by_segments
 from small_models import CPU, random_ids
 from varlen_reference import flash_on_the_cpu
 
@@ -67,18 +62,18 @@ def test_under_autocast_every_layer_reaches_the_kernel_and_none_sdpa(name: str, 
     with flash_on_the_cpu() as kernel:
         values, gradient = values_and_gradient(name, recompute)
     assert kernel.calls == LAYERS * (2 if recompute else 1)
-    # As far from float32 as the segments are, which is bfloat16's rounding.
+    # As far from float32 as the attention by segments, which is bfloat16's rounding.
     assert relative_difference(values, exact) < 2 * relative_difference(by_segments, exact) < 1e-2
     error = relative_difference(gradient_by_segments, exact_gradient)
     assert relative_difference(gradient, exact_gradient) < 2 * error < 0.1
     torch.testing.assert_close(values, by_segments, rtol=5e-3, atol=0.1)
 
 
-def test_without_a_gpu_and_in_float32_the_segments_are_taken() -> None:
+def test_without_a_gpu_and_in_float32_attention_is_by_segments() -> None:
     expected = values_and_gradient("llama", recompute=False, precision="float32")
     assert not flash_runs_on(CPU)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlhf.tokens.packed_attention.flash_runs_on", lambda device: True)
+        patch.setattr("rlhf.tokens.flash_attention.flash_runs_on", lambda device: True)
         found = values_and_gradient("llama", recompute=False, precision="float32")
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
@@ -102,19 +97,19 @@ SIGNATURES = {
 @pytest.mark.parametrize("torch_version", SIGNATURES)
 @pytest.mark.parametrize("window", [None, 6])
 @pytest.mark.parametrize("scaling", [16**-0.5, 0.3])
-def test_older_kernels_get_the_keywords_that_they_know(torch_version: str, window: int | None, scaling: float) -> None:
+def test_older_kernels_get_supported_keywords(torch_version: str, window: int | None, scaling: float) -> None:
     given = pack()
     generator = torch.Generator().manual_seed(0)
     query, key, value = (
         torch.randn(heads, given.input_ids.numel(), 16, generator=generator).bfloat16() for heads in (4, 2, 2)
     )
-    how = HowToAttend(scaling, window)
-    expected = attend_by_segments(query.float(), key.float(), value.float(), given, how)
+    options = AttentionOptions(scaling, window)
+    expected = attend_by_segments(query.float(), key.float(), value.float(), given, options)
     with flash_on_the_cpu(SIGNATURES[torch_version]) as kernel:
-        can = flash_can_attend(query, key, value, how)
+        can = flash_can_attend(query, key, value, options)
         assert can == (torch_version != "2.10" or (window is None and scaling == 16**-0.5))
         if can:
-            found = attend_by_flash(query, key, value, given, how)
+            found = attend_by_flash(query, key, value, given, options)
             torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=1e-2)
     assert kernel.calls == int(can)
 
@@ -138,11 +133,11 @@ def test_this_torch_has_the_newest_of_these_signatures() -> None:
         ((16, 16), torch.bfloat16, 50.0),
     ],
 )
-def test_what_the_kernel_cannot_do_goes_another_way(
+def test_what_the_kernel_cannot_do_is_done_by_segments(
     widths: tuple[int, int], dtype: torch.dtype, softcap: float | None
 ) -> None:
     query, value = (torch.zeros(2, 5, width, dtype=dtype) for width in widths)
     plain = torch.zeros(2, 5, 16, dtype=torch.bfloat16)
     with flash_on_the_cpu():
-        assert flash_can_attend(plain, plain, plain, HowToAttend(0.25))
-        assert not flash_can_attend(query, query, value, HowToAttend(0.25, softcap=softcap))
+        assert flash_can_attend(plain, plain, plain, AttentionOptions(0.25))
+        assert not flash_can_attend(query, query, value, AttentionOptions(0.25, softcap=softcap))

@@ -1,4 +1,4 @@
-"""What packs would break without an error is refused when it is loaded, and what they do not break is not."""
+"""Models that packs would silently break are refused when they are loaded, and only those."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ COMMON: dict[str, Any] = {
 
 
 class ScaledLlama(LlamaForCausalLM):
-    """Changes its logits behind the head, by a key that nobody knows."""
+    """Changes its logits after the head, by a configuration key that nothing here knows."""
 
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
         output = super().forward(*arguments, **keywords)
@@ -92,10 +92,10 @@ def llama4() -> Llama4ForCausalLM:
 
 
 BROKEN: dict[str, tuple[Callable[[], PreTrainedModel], str]] = {
-    "convolutions": (lfm2, "Lfm2ForCausalLM gives other log-probabilities"),
-    "linear attention": (lambda: MiniMaxForCausalLM(minimax()), "MiniMaxForCausalLM gives other log-probabilities"),
-    "recurrence": (recurrent_gemma, "RecurrentGemmaForCausalLM gives other log-probabilities"),
-    "scaled logits": (lambda: ScaledLlama(LlamaConfig(**COMMON)), "ScaledLlama gives other log-probabilities"),
+    "convolutions": (lfm2, "Lfm2ForCausalLM gives different log-probabilities"),
+    "linear attention": (lambda: MiniMaxForCausalLM(minimax()), "MiniMaxForCausalLM gives different log-probabilities"),
+    "recurrence": (recurrent_gemma, "RecurrentGemmaForCausalLM gives different log-probabilities"),
+    "scaled logits": (lambda: ScaledLlama(LlamaConfig(**COMMON)), "ScaledLlama gives different log-probabilities"),
     "attention in chunks": (llama4, "in chunks of 8 tokens"),
 }
 
@@ -107,7 +107,7 @@ def made(make: Callable[[], PreTrainedModel]) -> PreTrainedModel:
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_decoder_that_only_attends_passes_and_is_left_as_it_was(name: str, recompute: bool) -> None:
+def test_a_decoder_that_only_attends_passes_and_is_not_changed(name: str, recompute: bool) -> None:
     policy, other = made(PLAIN[name]), made(PLAIN[name])
     if recompute:
         checkpoint_activations(policy)
@@ -123,14 +123,14 @@ def test_a_decoder_that_only_attends_passes_and_is_left_as_it_was(name: str, rec
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_packs_break_is_refused(name: str) -> None:
+def test_models_that_packs_break_are_refused(name: str) -> None:
     make, said = BROKEN[name]
     with pytest.raises(UserError, match=said):
         checked_logprobs(made(make), 0.8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_decoders_of_reward_models_are_checked_in_float32_whatever_their_type(dtype: torch.dtype) -> None:
+def test_decoders_of_reward_models_are_checked_in_float32_whatever_their_dtype(dtype: torch.dtype) -> None:
     for make in PLAIN.values():
         decoder = made(make).get_decoder().to(dtype)
         before = [(parameter.data_ptr(), parameter.dtype) for parameter in decoder.parameters()]
@@ -138,7 +138,7 @@ def test_decoders_of_reward_models_are_checked_in_float32_whatever_their_type(dt
         assert [(parameter.data_ptr(), parameter.dtype) for parameter in decoder.parameters()] == before
         assert not any(module._forward_pre_hooks or module._forward_hooks for module in decoder.modules())
     for make in (lfm2, recurrent_gemma):
-        with pytest.raises(UserError, match="gives other hidden states"):
+        with pytest.raises(UserError, match="gives different hidden states"):
             check_decoder(made(make).get_decoder().to(dtype))
 
 
@@ -146,7 +146,7 @@ def test_a_reward_model_is_checked_when_it_is_loaded(tmp_path: Path) -> None:
     tokenizer = small_tokenizer()
     made(lambda: MiniMaxForSequenceClassification(minimax(len(tokenizer)))).save_pretrained(tmp_path)
     settings = SequenceClassificationSettings(kind="sequence_classification", model="x", precision="bfloat16")
-    with pytest.raises(UserError, match=f"{tmp_path}: this MiniMaxModel gives other hidden states"):
+    with pytest.raises(UserError, match=f"{tmp_path}: this MiniMaxModel gives different hidden states"):
         settings.load(str(tmp_path), None, tokenizer, CPU)
 
 
@@ -167,7 +167,7 @@ def test_compute_logprobs_refuses_a_hybrid(hybrid: tuple[Path, Path], tmp_path: 
     given = ("--spec", made_by, "--pairs", folder / "first.parquet", "--policy", policy)
     done = run_program("compute_logprobs", *given, "--output", tmp_path / "logprobs.parquet")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"error: {policy}: this Lfm2ForCausalLM gives other log-prob")
+    assert done.stderr.splitlines()[-1].startswith(f"error: {policy}: this Lfm2ForCausalLM gives different log-prob")
 
 
 @pytest.mark.slow
@@ -178,4 +178,4 @@ def test_train_policy_refuses_a_hybrid(strategy: str, hybrid: tuple[Path, Path],
     given = flags(*hybrid, tmp_path, settings)
     done = run_program("train_policy", *given, "--processes", processes, "--strategy", strategy)
     assert done.returncode == 1
-    assert f"error: {hybrid[1]}: this Lfm2ForCausalLM gives other log-probabilities" in done.stderr
+    assert f"error: {hybrid[1]}: this Lfm2ForCausalLM gives different log-probabilities" in done.stderr

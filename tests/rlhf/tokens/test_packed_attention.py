@@ -1,4 +1,4 @@
-"""Decoders over packs against the same decoders over each sequence by itself, with transformers' own attention."""
+"""Decoders on packs, against the same decoders on single sequences with transformers' own attention."""
 
 from collections.abc import Callable
 
@@ -21,14 +21,10 @@ from transformers import (
 )
 
 from rlhf.base.errors import UserError
-from rlhf.tokens.packed_attention import (
-    HowToAttend,
-    attend_by_flash,
-    attend_by_segments,
-    packed_hidden_states,
-    use_packed_attention,
-)
+from rlhf.tokens.flash_attention import attend_by_flash
+from rlhf.tokens.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.tokens.packing import Pack, PromptGroup
+from rlhf.tokens.segment_attention import AttentionOptions, attend_by_segments
 from small_models import CPU, random_ids
 
 COMMON = {
@@ -88,7 +84,7 @@ def test_a_pack_gives_the_hidden_states_of_its_sequences(name: str) -> None:
 
 @torch.inference_mode()
 def test_the_window_and_the_caps_of_these_models_matter() -> None:
-    """Else the test above could not tell whether they are heeded."""
+    """Otherwise the test above could not tell whether they are applied."""
     for name, changes in (
         ("mistral with a sliding window", {"sliding_window": None}),
         ("gemma 2 with caps", {"attn_logit_softcapping": None}),
@@ -117,7 +113,7 @@ def test_sequences_in_a_pack_do_not_see_each_other() -> None:
     assert bool(((a - b).abs().amax(-1) > 1e-3)[touched].all())
 
 
-def test_gradients_are_those_of_the_sequences_by_themselves() -> None:
+def test_gradients_are_those_of_single_sequences() -> None:
     weight = torch.randn(63, 32, generator=torch.Generator().manual_seed(3))
     gradients = []
     for compute in (alone, packed):
@@ -128,7 +124,7 @@ def test_gradients_are_those_of_the_sequences_by_themselves() -> None:
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-4, rtol=1e-4)
 
 
-def test_attention_that_packs_do_not_know_is_refused() -> None:
+def test_attention_that_packs_do_not_support_is_refused() -> None:
     model = decoder("llama")
     for layer in model.layers:
         layer.self_attn.attention_dropout = 0.1
@@ -151,6 +147,8 @@ def test_flash_attention_is_the_same_attention(window: int | None) -> None:
         torch.randn(heads, pack.input_ids.numel(), 64, device=device, dtype=torch.bfloat16, generator=generator)
         for heads in (8, 2, 2)
     )
-    how = HowToAttend(scaling=0.125, window=window)
-    expected = attend_by_segments(query.float(), key.float(), value.float(), pack, how)
-    torch.testing.assert_close(attend_by_flash(query, key, value, pack, how).float(), expected, atol=2e-2, rtol=2e-2)
+    options = AttentionOptions(scaling=0.125, window=window)
+    expected = attend_by_segments(query.float(), key.float(), value.float(), pack, options)
+    torch.testing.assert_close(
+        attend_by_flash(query, key, value, pack, options).float(), expected, atol=2e-2, rtol=2e-2
+    )

@@ -1,4 +1,4 @@
-"""Packs: their layout, and their division by a token budget."""
+"""Packs: their layout, and how a token budget divides them."""
 
 import torch
 from hypothesis import given
@@ -58,11 +58,11 @@ def test_balanced_packs_hold_every_group_once(groups: list[PromptGroup], budget:
     packs = balanced_packs([group.tokens for group in groups], budget, processes)
     assert sorted(group for pack in packs for group in pack) == list(range(len(groups)))
     assert len(packs) % processes == 0
-    assert len(packs) < len(groups) + processes  # with one group in each there is nothing left to part
+    assert len(packs) < len(groups) + processes  # with one group in each, nothing more can be split
     sizes = [sum(groups[group].tokens for group in pack) for pack in packs]
     for pack, size in zip(packs, sizes, strict=True):
         assert len(pack) <= 1 or size <= budget
-    # Without a group, the fullest pack was not fuller than any other: that is what makes them alike.
+    # Without its last group, no pack is fuller than any other: packs have similar sizes.
     largest = max(group.tokens for group in groups)
     assert max(sizes) - min(sizes) <= largest
 

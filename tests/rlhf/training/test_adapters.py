@@ -1,4 +1,4 @@
-"""Adapters: they change nothing at first, train alone, and are merged into a plain checkpoint."""
+"""Adapters: they change nothing at first, only they are trained, and they are merged into a plain checkpoint."""
 
 import math
 from pathlib import Path
@@ -45,9 +45,9 @@ Trained = tuple[LlamaForCausalLM, dict[str, torch.Tensor], dict[str, torch.Tenso
 
 
 def trained(folder: Path, precision: str) -> Trained:
-    """A policy with its trained adapters, its weights before, its weights with adapters, its spec.
+    """A policy with trained adapters, its weights before, its weights with adapters, and the spec.
 
-    `folder/parent` is what it came from, with weights that bfloat16 holds, and `folder/checkpoint` what it is saved as.
+    `folder/parent` is the parent, with weights that bfloat16 represents exactly, `folder/checkpoint` the saved policy.
     """
     save_small_policy(folder / "parent")
     parent = LlamaForCausalLM.from_pretrained(folder / "parent").bfloat16().float()
@@ -66,7 +66,7 @@ def trained(folder: Path, precision: str) -> Trained:
 
 
 def update(weights: dict[str, torch.Tensor], name: str) -> torch.Tensor | None:
-    """alpha / rank * B A, where the matrix has adapters."""
+    """alpha / rank * B A if the matrix has adapters, otherwise 0."""
     sides = [weights.get(f"{name.removesuffix('.weight')}.lora_{side}.default.weight") for side in "AB"]
     return None if sides[0] is None else LORA.alpha / LORA.rank * sides[1] @ sides[0]
 
@@ -82,8 +82,8 @@ def test_trained_and_merged_in_float32(tmp_path: Path) -> None:
     assert update(weights, "model.layers.0.mlp.up_proj.weight") is not None
 
 
-def test_a_small_update_outlives_bfloat16(tmp_path: Path) -> None:
-    """Rounded to the nearest, most of it would vanish; it is all there, in the mean, and no entry is off by a unit."""
+def test_a_small_update_survives_bfloat16(tmp_path: Path) -> None:
+    """Rounding to nearest would lose most of it; on average all of it is kept, and no entry is off by a whole unit."""
     _, before, weights, _ = trained(tmp_path, "bfloat16")
     saved = LlamaForCausalLM.from_pretrained(tmp_path / "checkpoint").state_dict()
     changes, kept, nearest = [], [], []
@@ -108,7 +108,7 @@ def test_a_small_update_outlives_bfloat16(tmp_path: Path) -> None:
     assert share(kept) == pytest.approx(1, abs=0.1)
 
 
-def test_merging_again_gives_equal_bytes_and_another_seed_others(tmp_path: Path) -> None:
+def test_merging_is_reproducible_and_depends_on_the_seed(tmp_path: Path) -> None:
     policy, _, weights, spec = trained(tmp_path, "bfloat16")
     saved = (tmp_path / "checkpoint/model.safetensors").read_bytes()
     for seed, equal in ((spec.seed, True), (spec.seed + 1, False)):
@@ -119,7 +119,7 @@ def test_merging_again_gives_equal_bytes_and_another_seed_others(tmp_path: Path)
         assert ((folder / "model.safetensors").read_bytes() == saved) == equal
 
 
-def test_the_adapters_themselves_are_there_for_peft(tmp_path: Path) -> None:
+def test_the_unmerged_adapters_are_saved_for_peft(tmp_path: Path) -> None:
     trained(tmp_path, "float32")
     parent = LlamaForCausalLM.from_pretrained(tmp_path / "parent")
     adapted = PeftModel.from_pretrained(parent, str(tmp_path / "checkpoint/adapter"))
@@ -133,7 +133,7 @@ FLOATS = st.one_of(*(st.floats(*ends, width=32) for ends in ((2**-100, 2**100), 
 
 
 @given(FLOATS, st.text())
-def test_rounding_at_random_takes_a_neighbour_in_bfloat16_and_is_right_in_the_mean(value: float, key: str) -> None:
+def test_stochastic_rounding_gives_a_neighbour_in_bfloat16_and_is_right_on_average(value: float, key: str) -> None:
     values = torch.full((4000,), value)
     rounded = round_at_random(values, key)
     assert torch.equal(rounded, round_at_random(values, key))

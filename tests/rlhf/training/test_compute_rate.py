@@ -1,4 +1,4 @@
-"""What a training step costs, against a count of its products, and the share of a GPU's rate."""
+"""The operations of a training step, against torch's count, and the fraction of the GPUs' peak rate."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from small_models import CPU, random_pairs, small_llama
 
 
 def counted(pack: Pack, adapters: bool) -> float:
-    """Products of the layers' forward and backward that torch counts."""
+    """Operations of the layers' forward and backward products, counted by torch."""
     policy = small_llama()
     if adapters:
         add_adapters(policy, LoraSettings(rank=1, alpha=1))

@@ -1,4 +1,4 @@
-"""The pairs of a training run: errors name the file, batches keep every pair."""
+"""The pairs of a training: errors name the file, and batches keep every pair."""
 
 import math
 import tracemalloc
@@ -90,7 +90,7 @@ def test_log_probabilities_in_the_order_of_other_files(tmp_path: Path) -> None:
         read_pairs([first[0], second[0]], [second[1], first[1]], DPO)
 
 
-def test_another_artifact_in_the_place_of_the_log_probabilities(tmp_path: Path) -> None:
+def test_another_artifact_instead_of_log_probabilities(tmp_path: Path) -> None:
     pair_file, *_ = write(tmp_path, 1)
     with pytest.raises(ArtifactError, match=r"pairs-1.parquet: not a logprobs artifact"):
         read_pairs([pair_file], [pair_file], DPO)
@@ -123,7 +123,7 @@ def test_a_pair_of_the_published_length_takes_less_than_6_kb(tmp_path: Path) -> 
 
 
 def test_rows_and_batches_are_those_of_the_files(tmp_path: Path) -> None:
-    """From any place, of any file, as whole rows or as tensors of a batch."""
+    """From any position in any file, as rows or as tensors of a batch."""
     first, second = write(tmp_path, 1), write(tmp_path, 2)
     pairs, expected = read_pairs([first[0], second[0]], [first[1], second[1]], DPO), [*first[2], *second[2]]
     assert len(pairs) == 10
@@ -153,10 +153,10 @@ def test_the_order_of_an_epoch_is_a_permutation(pairs: int, seed: int, epoch: in
 
 
 @given(seeds, st.integers(0, 5))
-def test_the_order_depends_on_seed_and_epoch_alone(seed: int, epoch: int) -> None:
+def test_the_order_depends_only_on_seed_and_epoch(seed: int, epoch: int) -> None:
     torch.manual_seed(1)
     order = epoch_order(100, seed, epoch).tolist()
-    epoch_order(100, seed, epoch + 2)  # another one is remembered
+    epoch_order(100, seed, epoch + 2)  # replaces the cached one
     torch.manual_seed(2)
     torch.rand(3)
     assert epoch_order(100, seed, epoch).tolist() == order
@@ -181,7 +181,7 @@ def tokens_of(pair: Pair) -> int:
     return len(pair.prompt_token_ids) + len(pair.chosen_token_ids) + len(pair.rejected_token_ids)
 
 
-def test_a_batch_of_pairs_has_what_is_stored_of_them() -> None:
+def test_a_batch_has_the_stored_numbers_of_its_pairs() -> None:
     pairs = with_reference(small_llama(), random_pairs(3), 0.8)
     batch = pair_batch(pairs, torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([-4.0, -5.0, -6.0]))
     assert batch.chosen_logprob.tolist() == [-1, -2, -3]
@@ -200,7 +200,7 @@ def test_a_batch_of_pairs_has_what_is_stored_of_them() -> None:
         assert column.tolist() == pytest.approx(expected)
 
 
-def test_without_a_reference_what_reads_it_is_nan() -> None:
+def test_without_a_reference_its_log_probabilities_are_nan() -> None:
     pairs = random_pairs(2)
     batch = pair_batch(pairs, torch.tensor([-1.0, -2.0]), torch.tensor([-4.0, -5.0]))
     assert DPO.loss.loss(batch).isnan().all()

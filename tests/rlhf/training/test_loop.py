@@ -1,4 +1,4 @@
-"""The training loop against a plain AdamW step, and what must not matter: micro-batches, and running it twice."""
+"""The training loop against a plain AdamW step; micro-batches and repeated runs make no difference."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from rlhf.base.errors import UserError
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.pairs.schema import Pair
 from rlhf.training.data import epoch_order
-from rlhf.training.loop import count_tokens, train
+from rlhf.training.loop import train
+from rlhf.training.optimization.step import count_tokens
 from rlhf.training.schema import TRAINING
 from rlhf.training.settings import TrainSpec
 from small_models import random_pairs, small_llama, step_by_hand, train_spec, weights, with_reference
@@ -207,7 +208,7 @@ def test_a_wrong_reference_stops_before_the_first_step(pairs: list[Pair]) -> Non
 def test_one_training_part_of_another_model_stops_before_the_first_step(
     pairs: list[Pair], validation_pairs: list[Pair]
 ) -> None:
-    """Validation is right, and so is the first batch: it is the third part of eight that is wrong."""
+    """Validation and the first batch are right; the third part of eight is wrong."""
     spec = train_spec(DPO, batch_size=1)
     other = with_reference(small_llama(seed=1), pairs[8:12], TEMPERATURE)
     mixed = [*pairs[:8], *other, *pairs[12:]]

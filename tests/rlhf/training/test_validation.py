@@ -1,4 +1,4 @@
-"""The check at step 0, and the values of a validation."""
+"""The check at step 0, and the metrics of a validation."""
 
 import math
 from dataclasses import replace
@@ -103,7 +103,7 @@ def lengths(shortest: int, longest: int, pairs: int) -> st.SearchStrategy[list[t
 
 
 def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -> None:
-    """`check_start` of pairs with these log-ratios, shape (pairs, 2)."""
+    """Run `check_start` on pairs with these log-ratios, (pairs, 2)."""
     (chosen, rejected), zero = logratios.float().unbind(1), torch.zeros(len(logratios))
     found = PairBatch(chosen, rejected, zero, zero, zero, zero, zero, zero, *tokens.float().unbind(1))
     pairs = [replace(ONE_PAIR, prompt_id=f"pair-{index}") for index in range(len(logratios))]
@@ -111,7 +111,7 @@ def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -
 
 
 def rounding(tokens: torch.Tensor, precision: Precision, generator: torch.Generator) -> torch.Tensor:
-    """Sums over each response's tokens of independent errors, as large as two machines may make them."""
+    """Sums over each response's tokens of independent errors, as large as between two machines."""
     size = {"float32": 5e-5, "bfloat16": 0.05}[precision]
     return size * tokens.sqrt() * torch.randn(tokens.shape, generator=generator)
 
@@ -120,7 +120,7 @@ def rounding(tokens: torch.Tensor, precision: Precision, generator: torch.Genera
 def test_rounding_with_one_short_uncertain_response_is_accepted(
     responses: list[tuple[int, int]], seed: int, precision: Precision
 ) -> None:
-    """A response of one token that is off by 20 times the rest, as an unlikely token is."""
+    """A response of one token that is off by 20 times as much as the others, as an unlikely token is."""
     tokens = torch.tensor(responses)
     tokens[0, 0] = 1
     logratios = rounding(tokens, precision, torch.Generator().manual_seed(seed))
@@ -135,7 +135,7 @@ def test_rounding_with_one_short_uncertain_response_is_accepted(
     st.sampled_from([(True, True), (True, False), (False, True)]),
     st.sampled_from([1, -1]),
 )
-def test_one_part_of_eight_that_is_shifted_is_refused(
+def test_a_shift_in_one_part_of_eight_is_refused(
     responses: list[tuple[int, int]], seed: int, precision: Precision, sides: tuple[bool, bool], sign: int
 ) -> None:
     """By a tenth per token, on both sides or on one."""
@@ -158,7 +158,7 @@ def test_spread_pairs_are_of_every_part(count: int, wanted: int) -> None:
 
 
 def batch(differences: list[float]) -> PairBatch:
-    """Log-ratio differences, half of each on either side; responses of two tokens."""
+    """A batch with these log-ratio differences, split evenly over both sides; responses of two tokens."""
     half = torch.tensor(differences) / 2
     zero, two = torch.zeros_like(half), torch.full_like(half, 2.0)
     return PairBatch(half, -half, zero, zero, zero + 1, zero, half, half, two, two)

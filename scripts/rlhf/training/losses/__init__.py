@@ -1,1 +1,1 @@
-"""The losses, one file each: the name of a file is the name of its loss in the configuration."""
+"""One loss per file; the file's name is the loss's name in the configuration."""

@@ -1,4 +1,4 @@
-"""APO-zero: raise the chosen and lower the rejected response, each by itself."""
+"""APO-zero: raise the log-ratio of the chosen response and lower that of the rejected one, each on its own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def apo_zero_loss(batch: PairBatch, beta: float) -> Tensor:
 
 
 class ApoZeroSettings(PairLoss):
-    """APO-zero: raise the chosen and lower the rejected response, each by itself."""
+    """APO-zero: raise the log-ratio of the chosen response and lower that of the rejected one, each on its own."""
 
     name: Literal["apo_zero"] = "apo_zero"
-    """APO-zero."""
+    """Anchored preference optimization, variant zero."""
     beta: Strength = 0.05
-    """Slope of the sigmoids."""
+    """Scale of the log-ratios inside the sigmoids."""
 
     def loss(self, batch: PairBatch) -> Tensor:
         return apo_zero_loss(batch, self.beta)

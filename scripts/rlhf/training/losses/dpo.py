@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def dpo_loss(batch: PairBatch, beta: float, label_smoothing: float = 0.0) -> Tensor:
     """(1 - e) L(beta (a - b)) + e L(-beta (a - b)) with L(x) = -log sigmoid(x)
 
-    Rafailov et al., "Direct Preference Optimization" (2023), equation 7; with a share e of preferences that are the
-    wrong way round, Mitchell, "A note on DPO with noisy preferences" (2023), equation 3.
+    Rafailov et al., "Direct Preference Optimization" (2023), equation 7; label smoothing e, for a fraction e of flipped
+    preferences: Mitchell, "A note on DPO with noisy preferences" (2023), equation 3.
     """
     margin = beta * (batch.chosen_logratio - batch.rejected_logratio)
     return -(1 - label_smoothing) * log_sigmoid(margin) - label_smoothing * log_sigmoid(-margin)
@@ -27,11 +27,11 @@ class DpoSettings(PairLoss):
     """DPO: logistic loss on the difference of the log-ratios."""
 
     name: Literal["dpo"] = "dpo"
-    """DPO."""
+    """Direct preference optimization."""
     beta: Strength = 0.01
-    """Strength of the tie to the reference."""
+    """Strength of the regularisation towards the reference."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """Share of the preferences that are assumed to be the wrong way round."""
+    """Fraction of the preferences that is assumed to be flipped."""
 
     def loss(self, batch: PairBatch) -> Tensor:
         return dpo_loss(batch, self.beta, self.label_smoothing)

@@ -1,4 +1,4 @@
-"""Length-normalised DPO: logistic loss on the difference of the log-ratios per token."""
+"""Length-normalised DPO: logistic loss on the difference of the per-token log-ratios."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def dpo_norm_loss(batch: PairBatch, beta: float) -> Tensor:
 
 
 class DpoNormSettings(PairLoss):
-    """Length-normalised DPO (Tulu 3): logistic loss on the difference of the log-ratios per token."""
+    """Length-normalised DPO (Tulu 3): logistic loss on the difference of the per-token log-ratios."""
 
     name: Literal["dpo_norm"] = "dpo_norm"
-    """Length-normalised DPO."""
+    """Length-normalised direct preference optimization."""
     beta: Strength = 5.0
-    """Strength of the tie to the reference; per token, so about a hundred times that of `dpo`."""
+    """Strength of the regularisation towards the reference; per token, so about a hundred times that of `dpo`."""
 
     def margin(self, batch: PairBatch) -> Tensor:
         return batch.margin_per_token

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def hinge_loss(batch: PairBatch, beta: float) -> Tensor:
     """max(0, 1 - beta (a - b))
 
-    Zhao et al., "SLiC-HF: Sequence Likelihood Calibration with Human Feedback" (2023), equation 1, on log-ratios.
+    Zhao et al., "SLiC-HF: Sequence Likelihood Calibration with Human Feedback" (2023), equation 1, with log-ratios in
+    place of log-probabilities.
     """
     return (1 - beta * (batch.chosen_logratio - batch.rejected_logratio)).clamp(min=0)
 
@@ -23,9 +24,9 @@ class HingeSettings(PairLoss):
     """Hinge loss (SLiC) on the difference of the log-ratios."""
 
     name: Literal["hinge"] = "hinge"
-    """Hinge."""
+    """Hinge loss, as in SLiC."""
     beta: Strength = 0.01
-    """Slope: the loss is zero from a difference of 1 / beta on."""
+    """Slope: the loss is zero where the difference exceeds 1 / beta."""
 
     def loss(self, batch: PairBatch) -> Tensor:
         return hinge_loss(batch, self.beta)

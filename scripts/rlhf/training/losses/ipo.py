@@ -1,4 +1,4 @@
-"""IPO: regress the difference of the log-ratios on a constant."""
+"""IPO: regress the difference of the log-ratios onto a constant."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
 
 def ipo_loss(batch: PairBatch, tau: float, per_token: bool) -> Tensor:
-    """(a / |y_w| - b / |y_l| - 1 / (2 tau))^2, or without the lengths
+    """(a / |y_w| - b / |y_l| - 1 / (2 tau))^2, or (a - b - 1 / (2 tau))^2 unless `per_token`
 
-    Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences" (2023), equation 17; the
-    mean over the tokens is the form that its authors use.
+    Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences" (2023), equation 17,
+    which has the sums; the per-token means are what its authors use.
     """
     margin = batch.margin_per_token if per_token else batch.chosen_logratio - batch.rejected_logratio
     return (margin - 1 / (2 * tau)).square()
 
 
 class IpoSettings(PairLoss):
-    """IPO: regress the difference of the log-ratios on a constant."""
+    """IPO: regress the difference of the log-ratios onto a constant."""
 
     name: Literal["ipo"] = "ipo"
-    """IPO."""
+    """Identity preference optimization."""
     tau: Strength = 0.1
-    """Strength of the tie to the reference: the difference is drawn to 1 / (2 tau)."""
+    """Strength of the regularisation towards the reference: the target of the difference is 1 / (2 tau)."""
     per_token: bool = True
-    """Mean of the log-ratios over the response's tokens; false for their sum."""
+    """Average the log-ratios over the response's tokens; false sums them."""
 
     def margin(self, batch: PairBatch) -> Tensor:
         return batch.margin_per_token if self.per_token else super().margin(batch)

@@ -1,4 +1,4 @@
-"""ORPO: likelihood of the chosen response and its odds against the rejected one, without a reference."""
+"""ORPO: likelihood of the chosen response, plus its odds ratio to the rejected one; no reference."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def orpo_loss(batch: PairBatch, weight: float) -> Tensor:
 
 
 def log_one_minus_exp(x: Tensor) -> Tensor:
-    """log(1 - exp(x)) for x < 0, without loss of digits on either side of -log 2; at x = 0 it stays finite."""
+    """log(1 - exp(x)) for x < 0, accurate on both sides of -log 2; at x = 0 it stays finite."""
     x = x.clamp(max=-1e-7)
     return x.exp().neg().log1p().where(x < -0.6931, x.expm1().neg().log())
 
 
 class OrpoSettings(ReferenceFreeLoss):
-    """ORPO: likelihood of the chosen response and its odds against the rejected one, without a reference."""
+    """ORPO: likelihood of the chosen response, plus its odds ratio to the rejected one; no reference."""
 
     name: Literal["orpo"] = "orpo"
-    """ORPO."""
+    """Odds ratio preference optimization."""
     weight: Strength = 0.1
-    """Weight of the odds ratio beside the likelihood (lambda)."""
+    """Weight of the odds-ratio term relative to the likelihood term (lambda in the paper)."""
 
     def loss(self, batch: PairBatch) -> Tensor:
         return orpo_loss(batch, self.weight)

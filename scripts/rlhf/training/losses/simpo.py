@@ -1,4 +1,4 @@
-"""SimPO: logistic loss on mean log-probabilities, without a reference."""
+"""SimPO: logistic loss on the difference of the mean per-token log-probabilities; no reference."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def simpo_loss(batch: PairBatch, beta: float, gamma: float) -> Tensor:
 
 
 class SimpoSettings(ReferenceFreeLoss):
-    """SimPO: logistic loss on mean log-probabilities, without a reference."""
+    """SimPO: logistic loss on the difference of the mean per-token log-probabilities; no reference."""
 
     name: Literal["simpo"] = "simpo"
-    """SimPO."""
+    """Simple preference optimization."""
     beta: Strength = 10.0
-    """Scale of the difference of the mean log-probabilities."""
+    """Scale of the difference of the mean per-token log-probabilities."""
     gamma: float = Field(3.0, ge=0, le=1e6)
-    """Margin that the chosen response should win by."""
+    """Target margin by which the chosen response should win, after scaling by `beta`."""
 
     def loss(self, batch: PairBatch) -> Tensor:
         return simpo_loss(batch, self.beta, self.gamma)

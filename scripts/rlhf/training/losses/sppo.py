@@ -1,4 +1,4 @@
-"""SPPO: regress each log-ratio on the response's probability to win against the policy's own."""
+"""SPPO: regress each response's log-ratio onto its probability of winning against the policy's own responses."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def sppo_loss(batch: PairBatch, beta: float) -> Tensor:
     """1/2 [(a - (P_w - 1/2) / beta)^2 + (b - (P_l - 1/2) / beta)^2] / max(1, 1 / beta)
 
     Wu et al., "Self-Play Preference Optimization for Language Model Alignment" (2024), equation 4.3, where P estimates
-    the probability to win against the policy's own responses and eta = 1 / beta. The plain square of beta = 1e-3 is of
-    order 1e5; it is divided as REBEL's is, and `SppoSettings.reported_scale` undoes that in what is logged.
+    the probability of winning against the policy's own responses, and eta = 1 / beta. With beta = 1e-3 the plain square
+    is of order 1e5; it is divided as REBEL's is, and `SppoSettings.reported_scale` undoes the division for the metrics.
     """
     scale = min(1.0, beta) ** 0.5
     chosen = scale * (batch.chosen_logratio - (batch.chosen_win_probability - 0.5) / beta)
@@ -25,12 +25,12 @@ def sppo_loss(batch: PairBatch, beta: float) -> Tensor:
 
 
 class SppoSettings(PairLoss):
-    """SPPO: regress each log-ratio on the response's probability to win against the policy's own."""
+    """SPPO: regress each response's log-ratio onto its probability of winning against the policy's own responses."""
 
     name: Literal["sppo"] = "sppo"
-    """SPPO."""
+    """Self-play preference optimization."""
     beta: Strength = 1.0e-3
-    """Strength of the tie to the reference; its inverse is the paper's eta."""
+    """Strength of the regularisation towards the reference; 1 / eta in the paper."""
 
     @property
     def reported_scale(self) -> float:

@@ -1,1 +1,1 @@
-"""Several processes that share a training."""
+"""Training on several processes: how they are started, divide the work, and fail."""

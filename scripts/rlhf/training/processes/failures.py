@@ -1,4 +1,4 @@
-"""Which of several processes failed by itself, and why: the others fail because of it, and say so at greater length."""
+"""Which of several processes failed first, and why: the others fail because of it, with longer messages."""
 
 from __future__ import annotations
 
@@ -9,38 +9,42 @@ from collections.abc import Callable, Mapping
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure, record
 
 LOST_CONNECTION = re.compile(r"gloo/transport|^DistBackendError|^DistNetworkError|Connection (closed|reset) by peer")
-"""In the error of a process whose peer is gone."""
+"""Occurs in the error of a process whose peer is gone."""
 STOPPED = (-signal.SIGTERM, -signal.SIGABRT)
-"""Exit codes of processes that the launcher asked to end, or that torch aborts when a peer is gone."""
+"""Exit codes of processes that the launcher terminated, or that torch aborted because a peer was gone."""
 
 
 def recorded(main: Callable[[], None]) -> Callable[[], None]:
-    """A program whose exceptions its launcher knows, where it is one of several processes."""
+    """A program that reports its exceptions to its launcher if it is one of several processes."""
     return record(main)
 
 
 def root_cause(failures: Mapping[int, ProcessFailure]) -> str:
-    """The failure that the others came from, as a sentence for the user.
+    """The failure that caused the others, as a sentence for the user.
 
     Args:
         failures: by rank.
     """
     rank, failure = min(failures.items(), key=lambda item: (_is_consequence(item[1]), item[1].timestamp))
-    if failure.exitcode < 0:
+    said = _said(failure)
+    if failure.exitcode < 0 and not said:
         return (
-            f"process {rank} of the training was killed ({failure.signal_name()}): by the kernel where the memory of "
-            "the machine or of the job ran out, or by somebody. Run the same command again: it goes on from the last "
-            "saved state"
+            f"process {rank} of the training was killed ({failure.signal_name()}): by the kernel because the machine "
+            "or the job ran out of memory, or by somebody. Run the same command again: it resumes from the last saved "
+            "state"
         )
-    said = _said(failure) or f"it ended with status {failure.exitcode}; see what it wrote above"
+    said = said or f"it exited with status {failure.exitcode}; see its output above"
     return f"process {rank} of the training failed: {said.removeprefix('UserError: ')}"
 
 
 def _is_consequence(failure: ProcessFailure) -> bool:
-    return failure.exitcode in STOPPED or LOST_CONNECTION.search(_said(failure)) is not None
+    """What a process recorded counts first: after its own exception it may still abort while it shuts down."""
+    if said := _said(failure):
+        return LOST_CONNECTION.search(said) is not None
+    return failure.exitcode in STOPPED
 
 
 def _said(failure: ProcessFailure) -> str:
-    """The exception of a process, with its class; nothing where it recorded none."""
+    """The exception of a process, with its class; empty if it recorded none."""
     message: object = failure.message  # a dictionary where `record` wrote it
     return str(message["message"]) if isinstance(message, dict) else ""

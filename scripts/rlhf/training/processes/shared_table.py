@@ -1,4 +1,4 @@
-"""A table once in the memory of a machine, however many processes read it."""
+"""A table that is in a machine's memory once, however many processes read it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 MORE_ROOM = (
-    "The training data take about 4 KB per pair while the training runs: make room, or set TMPDIR to another folder of "
-    "this machine."
+    "The training data take about 4 KB per pair while the training runs: free some space, or set TMPDIR to another "
+    "folder of this machine."
 )
 
 
 def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accelerator) -> pa.Table:
-    """One table of those that `read` gives, a memory map of a file that the first process of each machine writes.
+    """Concatenate the tables of `read` in a file that the first process of each machine writes and all memory-map.
 
-    The file has no name, so that nothing of it is left however the processes end. Every process must call this.
+    The file has no name, so nothing of it remains, however the processes end. Every process must call this.
 
     Raises:
         UserError: the folder for temporary files is full.
@@ -35,7 +35,7 @@ def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accele
         if accelerator.is_local_main_process:
             _write(read(), file)
             pa.default_memory_pool().release_unused()
-        # Nobody gets past this before all have written; processes of a machine have neighbouring numbers.
+        # Nobody gets past this before all have written; the ranks of a machine's processes are consecutive.
         paths = gather_object([f"/proc/{os.getpid()}/fd/{file.fileno()}"])
         mapped = pa.memory_map(paths[accelerator.process_index - accelerator.local_process_index])
         accelerator.wait_for_everyone()
@@ -43,7 +43,7 @@ def once_per_machine(read: Callable[[], Iterator[pa.Table]], accelerator: Accele
 
 
 def _write(tables: Iterator[pa.Table], file: IO[bytes]) -> None:
-    """Table by table: more than one is never in memory."""
+    """Write one table at a time: no two are in memory together."""
     first = next(tables)
     with pa.ipc.new_file(file, first.schema) as writer:
         writer.write_table(first)

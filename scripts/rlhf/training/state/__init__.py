@@ -1,1 +1,1 @@
-"""What a training leaves on disk: the states from which a killed one goes on, and the checkpoint."""
+"""What a training writes to disk: the states from which it resumes after a kill, and the checkpoint."""

@@ -1,4 +1,4 @@
-"""The trained policy on disk, in Hugging Face form, with its provenance and a model card."""
+"""The trained policy on disk, in Hugging Face format, with its provenance and a model card."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def save_policy(
     tokenizer: PreTrainedTokenizerBase,
     spec: TrainSpec,
 ) -> None:
-    """Weights in the spec's precision, tokenizer with chat template, generation config; `adapter/` where it has some.
+    """Save weights in the spec's precision, tokenizer with chat template, generation config, and adapters if any.
 
     Args:
-        policy: what was trained; its own weights may be sharded over several processes.
-        weights: all of them, by the names that they have in `policy`, with its adapters' where it has some.
+        policy: the trained policy; its own weights may be sharded over several processes.
+        weights: the full weights by their names in `policy`, adapters included.
     """
     if spec.recipe.lora:
         save_adapters(folder / "adapter", weights, spec.recipe.lora)
@@ -43,17 +43,17 @@ def describe_policy(
     metrics: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Provenance and model card.
+    """Write provenance and model card.
 
     Args:
-        pairs: how many it was trained on.
+        pairs: number of training pairs.
     """
     write_folder_provenance(folder, provenance)
     (folder / "README.md").write_text(model_card(spec, pairs, metrics))
 
 
 def plain_policy(policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], spec: TrainSpec) -> PreTrainedModel:
-    """The policy as transformers knows it around these weights, adapters merged; nothing is copied but for them."""
+    """A plain transformers model with these weights and the adapters merged; only merged matrices are copied."""
     with torch.device("meta"):
         plain = type(policy)(policy.config)
         adapters = add_adapters(plain, spec.recipe.lora) if spec.recipe.lora else None
@@ -66,7 +66,7 @@ def plain_policy(policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], s
 
 
 def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]) -> str:
-    """What the policy is: parent, loss, recipe, and its last validation."""
+    """The model card: parent, loss, recipe, and the validation before and after training."""
     first, last = metrics[0], metrics[-1]
     lineage = spec.lineage
     settings = {**spec.loss.model_dump(), **spec.recipe.model_dump(), "seed": spec.seed}

@@ -1,4 +1,4 @@
-"""The claim of a training on the place where it saves its states: no second one writes there, on any machine."""
+"""The claim of a training on the folder of its saved states: no second training, on any machine, writes there."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from rlhf.base.files.full_disks import named_full_disk
 CLAIM = "claim"
 HEARTBEAT_SECONDS = 10
 STALE_SECONDS = 60
-"""Without a heartbeat for so long, a training on another machine counts as dead; on this one its process is looked up.
-File systems that machines share may show a heartbeat half a minute late."""
+"""A training on another machine counts as dead after this long without a heartbeat; on this one its process is looked
+up. Shared file systems may show a heartbeat half a minute late."""
 WAIT_SECONDS = 90
-"""How long a training waits for a claim to become stale. A dead node's takes `STALE_SECONDS`."""
+"""How long a training waits for a claim to become stale; that of a dead node does after `STALE_SECONDS`."""
 
 
 @contextmanager
 def claimed(folder: Path, accelerator: Accelerator) -> Iterator[None]:
-    """Hold the claim on a folder of saved states, in the main process; no process goes on without it.
+    """Hold the claim on a folder of saved states, in the main process; the other processes wait until it has it.
 
-    A training that loses its claim (its machine was suspended, say) ends at once, before it writes again.
+    A training that loses its claim (because its machine was suspended, say) ends at once, before it writes again.
 
     Raises:
-        UserError: another training holds it, and lives; or the disk is full.
+        UserError: another training that is alive holds the claim, or the disk is full.
     """
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
@@ -47,8 +47,8 @@ def claimed(folder: Path, accelerator: Accelerator) -> Iterator[None]:
         owner = lease.owner
         holder = f"process {owner.pid} on {owner.hostname}" if owner else f"whoever wrote {folder / CLAIM}"
         raise UserError(
-            f"{folder}: another training saves its states here, and lives: {holder}. Wait for it or end it, and run "
-            "the same command again"
+            f"{folder}: another running training saves its states here: {holder}. Wait for it or stop it, and run the "
+            "same command again"
         ) from error
     try:
         accelerator.wait_for_everyone()
@@ -60,10 +60,10 @@ def claimed(folder: Path, accelerator: Accelerator) -> Iterator[None]:
 
 
 def _end_at_once(loss: LeaseCompromise) -> None:
-    """Called beside the training: an exception here would not reach it."""
+    """Called in the heartbeat's thread: an exception would not reach the training."""
     print(
-        f"error: {loss.lock_file}: this training lost its claim on the saved states ({loss.reason}), and ends: another "
-        "one may have taken over. If there is none, run the same command again",
+        f"error: {loss.lock_file}: this training lost its claim on the saved states ({loss.reason}) and ends, because "
+        "another one may have taken over. If there is none, run the same command again",
         file=sys.stderr,
         flush=True,
     )

@@ -1,6 +1,7 @@
-"""The pickled index of a state that FSDP2 cut for its processes: torch unpickles it whole, so it is read here before.
+"""The pickled index of a state that FSDP2 sharded: checked here before torch unpickles it without restrictions.
 
-A pickle names what it calls. An index of tensors needs the few names below, and one with any other could run code.
+A pickle names what it calls. An index of tensors needs only the few names below; one with any other name could run
+code.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CLASSES = {
     },
     "torch.serialization": {"_get_layout"},
 }
-"""By module, what torch writes into an index, beside sizes and types of numbers."""
+"""By module, the names that torch writes into an index, in addition to sizes and dtypes."""
 
 
 class _IndexUnpickler(pickle.Unpickler):
@@ -37,15 +38,15 @@ class _IndexUnpickler(pickle.Unpickler):
         if module == "torch":
             known = name == "Size" or isinstance(getattr(torch, name, None), torch.dtype)
         if not known:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no index of tensors does")
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which does not occur in an index of tensors")
         return super().find_class(module, name)
 
 
 def refuse_code(state: Path) -> None:
-    """Read every index below the folder of a state.
+    """Check every index in the folder of a state.
 
     Raises:
-        Exception: one names something else, or is no pickle.
+        Exception: one of them names anything else, or is not a pickle.
     """
     for index in sorted(state.rglob(SHARD_INDEX)):
         with index.open("rb") as file:

@@ -1,20 +1,21 @@
-"""The states from which a killed training goes on: numbered, written atomically, the last two kept.
+"""The states from which a killed training resumes: numbered, written atomically, the last two kept.
 
-They lie outside of the outputs that Snakemake knows, because it deletes those before a job starts. A state belongs to
-one identity, a digest of settings, inputs and code: another training never goes on from it. The last one stays when a
-training has ended, until the workflow uses the checkpoint: a kill before Snakemake has recorded the job, which makes it
-run again, then costs one interval of saving and not the training.
+They are not among the outputs that Snakemake knows, because it deletes those before a job starts. A state belongs to
+one identity, a digest of settings, inputs and code: no other training resumes from it. The last one is kept after the
+training, until the workflow uses the checkpoint: if Snakemake is killed before it has recorded the job, the job runs
+again, and that costs one interval between saves instead of the whole training.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,20 +30,21 @@ from rlhf.base.errors import UserError
 from rlhf.base.files.checksums import damaged_file, seal_folder
 from rlhf.base.files.folders import remove_folder
 from rlhf.base.files.full_disks import named_full_disk
+from rlhf.base.settings import canonical_json
 from rlhf.machine.choices import Strategy
 from rlhf.tokens.token_budget import SAVED
 from rlhf.training.state.index import refuse_code
 
 LOGGER = logging.getLogger("train_policy")
-logging.getLogger("accelerate").setLevel(logging.WARNING)  # it tells of every file that it saves
+logging.getLogger("accelerate").setLevel(logging.WARNING)  # it logs every file that it saves
 PROGRESS = "progress.json"
 FORCE_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-"""Environment variable of torch: `torch.load` reads weights and plain values alone, whatever its caller asks for."""
+"""Environment variable of torch: `torch.load` reads only weights and plain values, whatever its caller asks for."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands after an optimizer step."""
+    """How far a training is after an optimizer step."""
 
     step: int
     tokens: int
@@ -53,19 +55,24 @@ class Stopped(SystemExit):
     """The program was asked to end (SIGTERM), and its state is saved."""
 
 
-def state_layout(strategy: Strategy, processes: int) -> str:
-    """How a strategy lays out a state: whole, or cut for its processes.
+def identity_of(provenance: Mapping[str, Any]) -> str:
+    """Which training a state belongs to, by settings, inputs, code and library versions: hex digest (16 characters)."""
+    return hashlib.sha256(canonical_json(provenance).encode()).hexdigest()[:16]
 
-    With `ddp` each process has the whole model, and any number of them goes on from the same state.
+
+def state_layout(strategy: Strategy, processes: int) -> str:
+    """How the files of a state are laid out: unsharded, or sharded over a number of processes.
+
+    With `ddp` every process has the full model, so any number of processes can resume from the same state.
     """
     return strategy if strategy in ("single", "ddp") else f"{strategy} with {processes} processes"
 
 
 def _progress(state: Path) -> dict[str, Any]:
-    """What a state says of itself.
+    """Layout and position of a state.
 
     Raises:
-        UserError: it says nothing that can be read.
+        UserError: its file cannot be read.
     """
     try:
         found: dict[str, Any] = json.loads((state / PROGRESS).read_text())
@@ -77,25 +84,25 @@ def _progress(state: Path) -> dict[str, Any]:
 def _unreadable(state: Path, error: Exception) -> UserError:
     return UserError(
         f"{state}: this saved state cannot be read ({type(error).__name__}: {error}). Delete this folder: training "
-        "then goes on from the state before it, or begins again"
+        "then resumes from the state before it, or starts from the beginning"
     )
 
 
-def agreed(accelerator: Accelerator, mine: bool) -> bool:
-    """Whether any process says so: all must do the same."""
+def true_in_any_process(accelerator: Accelerator, mine: bool) -> bool:
+    """Whether the condition holds in any process; the same answer in all of them."""
     votes = accelerator.reduce(torch.tensor(float(mine), device=accelerator.device), "sum")
     return bool(votes > 0)
 
 
 @contextmanager
 def _without_code(accelerator: Accelerator) -> Iterator[None]:
-    """States are read as weights: a pickle that would run code is an error, also where DeepSpeed reads it."""
+    """Within, only weights are unpickled: a pickle that would run code is an error, also when DeepSpeed reads it."""
     known: list[Any] = []
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         from deepspeed.runtime.fp16.loss_scaler import LossScaler  # type: ignore[import-untyped]
         from deepspeed.runtime.zero.config import ZeroStageEnum  # type: ignore[import-untyped]
 
-        known = [LossScaler, ZeroStageEnum]  # what its states hold beside tensors
+        known = [LossScaler, ZeroStageEnum]  # what its states contain in addition to tensors
     before = os.environ.get(FORCE_WEIGHTS_ONLY)
     os.environ[FORCE_WEIGHTS_ONLY] = "1"
     try:
@@ -112,8 +119,8 @@ class TrainingStates:
     """The saved states of one training, in `folder/<identity>/step-<number>/`.
 
     Args:
-        interval: seconds between two saves.
-        layout: how strategy and processes lay out a state; only the same layout reads it.
+        interval: seconds between saves.
+        layout: see `state_layout`; a state can only be read with the same layout.
     """
 
     def __init__(self, folder: Path, identity: str, interval: float, layout: str) -> None:
@@ -127,10 +134,10 @@ class TrainingStates:
         signal.signal(signal.SIGTERM, self._on_terminate)
 
     def resume(self, accelerator: Accelerator) -> Position | None:
-        """Load the newest state into what the accelerator has prepared; None where there is none.
+        """Load the newest state into what the accelerator has prepared; None if there is no state.
 
         Raises:
-            UserError: its files are damaged, or of another layout.
+            UserError: the state is damaged, or has another layout.
         """
         found = self._saved()
         if not found:
@@ -143,67 +150,67 @@ class TrainingStates:
             with _without_code(accelerator):
                 accelerator.load_state(str(newest))
             position = Position(**_progress(newest)["position"])
-        except Exception as error:  # whatever the readers of five kinds of files make of bytes that are not theirs
+        except Exception as error:  # five file formats are read, and each reader fails on bad bytes in its own way
             raise _unreadable(newest, error) from error
-        LOGGER.info("going on from the saved state after step %d", position.step)
+        LOGGER.info("resuming from the saved state after step %d", position.step)
         return position
 
     def after_step(self, accelerator: Accelerator, position: Position) -> None:
-        """Save the state where it is time to, or where the program was asked to end.
+        """Save the state if it is time to, or if the program was asked to end.
 
         Raises:
-            Stopped: it was asked to end.
+            Stopped: the program was asked to end.
         """
-        if not agreed(accelerator, self._asked_to_end or self._is_time()):
+        if not true_in_any_process(accelerator, self._asked_to_end or self._is_time()):
             return
         self._save(accelerator, position)
         self._last_save = time.monotonic()
-        if agreed(accelerator, self._asked_to_end):  # before the save, or while it was written
+        if true_in_any_process(accelerator, self._asked_to_end):  # before the save, or during it
             LOGGER.warning("asked to end: the state after step %d is saved, run the same command again", position.step)
             raise Stopped(128 + signal.SIGTERM)
 
     def keep_last(self) -> None:
-        """Remove all states but the newest, those of other identities too: the training is done."""
+        """Remove all states but the newest, including those of other identities: the training is done."""
         others = [path for path in sorted(self.root.iterdir()) if path.is_dir() and path != self.folder]
-        for old in [*others, *self._half_done(), *self._saved()[:-1]]:
+        for old in [*others, *self._incomplete(), *self._saved()[:-1]]:
             remove_folder(old)
 
     def _is_time(self) -> bool:
         return time.monotonic() - self._last_save >= self.interval
 
     def _save(self, accelerator: Accelerator, position: Position) -> None:
-        """Every process writes its part into one temporary folder, which then takes its place.
+        """Every process writes its part to one temporary folder, which is renamed when it is complete.
 
-        The older of two states goes before: a disk needs room for two, the one that is written included.
+        The older of two states is removed first: the disk needs room for two, including the one that is written.
         """
         name = f"step-{position.step:08d}"
-        temporary, whole = self.folder / f".{name}.tmp", self.folder / name
+        temporary, complete = self.folder / f".{name}.tmp", self.folder / name
         if accelerator.is_main_process:
-            for old in [*self._half_done(), *self._saved()[:-1]]:
+            for old in [*self._incomplete(), *self._saved()[:-1]]:
                 remove_folder(old)
             temporary.mkdir(parents=True)
         accelerator.wait_for_everyone()
         try:
-            with named_full_disk(self.folder):  # as long as the disk is full: what follows makes room
+            with named_full_disk(self.folder):  # inside the `try`, while the disk is still full: the cleanup makes room
                 accelerator.save_state(str(temporary))
                 accelerator.wait_for_everyone()
                 if accelerator.is_main_process:
                     (temporary / PROGRESS).write_text(json.dumps({"layout": self.layout, "position": vars(position)}))
                     seal_folder(temporary)
-                    temporary.replace(whole)
+                    temporary.replace(complete)
         except Exception:
             if accelerator.is_main_process:
                 remove_folder(temporary)
             raise
-        accelerator.wait_for_everyone()  # else a node that is done could end the job before the state is in its place
+        accelerator.wait_for_everyone()  # otherwise a node that is done could end the job before the state is renamed
 
     def _saved(self) -> list[Path]:
-        """Whole states, the oldest first."""
+        """Complete states, the oldest first."""
         found = self.folder.iterdir() if self.folder.is_dir() else []
         return sorted(path for path in found if re.fullmatch(r"step-\d+", path.name))
 
-    def _half_done(self) -> list[Path]:
-        """What a killed save or removal left."""
+    def _incomplete(self) -> list[Path]:
+        """What a killed save or removal left behind."""
         return [path for path in self.folder.glob(".step-*") if path.is_dir()]
 
     def _refuse_other_layout(self, state: Path) -> None:
@@ -211,14 +218,14 @@ class TrainingStates:
         if layout != self.layout:
             raise UserError(
                 f"{state}: this state was saved by {layout}, and this training is set to {self.layout}, which cannot "
-                "read it. Set `strategy` and the number of GPUs or processes of train_policy under `hardware` as they "
-                f"were to go on from it, or delete {self.root} to begin again"
+                "read it. To resume, set `strategy` and the number of GPUs or processes of train_policy under "
+                f"`hardware` as they were; to start over, delete {self.root}"
             )
 
     def _refuse_damaged(self, accelerator: Accelerator, state: Path) -> None:
-        """Raise ValueError, in all processes; one reads the files through."""
+        """Raise ValueError in all processes if a file is damaged; the main process reads them all."""
         found = damaged_file(state) if accelerator.is_main_process else None
-        if agreed(accelerator, found is not None):
+        if true_in_any_process(accelerator, found is not None):
             raise ValueError(f"`{found or 'a file'}` is not as it was written")
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:

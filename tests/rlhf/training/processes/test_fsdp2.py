@@ -1,4 +1,4 @@
-"""Strategy fsdp2 on two processes, for real but for the GPUs: see `fsdp2_worker`."""
+"""Strategy fsdp2 on two real processes, without GPUs: see `fsdp2_worker`."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import torch
 
 import fsdp2_worker
 from rlhf.base.settings import Precision
-from rlhf.training.processes.strategies import make_accelerator
+from rlhf.training.processes.accelerator import make_accelerator
 from small_models import SCRIPTS, small_llama
 
 SUPPORT = Path(__file__).parents[3] / "support"
@@ -34,7 +34,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def test_everything_between_processes_is_float32(found: Found) -> None:
-    """By the policy that accelerate hands to `fully_shard` after it filled in what was not said."""
+    """By the policy that accelerate passes to `fully_shard`, after it has filled in its defaults."""
     for name in ("param_dtype", "reduce_dtype", "output_dtype"):
         assert found["types"][name] == "torch.float32"
 

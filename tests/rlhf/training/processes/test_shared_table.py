@@ -1,4 +1,4 @@
-"""A table of several processes is in memory once, and nothing of it is left behind."""
+"""A table that several processes share is in memory once, and leaves no files behind."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import pytest
 
 import shared_table_worker
 from rlhf.base.errors import UserError
+from rlhf.training.processes.accelerator import make_accelerator
 from rlhf.training.processes.shared_table import once_per_machine
-from rlhf.training.processes.strategies import make_accelerator
 from shared_table_worker import PARTS, ROWS, TOKENS
 from small_disk import NEEDS_ROOT, SmallDisk
 from small_models import SCRIPTS
@@ -44,14 +44,14 @@ def test_two_processes_hold_it_once(tmp_path: Path) -> None:
     assert not [path for path in temporary.rglob("*") if path.is_file()]
 
 
-def test_one_process_reads_it_as_it_is() -> None:
+def test_one_process_gets_the_concatenated_tables() -> None:
     tables = [pa.table({"ids": [[1, 2], []], "name": ["a", "b"]}), pa.table({"ids": [[3]], "name": ["c"]})]
     accelerator = make_accelerator("single", 1, "float32", None, cpu=True)
     assert once_per_machine(lambda: iter(tables), accelerator).equals(pa.concat_tables(tables))
 
 
 @NEEDS_ROOT
-def test_a_full_disk_is_said_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def tables() -> Iterator[pa.Table]:
         for part in range(3):
             yield pa.table({"a": np.full(3000, part)})

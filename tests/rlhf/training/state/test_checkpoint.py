@@ -1,4 +1,4 @@
-"""The checkpoint is a model folder like any from the hub."""
+"""The checkpoint is a model folder like any other on the hub."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save(parent: Path, folder: Path, spec: TrainSpec = DPO) -> dict[str, torch.Tensor]:
-    """Save the parent with every weight moved; the weights as they were before saving."""
+    """Save the parent with every weight changed; returns the changed weights."""
     policy = load_policy(str(parent), None, "float32", CPU)
     with torch.no_grad():
         for parameter in policy.parameters():
@@ -77,7 +77,7 @@ def test_it_is_a_policy_for_the_next_iteration(parent: Path, tmp_path: Path) -> 
     assert model_location(tmp_path / "checkpoint", None) == (str(tmp_path / "checkpoint"), None)
 
 
-def test_provenance_and_equal_bytes(parent: Path, tmp_path: Path) -> None:
+def test_provenance_and_reproducible_bytes(parent: Path, tmp_path: Path) -> None:
     contents = []
     for name in ("one", "two"):
         save(parent, tmp_path / name)

@@ -1,4 +1,4 @@
-"""One training saves its states in a folder, as long as it lives."""
+"""Only one training at a time saves its states in a folder."""
 
 import signal
 import socket
@@ -45,20 +45,20 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_while_one_lives_another_is_refused_by_name(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_while_one_runs_another_is_refused_with_its_name(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     begun = time.monotonic()
     with (
-        pytest.raises(UserError, match=f"lives: process {holder.pid} on {socket.gethostname()}"),
+        pytest.raises(UserError, match=f"saves its states here: process {holder.pid} on {socket.gethostname()}"),
         claimed(tmp_path / "states", Accelerator(cpu=True)),
     ):
         pytest.fail("two at once")
-    assert time.monotonic() - begun > QUICK["STALE_SECONDS"]  # its heartbeat kept it
+    assert time.monotonic() - begun > QUICK["STALE_SECONDS"]  # its heartbeat kept the claim alive
     assert holder.poll() is None
     holder.kill()
     holder.communicate()
 
 
-def test_a_dead_ones_claim_is_taken_at_once(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_the_claim_of_a_dead_training_is_taken_over_at_once(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     holder.kill()
     holder.communicate()
     begun = time.monotonic()
@@ -68,7 +68,7 @@ def test_a_dead_ones_claim_is_taken_at_once(holder: subprocess.Popen[str], tmp_p
 
 
 def test_one_that_lost_its_claim_ends(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    """As that of a machine which nobody can ask, the heart of a suspended process stands still."""
+    """A suspended process has no heartbeat, like a process on a machine that cannot be reached."""
     holder.send_signal(signal.SIGSTOP)
     with claimed(tmp_path / "states", Accelerator(cpu=True)):
         holder.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""An index of tensors is read, and one that calls anything else is not, whatever it calls."""
+"""An index of tensors is accepted, and one that calls anything else is refused, whatever it calls."""
 
 import builtins
 import os
@@ -17,7 +17,7 @@ from rlhf.training.state.index import refuse_code
 
 
 class Calls:
-    """A pickle of it calls a function when it is read."""
+    """Its pickle calls a function when it is loaded."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.function, self.arguments = function, arguments
@@ -28,7 +28,7 @@ class Calls:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """As torch writes it, of tensors of several types and plain numbers."""
+    """A state as torch writes it, with tensors of several dtypes and plain numbers."""
     tensors = {str(dtype): torch.ones(3, 2, dtype=dtype) for dtype in (torch.float32, torch.bfloat16, torch.int64)}
     checkpoint.save({**tensors, "learning_rate": 1e-3}, checkpoint_id=tmp_path / "state/optimizer_0")
     return tmp_path / "state"

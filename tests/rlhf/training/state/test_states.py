@@ -1,4 +1,4 @@
-"""Saved states are read as weights: what else is in them does not run."""
+"""Saved states are loaded as weights only: code in them does not run."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from rlhf.training.state.states import Position, TrainingStates, state_layout
 
 
 class Opens:
-    """A pickle of it makes a file when it is read."""
+    """Its pickle creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,7 +33,7 @@ def prepared() -> tuple[Accelerator, nn.Linear]:
 
 
 def save(folder: Path) -> torch.Tensor:
-    """Save the state of a model after step 4; its weights."""
+    """Save the state of a model after step 4; returns its weights."""
     accelerator, model = prepared()
     with torch.no_grad():
         model.weight.fill_(4.0)
@@ -41,7 +41,7 @@ def save(folder: Path) -> torch.Tensor:
     return model.weight.detach().clone()
 
 
-def test_a_state_comes_back(tmp_path: Path) -> None:
+def test_a_state_is_restored(tmp_path: Path) -> None:
     weights = save(tmp_path)
     accelerator, model = prepared()
     assert not torch.equal(model.weight, weights)
@@ -55,7 +55,7 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
 def test_code_in_a_state_does_not_run(file: str, tmp_path: Path) -> None:
     save(tmp_path)
     (state,) = (tmp_path / "mine").glob("step-*")
-    if file == "pytorch_model.bin":  # accelerate takes it where there are no safetensors
+    if file == "pytorch_model.bin":  # accelerate reads it if there are no safetensors
         (state / "model.safetensors").unlink()
     else:
         assert (state / file).is_file()
@@ -67,7 +67,7 @@ def test_code_in_a_state_does_not_run(file: str, tmp_path: Path) -> None:
 
 
 def test_code_in_random_states_does_not_run(tmp_path: Path) -> None:
-    """accelerate goes on without them: no step draws from the generators that they restore."""
+    """accelerate continues without them: no step draws from the generators that they restore."""
     save(tmp_path)
     (state,) = (tmp_path / "mine").glob("step-*")
     assert (state / "random_states_0.pkl").is_file()
@@ -77,7 +77,7 @@ def test_code_in_random_states_does_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "it_ran").exists()
 
 
-def test_not_even_where_a_library_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_does_not_run_even_if_a_library_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As DeepSpeed does, by `weights_only=False`."""
     save(tmp_path)
     accelerator, _ = prepared()
@@ -113,8 +113,8 @@ def test_a_state_of_another_layout_is_refused_with_both_ways_out(tmp_path: Path)
         states.resume(prepared()[0])
     said = str(refused.value)
     assert "was saved by single, and this training is set to zero3 with 8 processes" in said
-    assert f"delete {tmp_path} to begin again" in said
-    assert "Set `strategy`" in said
+    assert f"to start over, delete {tmp_path}" in said
+    assert "To resume, set `strategy`" in said
 
 
 def test_any_number_of_ddp_processes_reads_its_states() -> None:
@@ -122,8 +122,8 @@ def test_any_number_of_ddp_processes_reads_its_states() -> None:
     assert state_layout("zero3", 8) != state_layout("zero3", 4)
 
 
-def test_no_more_than_two_states_are_there_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that is written included; what a kill left goes with the next save."""
+def test_there_are_never_more_than_two_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Including the one that is being written; the next save removes what a kill has left."""
     accelerator, _ = prepared()
     states = TrainingStates(tmp_path, "mine", 0, "single")
     mine = tmp_path / "mine"

@@ -1,0 +1,1 @@
+"""The optimizer, its schedule, and one optimizer step."""

@@ -1,0 +1,63 @@
+"""What each optimizer step trains on, and at which learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlhf.pairs.schema import Pair
+from rlhf.training.data import epoch_order
+from rlhf.training.settings import RecipeSettings
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The optimizer steps of a training, numbered from 1.
+
+    Args:
+        pairs: number of pairs in the training data.
+        seed: of the order of the pairs.
+    """
+
+    recipe: RecipeSettings
+    pairs: int
+    seed: int
+
+    @property
+    def batch_size(self) -> int:
+        """Pairs per step: all of them where they do not fill a batch."""
+        return min(self.recipe.batch_size, self.pairs)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The pairs that do not fill the last batch of an epoch are dropped."""
+        return max(1, self.pairs // self.recipe.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Number of the last step."""
+        if self.recipe.pairs is not None:
+            return max(1, self.recipe.pairs // self.batch_size)
+        return self.steps_per_epoch * self.recipe.epochs
+
+    def epoch(self, step: int) -> float:
+        """Epochs that are done after a step."""
+        return step / self.steps_per_epoch
+
+    def batch(self, pairs: Sequence[Pair], step: int) -> list[Pair]:
+        """The pairs of a step; each epoch has an order of its own."""
+        epoch, number = divmod(step - 1, self.steps_per_epoch)
+        order, size = epoch_order(self.pairs, self.seed, epoch), self.recipe.batch_size
+        return [pairs[index] for index in order[number * size : (number + 1) * size].tolist()]
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up over the first share of the steps, then a cosine to zero after the last one."""
+        warmup = math.ceil(self.recipe.warmup * self.steps)
+        if step <= warmup:
+            return self.recipe.learning_rate * (step / warmup)
+        done = (step - 1 - warmup) / (self.steps - warmup)
+        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def validates_after(self, step: int) -> bool:
+        return step % self.recipe.validation_interval == 0 or step == self.steps
