@@ -21,7 +21,7 @@ demo: .venv/embedded  ## run the whole pipeline on the embedded tiny experiment,
 test: environments  ## linters, types and tests; vLLM's where it can be installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile workflow rules
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
 	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache pyproject.toml

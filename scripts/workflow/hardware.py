@@ -24,7 +24,7 @@ class JobHardware(AnyHardware):
     """Resources of a job that runs no model."""
 
     mem_mb: int | None = Field(None, ge=1, le=100_000_000)
-    """Memory in megabytes. Null computes it from the number of prompts and draws, the part size, and the maximum
+    """Memory in megabytes, at most 100 TB. Null computes it from the number of prompts and draws, the part size, and the maximum
     lengths of prompts and responses."""
 
 
@@ -32,7 +32,7 @@ class BatchedHardware(AnyHardware):
     """Resources of a job that runs a model."""
 
     mem_mb: int = Field(4000, ge=1, le=100_000_000)
-    """Memory in megabytes."""
+    """Memory in megabytes, at most 100 TB."""
     token_budget: BudgetChoice = "auto"
     """Tokens in one forward pass: bounds the memory. `auto`: as many as fit the GPU with a tenth of it to spare; 16384
     on a CPU. vLLM has a budget of its own."""

@@ -25,7 +25,7 @@ FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(["snakemake.cli", "pydantic"])
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COPIED = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
+COPIED = ("Snakefile", "workflow", "rules", "scripts", "config", "envs", "profiles")
 Jobs = dict[str, set[str]]
 """Rule -> the policies of its jobs (an empty string for a rule without a policy)."""
 

@@ -121,7 +121,7 @@ def test_a_module_from_github_brings_its_programs_along(tmp_path: Path) -> None:
     git = ["git", "-C", str(sources.folder), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True)
-    write_parent(tmp_path / "parent", sources, 'github("owner/pipeline", path="Snakefile", tag="v1")')
+    write_parent(tmp_path / "parent", sources, 'github("owner/pipeline", path="workflow/Snakefile", tag="v1")')
     environment = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{tmp_path}/.insteadOf",

@@ -128,7 +128,7 @@ SETTINGS: list[Case] = [
     ({"prompts.train": 14}, ["prompts.train", "(14)", "18 prompts", "tiny.prompts makes 16"]),
     ({"prompts.per_iteration": 3}, ["prompts.per_iteration: 2 iterations with 3", "prompts.train makes 2"]),
     ({"prompts.per_iteration": 0}, ["prompts.per_iteration: must be 'all' or", "equal to 1", "0"]),
-    ({"training.iterations": 10_000_000}, ["training.iterations: ", "10000000", "equal to 1000", "fill any disk"]),
+    ({"training.iterations": 10_000_000}, ["training.iterations: ", "10000000", "equal to 1000", "checkpoint on disk"]),
     ({"variants.rebel.iterations": 10_000_000}, ["variants.rebel.iterations: ", "10000000", "equal to 1000"]),
     (
         {"training.iterations": 1000, "prompts.train": 4000, "prompts.dataset": "a/b"},
@@ -139,7 +139,7 @@ SETTINGS: list[Case] = [
     ({"training.batch_size": 0}, ["training.batch_size: ", "0", "equal to 1"]),
     ({"training.pairs": 0}, ["training.pairs: ", "0", "equal to 1"]),
     ({"training.learning_rate": -1.0e-5}, ["training.learning_rate: ", "-1e-05", "equal to 1e-12"]),
-    ({"training.learning_rate": 5.0}, ["training.learning_rate: ", "5.0", "equal to 1.0", "nothing of the policy"]),
+    ({"training.learning_rate": 5.0}, ["training.learning_rate: ", "5.0", "equal to 1.0", "destroys the policy"]),
     ({"training.learning_rate": NAN}, ["training.learning_rate: must be a finite number", "nan"]),
     ({"training.warmup": 10}, ["training.warmup: ", "10", "equal to 1"]),
     ({"training.adam_beta2": 1.0}, ["training.adam_beta2: ", "1.0", "less than 1"]),
