@@ -24,8 +24,8 @@ class JobHardware(AnyHardware):
     """Resources of a job that runs no model."""
 
     mem_mb: int | None = Field(None, ge=1, le=100_000_000)
-    """Memory in megabytes, at most 100 TB. Null computes it from the number of prompts and draws, the part size, and the maximum
-    lengths of prompts and responses."""
+    """Memory in megabytes, at most 100 TB. Null computes it from the number of prompts and draws, the part size, and
+    the maximum lengths of prompts and responses."""
 
 
 class BatchedHardware(AnyHardware):
