@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretended_gpus import pretend_gpus, without_grants
+from pretended_gpus import PretendedDriver, new_uuids, pretend_driver, without_grants
 from rlhf.base.errors import UserError
 from rlhf.machine.device import granted_device
 
@@ -29,11 +29,9 @@ def test_the_number_of_threads_is_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("usable", [0, 2])
-def test_gpus_are_leased_and_torch_must_be_able_to_use_them(
-    usable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpus_are_leased_and_torch_must_be_able_to_use_them(usable: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What torch finds is replaced; the lease is real, and ends with this process alone."""
-    monkeypatch.setenv("PATH", pretend_gpus(tmp_path, 3)["PATH"])
+    pretend_driver(monkeypatch, PretendedDriver(new_uuids(3)))
     without_grants(monkeypatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: usable)
     if usable:
