@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import add_revisions_flag, program_parser, read_spec, run
+from command_line import add_revisions_flag, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -29,8 +29,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
     parser.add_argument("--output", type=Path, required=True, help="the prompts, Parquet")
     add_revisions_flag(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, CollectSpec)
+    arguments, spec = parse_arguments(parser, CollectSpec)
     model, model_revision = model_location(arguments.base_model, spec.model, arguments.revisions)
     name = arguments.dataset or spec.dataset
     if name is None:

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import program_parser, read_spec, run
+from command_line import parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -24,8 +24,7 @@ def main() -> None:
         "--reference-scores", type=Path, nargs="+", required=True, help="the scores that give mean and deviation"
     )
     parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, CombineSpec)
+    arguments, spec = parse_arguments(parser, CombineSpec)
     for flag in ("scores", "reference_scores"):
         if len(getattr(arguments, flag)) != len(spec.weights):
             raise UserError(f"--{flag.replace('_', '-')}: give one file for each of {', '.join(sorted(spec.weights))}")

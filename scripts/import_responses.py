@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import add_revisions_flag, program_parser, read_spec, run
+from command_line import add_revisions_flag, parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.base.settings import canonical_json
@@ -23,8 +23,7 @@ def main() -> None:
     parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
     add_revisions_flag(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, ImportResponsesSpec)
+    arguments, spec = parse_arguments(parser, ImportResponsesSpec)
     model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     tokenizer = load_tokenizer(model, model_revision)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import add_revisions_flag, program_parser, read_spec, run
+from command_line import add_revisions_flag, parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.base.settings import canonical_json
@@ -20,8 +20,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
     parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
     add_revisions_flag(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, ImportSpec)
+    arguments, spec = parse_arguments(parser, ImportSpec)
 
     prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt"]).to_pylist()
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)

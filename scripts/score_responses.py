@@ -4,13 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from command_line import (
-    add_model_flags,
-    check_granted_gpus,
-    program_parser,
-    read_spec,
-    run,
-)
+from command_line import add_model_flags, parse_arguments, program_parser, run
 from rlhf.base.artifacts import ArtifactError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.names import Rows
@@ -31,9 +25,7 @@ def main() -> None:
     parser.add_argument("--reward-model", type=Path, nargs="?", help="its folder (default: the spec's model)")
     parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
     add_model_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, ScoreSpec)
-    check_granted_gpus(arguments)
+    arguments, spec = parse_arguments(parser, ScoreSpec)
     inputs = checked_inputs(
         prompts=arguments.prompts, responses=arguments.responses, reward_model=arguments.reward_model
     )

@@ -15,7 +15,7 @@ from rlhf.base.telemetry import REPORTS_OFF
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "from command_line import" in path.read_text())
 PROGRAM = '''"""Print the spec."""
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.settings import Settings
 
@@ -34,8 +34,7 @@ class DemoSpec(Settings):
 def main() -> None:
     parser = program_parser(__doc__, DemoSpec)
     add_hardware_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, DemoSpec)
+    arguments, spec = parse_arguments(parser, DemoSpec)
     if spec.draws == 13:
         raise UserError("draws is 13: take another")
     if spec.draws == 14:
@@ -75,7 +74,7 @@ def test_a_spec_from_a_file(program: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ('{"draws": 5', "error: --spec: the whole: Invalid JSON"),
+        ('{"draws": 5', "error: --spec: the whole spec: Invalid JSON"),
         ('{"drawz": 5}', "drawz: Extra inputs are not permitted (it was 5)"),
         ('{"drawz": 5}', "draws: Field required"),
         ('{"draws": "5"}', "error: --spec: draws: Input should be a valid integer (it was '5')\n"),
@@ -85,7 +84,7 @@ def test_a_spec_from_a_file(program: Path) -> None:
         ),
         ("no_such_file.json", "error: --spec no_such_file.json: No such file or directory. Give JSON in braces"),
         (".", "error: --spec .: Is a directory"),
-        ("binary", "error: --spec binary: not a text file in UTF-8"),
+        ("binary", "error: --spec binary: not a UTF-8 text file"),
         ('{"draws": 13}', "error: draws is 13: take another\n"),
     ],
 )

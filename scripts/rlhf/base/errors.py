@@ -1,8 +1,8 @@
-"""The error for what the user can mend."""
+"""The error for what the user can fix."""
 
 
 class UserError(Exception):
-    """Something wrong in the configuration, the input or the machine: a message to read, not a traceback.
+    """A mistake in the configuration, the input or the machine; programs print its message without a traceback.
 
     The message says what is wrong, where (file, row, key), and what to do about it.
     """

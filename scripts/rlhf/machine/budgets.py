@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rlhf.base.errors import UserError
-from rlhf.machine.choices import BudgetChoice
+from rlhf.machine.choices import BudgetChoice, budget_or_default
 from rlhf.machine.memory import MemoryUse, TrainingSetup, largest_budget, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 GB = 1e9
-DEFAULT_BUDGET = 16_384
-"""Tokens where memory is not known: on a CPU, or for a model of another form."""
 MemoryOf = Callable[[int], MemoryUse]
 """Memory by the tokens of the largest pack."""
 
@@ -36,7 +34,7 @@ def forward_budget(
         UserError: what was asked for, or the longest sequence alone, does not fit.
     """
     if device.type == "cpu" or memory is None:
-        return DEFAULT_BUDGET if asked == "auto" else asked
+        return budget_or_default(asked)
     remedy = partial(smaller_budget_remedy, memory, longest, longest_key)
     return check_budget(asked, memory, longest, free_bytes(device), remedy)
 
@@ -50,7 +48,7 @@ def training_budget(
         UserError: what was asked for, or the longest pair alone, does not fit.
     """
     if device.type == "cpu" or shape is None:
-        return DEFAULT_BUDGET if asked == "auto" else asked
+        return budget_or_default(asked)
     remedy = partial(training_remedy, shape, setup, longest)
     return check_budget(asked, partial(training_memory, shape, setup), longest, free_bytes(device), remedy)
 

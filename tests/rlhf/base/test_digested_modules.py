@@ -132,7 +132,7 @@ def test_a_name_that_python_has_taken_is_refused(name: str, work: Path) -> None:
             continue
         said = done.stderr.splitlines()[-1]
         assert said.startswith(f"error: function '{module}:score': Python has a module of the name {name!r} of its own")
-        assert f"place of {work / name}.py: give your file another name" in said
+        assert f"would use it instead of {work / name}.py: rename your file" in said
         assert not (work / "rewards.parquet").exists()
 
 

@@ -191,6 +191,10 @@ SETTINGS: list[Case] = [
         {"training.optimizer": "adamw_8bit", "hardware.train_policy": {"gpu": 8}},
         ["variants.rebel: optimizer adamw_8bit", "single and ddp", "zero3"],
     ),
+    (
+        {"responses.engine": "vllm", "hardware.generate_responses.token_budget": 4096},
+        ["hardware.generate_responses.token_budget: it is 4096", "vLLM", "`responses.engine: vllm`: auto"],
+    ),
     # the tiny world
     ({"tiny.network.heads": 3}, ["tiny.network: heads: 3", "hidden_size 32", "allowed: 1, 2, 4, 8, 16"]),
     ({"tiny.network.hidden_size": 17}, ["tiny.network.hidden_size: ", "17", "multiple of 16"]),
