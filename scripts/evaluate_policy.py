@@ -16,10 +16,12 @@ from command_line import parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
+from rlhf.evaluation.bootstrap import bootstrap_interval
+from rlhf.evaluation.duels import duels, prompt_win_rates
+from rlhf.evaluation.length_control import length_controlled_win_rate
 from rlhf.evaluation.schema import EVALUATION
 from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
 from rlhf.evaluation.settings import EvaluateSpec
-from rlhf.evaluation.win_rates import bootstrap_interval, duels, length_controlled_win_rate, prompt_win_rates
 from rlhf.models.commits import common_commits
 
 LOGGER = logging.getLogger("evaluate_policy")

@@ -180,15 +180,16 @@ def test_all_programs_are_looked_at() -> None:
 @pytest.mark.parametrize(
     ("name", "does"),
     [
-        ("plan", "What a run would do, why"),
-        ("accept", "Accept results as they are"),
-        ("resume", "Go on after an interruption"),
+        ("plan", "Show what a run would do and why"),
+        ("accept", "Keep existing results after a change"),
+        ("resume", "Resume after an interruption"),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_programs_that_hand_on_arguments_say_what_they_do(name: str, does: str, flag: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPTS / f"{name}.py"), flag, "--cores", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+def test_commands_that_pass_on_arguments_say_what_they_do(name: str, does: str, flag: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"workflow.commands.{name}", flag, "--cores", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert does in done.stdout
     assert "arguments of snakemake" in done.stdout

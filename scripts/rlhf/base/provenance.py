@@ -10,7 +10,7 @@ from rlhf.base.files.checksums import stated_checksum
 from rlhf.base.settings import Settings
 from rlhf.base.source_digest import source_digest
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "vllm", "accelerate", "datasets", "numpy", "pyarrow")
+LIBRARIES = ("torch", "transformers", "tokenizers", "vllm", "accelerate", "datasets", "numpy", "scipy", "pyarrow")
 SAMPLED_BLOCKS = 256
 BLOCK_BYTES = 65536
 

@@ -131,7 +131,7 @@ def test_a_name_that_python_has_taken_is_refused(name: str, work: Path) -> None:
             assert name == "statistics"
             continue
         said = done.stderr.splitlines()[-1]
-        assert said.startswith(f"error: function '{module}:score': Python has a module of the name {name!r} of its own")
+        assert said.startswith(f"error: function '{module}:score': Python already has a module named {name!r}")
         assert f"would use it instead of {work / name}.py: rename your file" in said
         assert not (work / "rewards.parquet").exists()
 

@@ -207,6 +207,11 @@ def test_a_driver_that_fails_says_so(function: str, error: int, expected: str, m
     assert driver.initialized == 0
 
 
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a driver")
+def test_the_real_library_finds_no_driver_here() -> None:
+    assert installed_gpus() == []
+
+
 @pytest.mark.gpu
 def test_real_gpus_are_those_of_nvidia_smi() -> None:
     query = ["nvidia-smi", "--query-gpu=uuid,index", "--format=csv,noheader"]

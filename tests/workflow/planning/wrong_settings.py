@@ -168,7 +168,7 @@ SETTINGS: list[Case] = [
     # hardware
     ({"hardware.train_policy.gpu": -1}, ["hardware.train_policy.gpu: ", "-1", "equal to 0"]),
     ({"hardware.train_policy.threads": 0}, ["hardware.train_policy.threads: ", "0", "equal to 1"]),
-    ({"hardware.report.mem_mb": 10**18}, ["hardware.report.mem_mb: ", "equal to 100000000", "100 TB"]),
+    ({"hardware.report.mem_mb": 10**18}, ["hardware.report.mem_mb: ", "equal to 100000000", "Memory in megabytes"]),
     ({"hardware.report.runtime": 10**9}, ["hardware.report.runtime: ", "equal to 525600", "a year"]),
     ({"hardware.gpu_memory_gb": 0}, ["hardware.gpu_memory_gb: ", "0", "equal to 1"]),
     ({"hardware.gpu_memory_gb": {"gpu": 80}}, ["hardware.gpu_memory_gb: must be a number", "{'gpu': 80}"]),
