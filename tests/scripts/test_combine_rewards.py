@@ -143,5 +143,5 @@ def test_scores_of_other_responses(
 ) -> None:
     scored = files["--scores"][1]
     REWARDS.write(scored, REWARDS.read(scored), {"inputs": {"responses": "0123456789abcdef"}})
-    with pytest.raises(ArtifactError, match=rf"{scored}: the scores were made from other responses than"):
+    with pytest.raises(ArtifactError, match=rf"{scored}: the scores were not made from the given responses"):
         run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")

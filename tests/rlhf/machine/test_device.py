@@ -37,7 +37,7 @@ def test_gpus_are_leased_and_torch_must_be_able_to_use_them(usable: int, monkeyp
     if usable:
         assert granted_device(2, 1) == torch.device("cuda", 0)
     else:
-        with pytest.raises(UserError, match=rf"granted 2 GPU\(s\), and torch {re.escape(torch.__version__)} can use 0"):
+        with pytest.raises(UserError, match=rf"granted 2 GPU\(s\), but torch {re.escape(torch.__version__)} can use 0"):
             granted_device(2, 1)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
 

@@ -100,7 +100,7 @@ def test_a_damaged_file_in_the_hubs_cache_is_named(
     with pytest.raises(UserError) as caught:
         known_shape("owner/model", "aaa")
     assert str(caught.value).startswith(f"{path}: this file is damaged")
-    assert str(caught.value).endswith(f"delete {blob}, and `snakemake prefetch` fetches it again")
+    assert str(caught.value).endswith(f"delete {blob} and fetch it again with `snakemake prefetch`")
 
 
 @pytest.mark.parametrize("change", [{"hidden_size": "wide"}, {"num_attention_heads": 0}, {"vocab_size": [1]}])

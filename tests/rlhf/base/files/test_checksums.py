@@ -106,7 +106,7 @@ def test_no_flipped_bit_of_a_folder_is_read(name: str, folder: Path) -> None:
 
 def test_added_and_removed_files_are_named(folder: Path) -> None:
     (folder / "added_tokens.json").write_text("{}")
-    with pytest.raises(DamagedError, match=r"`added_tokens.json` is not as `SHA256SUMS`"):
+    with pytest.raises(DamagedError, match=r"`added_tokens.json` does not match `SHA256SUMS`"):
         verify(folder)
     (folder / "added_tokens.json").unlink()
     (folder / ".snakemake_timestamp").touch()

@@ -147,8 +147,8 @@ def test_what_lies_below_a_folder(start: Start, tmp_path: Path) -> None:
     assert set(found) == {left, at_work, *states}
     assert {path for path, each in found.items() if each.kept is None} == {left, *states[:3]}
     assert (found[left].size, found[states[0]].size) == (1000, 50)
-    assert "lives, and writes it" in (found[at_work].kept or "")
-    assert found[states[3]].kept == "its owner may live: it was written to in the last 24 hours"
+    assert "is alive and writing it" in (found[at_work].kept or "")
+    assert found[states[3]].kept == "its owner may be alive: it was written to in the last 24 hours"
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
