@@ -141,7 +141,7 @@ def _in_words(error: ValidationError) -> str:
 def run(main: Callable[[], None]) -> None:
     """Run a program: logs go to standard error; user errors, full disks and Ctrl-C show no traceback."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line per request of huggingface_hub
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every request of huggingface_hub
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         main()

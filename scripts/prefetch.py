@@ -1,6 +1,6 @@
-"""Download what an experiment loads from the hub, and print the lines that pin it.
+"""Download the models and datasets of an experiment from the hub, and print the lines that pin their revisions.
 
-A token for gated models comes from the environment (HF_TOKEN) alone.
+A token for gated models is read from the environment variable HF_TOKEN only.
 """
 
 import logging

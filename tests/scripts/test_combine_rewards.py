@@ -133,7 +133,7 @@ def test_scores_of_two_revisions_of_a_scorer_do_not_go_together(
     reference = files["--reference-scores"][0]
     REWARDS.write(reference, REWARDS.read(reference), {"model_revision": "b" * 40})
     with pytest.raises(
-        UserError, match=r"two revisions of the reward model are mixed: .*/armo.parquet is of commit aaaa"
+        UserError, match=r"two revisions of the reward model are mixed: .*/armo.parquet has commit aaaa"
     ):
         run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")
 

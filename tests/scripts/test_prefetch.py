@@ -77,7 +77,7 @@ def test_what_was_fetched_works_without_a_hub(hub: SmallHub, tmp_path: Path) -> 
 def test_a_gated_model_wants_a_token_from_the_environment(hub: SmallHub, tmp_path: Path) -> None:
     refused = prefetch(hub, tmp_path, "gated/policy")
     assert refused.returncode == 1
-    assert "error: gated/policy is gated: accept its licence at https://huggingface.co/gated/policy" in refused.stderr
+    assert "error: gated/policy is gated: accept its license at https://huggingface.co/gated/policy" in refused.stderr
     assert prefetch(hub, tmp_path, "gated/policy", HF_TOKEN=TOKEN).returncode == 0
 
 
@@ -133,7 +133,7 @@ def test_what_was_fetched_is_what_the_jobs_take(tmp_path: Path) -> None:
     assert offline.stdout.splitlines() == [COMMIT, f"2 {COMMIT}"], offline.stderr
     file.write_text(file.read_text().replace(f'"open/prompts": "{COMMIT}"', f'"open/prompts": "{pushed}"'))
     stale = python(["-c", RECORDED, str(file)], cache, HF_HUB_OFFLINE="1")
-    assert f"dataset 'open/prompts': commit {pushed} is wanted, the hub cannot be reached" in stale.stderr
+    assert f"dataset 'open/prompts': commit {pushed} is needed, but the hub cannot be reached" in stale.stderr
 
 
 @NEEDS_ROOT

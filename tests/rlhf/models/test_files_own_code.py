@@ -1,4 +1,4 @@
-"""A model's own code never runs: it is refused by name before anything is loaded, in the real programs too."""
+"""Custom code of a model never runs: it is refused before anything is loaded, in the real programs too."""
 
 import json
 import subprocess
@@ -109,7 +109,7 @@ def test_no_program_runs_the_code_of_a_model_whatever_is_answered(
     assert done.returncode == 1
     assert "[y/N]" not in done.stdout + done.stderr
     said = done.stderr.splitlines()[-1]
-    assert said.startswith(f"error: {models[program]}: its {file} names code of its own")
+    assert said.startswith(f"error: {models[program]}: its {file} names custom code")
     assert "Code from a model's repository never runs here" in said
     assert "Traceback" not in done.stderr
     assert not (tmp_path / f"{program}.out").exists()
@@ -120,7 +120,7 @@ def test_each_way_to_name_code_is_refused(name: str, tmp_path: Path) -> None:
     folder = save_small_policy(tmp_path / "policy")
     file, settings = ATTACKS[name]
     marker = attack(folder, file, **settings)
-    with pytest.raises(UserError, match=rf"its {file} names code of its own for Auto.*evil\.Evil"):
+    with pytest.raises(UserError, match=rf"its {file} names custom code for Auto.*evil\.Evil"):
         load_tokenizer(str(folder))
         load_policy(str(folder), None, "float32", CPU)
     assert not marker.exists()
@@ -149,5 +149,5 @@ def test_vllm_gets_no_model_with_code_of_its_own(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys.modules["vllm"], "LLM", None, raising=False)
     folder = save_small_policy(tmp_path / "policy")
     attack(folder, "config.json", auto_map={"AutoModelForCausalLM": "evil.EvilModel"})
-    with pytest.raises(UserError, match="names code of its own for AutoModelForCausalLM"):
+    with pytest.raises(UserError, match="names custom code for AutoModelForCausalLM"):
         VllmEngine(str(folder), None, SamplingSettings(), 0, 1)

@@ -101,13 +101,13 @@ def test_two_runs_at_once_agree(hub: SmallHub, tmp_path: Path) -> None:
 def test_names_that_cannot_be_resolved(hub: SmallHub, tmp_path: Path) -> None:
     file = tmp_path / "revisions.yaml"
     said = look_up(of_model("gated/policy"), file, hub.url)
-    assert said.startswith("error: gated/policy is gated: accept its licence at https://huggingface.co/gated/policy")
+    assert said.startswith("error: gated/policy is gated: accept its license at https://huggingface.co/gated/policy")
     assert look_up(of_model("gated/policy"), tmp_path / "with-token.yaml", hub.url, HF_TOKEN=TOKEN) == ""
     assert "error: model 'open/nothing': the hub has none of that name" in look_up(
         of_model("open/nothing"), file, hub.url
     )
     said = look_up(of_model("open/policy"), file, "http://127.0.0.1:9")
-    assert said.startswith("error: model 'open/policy': the hub cannot tell its newest commit: ")
+    assert said.startswith("error: model 'open/policy': cannot look up its newest commit: ")
     assert "Pin it (`base_model.revision`)" in said
     assert not file.exists()
 
