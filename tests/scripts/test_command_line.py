@@ -88,7 +88,7 @@ def test_a_spec_from_a_file(program: Path) -> None:
         ('{"draws": 13}', "error: draws is 13: take another\n"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_exit_code_1(program: Path, spec: str, expected: str) -> None:
+def test_a_mistake_is_one_line_and_exit_code_1(program: Path, spec: str, expected: str) -> None:
     (program.parent / "binary").write_bytes(b"\xff\xfe\x00")
     done = call(program, "--spec", spec)
     assert done.returncode == 1
@@ -98,7 +98,7 @@ def test_a_mistake_is_a_sentence_and_exit_code_1(program: Path, spec: str, expec
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_defect_keeps_its_traceback(program: Path) -> None:
+def test_a_bug_keeps_its_traceback(program: Path) -> None:
     done = call(program, "--spec", '{"draws": 14}')
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -196,7 +196,7 @@ def test_commands_that_pass_on_arguments_say_what_they_do(name: str, does: str, 
     assert "--configfile" in done.stdout
 
 
-def test_an_interruption_is_no_traceback(program: Path) -> None:
+def test_an_interruption_shows_no_traceback(program: Path) -> None:
     """As Ctrl-C does."""
     waiting = program.with_name("waiting.py")
     waiting.write_text(

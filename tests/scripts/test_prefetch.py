@@ -60,7 +60,7 @@ print(rows["prompt"][:], commit)
 """
 
 
-def test_what_was_fetched_works_without_a_hub(hub: SmallHub, tmp_path: Path) -> None:
+def test_downloads_work_without_a_hub(hub: SmallHub, tmp_path: Path) -> None:
     done = prefetch(hub, tmp_path, "open/policy")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
@@ -74,7 +74,7 @@ def test_what_was_fetched_works_without_a_hub(hub: SmallHub, tmp_path: Path) -> 
     assert "['What is 2 + 2?', 'Name a colour.']" in offline.stdout
 
 
-def test_a_gated_model_wants_a_token_from_the_environment(hub: SmallHub, tmp_path: Path) -> None:
+def test_a_gated_model_needs_a_token_from_the_environment(hub: SmallHub, tmp_path: Path) -> None:
     refused = prefetch(hub, tmp_path, "gated/policy")
     assert refused.returncode == 1
     assert "error: gated/policy is gated: accept its license at https://huggingface.co/gated/policy" in refused.stderr
@@ -114,7 +114,7 @@ with open_dataset("open/prompts", None, "train", None, file) as (rows, commit):
 """
 
 
-def test_what_was_fetched_is_what_the_jobs_take(tmp_path: Path) -> None:
+def test_jobs_use_what_was_downloaded(tmp_path: Path) -> None:
     """A push before the download changes neither the commit that was recorded nor what is fetched for it."""
     table = pa.table({"prompt": ["What is 2 + 2?", "Name a colour."]})
     save_small_policy(tmp_path / "hub/models/open/policy")

@@ -1,6 +1,6 @@
 """One of two processes of `strategy: fsdp2` on the CPU, with accelerate's own preparation and torch's `fully_shard`.
 
-Accelerate shards on GPUs alone. It is told here that there are some, and given the CPU and gloo in their place.
+Accelerate shards only on GPUs. Here it is told that there are some, and gets the CPU and gloo instead.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def pretend_gpus() -> None:
 
 
 def pack(process: int) -> Pack:
-    """Another one in each process."""
+    """A different batch in each process."""
     return Pack([prompt_group(pair) for pair in PAIRS[process::2]], CPU)
 
 
@@ -53,7 +53,7 @@ def policy(recompute: bool) -> ResponseLogprobs:
 
 
 def alone(precision: Precision) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """This process's values, and the mean of both processes' gradients, by one process that has the whole model."""
+    """This process's values, and the mean of both processes' gradients, computed by one process with the whole model."""
     values, gradients = [], {}
     for process in range(2):
         model = policy(recompute=False)
@@ -79,7 +79,7 @@ def shared(accelerator: Accelerator, recompute: bool) -> tuple[torch.Tensor, dic
 
 
 def trained(accelerator: Accelerator) -> Trained:
-    """In float32: in bfloat16 another division of a batch makes other numbers."""
+    """In float32: in bfloat16, splitting a batch differently gives different numbers."""
     reference = logprob_rows(PAIRS, *pair_logprobs(policy(recompute=False), PAIRS, "float32", token_budget=100))
     given = [{**pair, **row} for pair, row in zip(PAIRS, reference, strict=True)]
     return train(policy(recompute=False), given, given[:5], SPEC, accelerator, token_budget=100)

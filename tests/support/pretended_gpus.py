@@ -1,4 +1,4 @@
-"""A machine with GPUs, as far as NVML goes: the real `pynvml` over a stand-in for the driver's C library."""
+"""Pretends that a machine has GPUs: the real `pynvml` on top of a stand-in for the driver's C library."""
 
 from __future__ import annotations
 

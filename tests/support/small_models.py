@@ -1,4 +1,4 @@
-"""Small random models, pairs and spec for tests, made in place."""
+"""Small random models, pairs and specs for tests."""
 
 import subprocess
 import sys
@@ -51,7 +51,7 @@ def _configuration(vocabulary: int, initializer_range: float) -> LlamaConfig:
 
 
 def save_small_policy(folder: Path, seed: int = 0) -> Path:
-    """A policy's folder as it comes from the hub: weights, tokenizer with chat template, generation config."""
+    """A policy folder as downloaded from the hub: weights, tokenizer with chat template, generation config."""
     tokenizer = small_tokenizer()
     model = small_llama(len(tokenizer), seed)
     extra_stop = tokenizer.convert_tokens_to_ids("<|end_header_id|>")
@@ -64,7 +64,7 @@ def save_small_policy(folder: Path, seed: int = 0) -> Path:
 
 
 def small_reward_model(vocabulary: int = 400, seed: int = 3) -> ArmoRewardModel:
-    """A random reward model of ArmoRM's form with three objectives."""
+    """A random ArmoRM-like reward model with three objectives."""
     torch.manual_seed(seed)
     config = _configuration(vocabulary, 0.25)
     config.objective_names = ["correct", "polite", "brief"]
@@ -72,7 +72,7 @@ def small_reward_model(vocabulary: int = 400, seed: int = 3) -> ArmoRewardModel:
 
 
 def save_small_reward_model(folder: Path, seed: int = 3) -> Path:
-    """A reward model's folder: weights in the published layout, and its tokenizer."""
+    """A reward model folder: weights in the published layout, and its tokenizer."""
     tokenizer = small_tokenizer()
     small_reward_model(len(tokenizer), seed).save(folder)
     tokenizer.save_pretrained(folder)
@@ -91,7 +91,7 @@ def save_small_classifier(folder: Path, tokenizer: Any, labels: int = 1) -> Llam
 
 
 def write_prompts(path: Path, count: int) -> list[dict[str, Any]]:
-    """`prompts.parquet` with prompts of several lengths; its rows."""
+    """Write `prompts.parquet` with prompts of several lengths; returns its rows."""
     tokenizer = small_tokenizer()
     texts = [f"what is {index} + {index % 3}? " + "the lazy dog " * (index % 4) for index in range(count)]
     rows = [
@@ -139,14 +139,14 @@ def random_pairs(count: int, seed: int = 0, longest: int = 12) -> list[dict[str,
 
 
 def direct_logprob(policy: PreTrainedModel, prompt: list[int], response: list[int], temperature: float) -> torch.Tensor:
-    """The definition: one sequence by itself, all logits, the type of the weights. Shape ()."""
+    """Reference: one unpacked sequence, all logits at once, in the dtype of the weights. Shape ()."""
     logits = policy(torch.tensor([prompt + response])).logits[0] / temperature
     rows = torch.log_softmax(logits[len(prompt) - 1 : -1], dim=-1)
     return rows[torch.arange(len(response)), torch.tensor(response)].sum()
 
 
 def with_reference(policy: LlamaForCausalLM, pairs: list[dict[str, Any]], temperature: float) -> list[dict[str, Any]]:
-    """The pairs with their log-probabilities under `policy`, as `read_pairs` gives them."""
+    """The pairs with their log-probabilities under `policy`, as returned by `read_pairs`."""
     with torch.no_grad():
         return [
             {
@@ -165,7 +165,7 @@ def with_reference(policy: LlamaForCausalLM, pairs: list[dict[str, Any]], temper
 
 
 def train_spec(loss: dict[str, Any], seed: int = 7, temperature: float = 0.8, **recipe: Any) -> TrainSpec:
-    """A spec in float32; `recipe` replaces its defaults."""
+    """A spec in float32; `recipe` overrides its defaults."""
     return TrainSpec.model_validate(
         {
             "seed": seed,

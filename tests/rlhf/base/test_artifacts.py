@@ -48,7 +48,7 @@ ROWS = st.lists(
 
 @given(rows=ROWS)
 @settings(deadline=None, max_examples=50)
-def test_what_is_written_is_read(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_rows_survive_a_round_trip(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("artifact") / "deep" / "things.parquet"
     THINGS.write(path, rows, {})
     assert THINGS.read(path).to_pylist() == rows
@@ -85,7 +85,7 @@ def test_bad_rows_are_named_and_nothing_is_written(tmp_path: Path, rows: Any, me
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failed_write_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "things.parquet"
     THINGS.write(path, [thing()], {})
 

@@ -39,7 +39,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
-def test_what_belongs_together_is_given_back_for_the_provenance(files: dict[str, Path]) -> None:
+def test_consistent_inputs_are_returned(files: dict[str, Path]) -> None:
     given = {"prompts": files["prompts"], "responses": files["base-responses"], "rewards": files["base-rewards"]}
     assert checked_inputs(**given, judgements=[], policy=None) == given
     training = {
@@ -85,7 +85,7 @@ def test_files_of_a_group_are_compared_with_their_own(group: str, files: dict[st
 
 def test_a_damaged_policy_is_refused_before_it_is_loaded(files: dict[str, Path]) -> None:
     (files["policy"] / "provenance.json").write_text("{}")
-    with pytest.raises(DamagedError, match=r"`provenance.json` is not as"):
+    with pytest.raises(DamagedError, match=r"`provenance.json` does not match"):
         checked_inputs(policy=files["policy"], pairs=files["base-pairs"])
 
 

@@ -29,7 +29,7 @@ def test_dates_stay_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [1, 25])
-def test_a_key_and_a_type_that_come_late(tmp_path: Path, megabytes: int) -> None:
+def test_keys_and_types_that_first_appear_late(tmp_path: Path, megabytes: int) -> None:
     """Behind the first 10 MB: a further key, a number where all were null, a fraction where all were whole."""
     filler = "x" * 100_000
     rows: list[dict[str, Any]] = [{"prompt": filler, "score": 1, "none": None} for _ in range(10 * megabytes)]
@@ -88,13 +88,13 @@ def test_other_forms_of_a_file(tmp_path: Path) -> None:
     ],
     ids=lambda value: str(value[:20]),
 )
-def test_what_is_no_json_object_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_lines_that_are_not_objects_are_named(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(UserError, match=rf"x\.jsonl: .*{said}"):
         list(json_rows(tmp_path / "x.jsonl"))
 
 
-def test_the_last_line_alone_tells_that_a_file_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_file_is_detected_by_its_last_line(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"prompt": "a" * 1000}] * 3000)
     check_last_line(path)
     with path.open("ab") as file:

@@ -49,7 +49,7 @@ def test_more_tokens_never_take_less(strategy, activations, precision, rank, tok
     assert training_memory(SHAPE, setup, tokens).total <= training_memory(SHAPE, setup, tokens + STEP).total
 
 
-def test_what_was_asked_for_counts_where_it_fits() -> None:
+def test_a_requested_budget_is_used_if_it_fits() -> None:
     def memory(tokens: int) -> MemoryUse:
         return MemoryUse(weights=10, activations=tokens)
 
@@ -78,14 +78,14 @@ def training_budget_on(gpu_bytes: float, asked: int) -> int:
     return check_budget(asked, memory, 2048, gpu_bytes, partial(training_remedy, SHAPE, SETUP, 2048))
 
 
-def test_on_a_cpu_and_for_unknown_models_nothing_is_calculated() -> None:
+def test_the_default_is_used_on_a_cpu_and_for_unknown_models() -> None:
     assert training_budget("auto", CPU, SHAPE, SETUP, 10**9) == DEFAULT_BUDGET
     assert training_budget(77, CPU, SHAPE, SETUP, 10**9) == 77
     assert training_budget("auto", torch.device("cuda"), None, SETUP, 10) == DEFAULT_BUDGET
     assert forward_budget(5, torch.device("cuda"), None, 10, "key") == 5
 
 
-def test_the_numbers_are_said_where_they_are_set() -> None:
+def test_help_texts_state_the_default_and_the_cap() -> None:
     parser = ArgumentParser()
     add_token_budget_flag(parser)
     help_text = " ".join(parser.format_help().split())

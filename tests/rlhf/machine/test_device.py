@@ -61,7 +61,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators have other options")
-def test_memory_is_not_fetched_anew_in_each_pass() -> None:
+def test_freed_memory_is_reused_in_each_pass() -> None:
     scripts = Path(__file__).resolve().parents[3] / "scripts"
     done = subprocess.run(
         [sys.executable, "-c", COUNT_PAGES], cwd=scripts, check=True, stdout=subprocess.PIPE, text=True

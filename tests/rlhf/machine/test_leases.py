@@ -133,7 +133,7 @@ def test_only_gpus_that_are_visible_are_taken(
         lease_gpus(1)
 
 
-def test_jobs_that_wait_for_other_gpus_are_in_nobodys_way(environment: dict[str, str], tmp_path: Path) -> None:
+def test_jobs_waiting_for_other_gpus_block_nobody(environment: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
     holder, waiting = (start_job({**environment, "CUDA_VISIBLE_DEVICES": "0,1"}, 2, log, 60.0) for _ in range(2))
@@ -155,7 +155,7 @@ def test_fewer_gpus_than_asked_for(shown: str | None, driver: PretendedDriver, m
         lease_gpus(visible + 1)
 
 
-def test_what_a_scheduler_gave_is_taken_as_it_is(environment: dict[str, str], tmp_path: Path) -> None:
+def test_gpus_granted_by_a_scheduler_are_used_as_they_are(environment: dict[str, str], tmp_path: Path) -> None:
     """Just as many: without a lease. More than that: leases among them."""
     log = tmp_path / "log"
     log.touch()

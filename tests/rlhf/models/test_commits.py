@@ -33,7 +33,7 @@ def rewards(folder: Path, name: str, origin: dict[str, Any]) -> Path:
     return path
 
 
-def test_what_stands_behind_a_file(tmp_path: Path) -> None:
+def test_commits_behind_a_file(tmp_path: Path) -> None:
     assert commits_behind(logprobs(tmp_path, "hub", OLD)) == {"policy": OLD}
     assert commits_behind(logprobs(tmp_path, "folder", None)) == {}
     assert commits_behind(rewards(tmp_path, "model", {"model_revision": SCORER})) == {"reward model": SCORER}

@@ -99,7 +99,7 @@ PROGRAMS = ["generate_responses", "score_responses", "compute_logprobs"]
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", ["an unknown model", "an unknown tokenizer"])
-def test_no_program_runs_the_code_of_a_model_whatever_is_answered(
+def test_no_program_runs_custom_code_even_if_told_yes(
     program: str, name: str, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     file, settings = ATTACKS[name]
@@ -116,7 +116,7 @@ def test_no_program_runs_the_code_of_a_model_whatever_is_answered(
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_each_way_to_name_code_is_refused(name: str, tmp_path: Path) -> None:
+def test_every_kind_of_custom_code_is_refused(name: str, tmp_path: Path) -> None:
     folder = save_small_policy(tmp_path / "policy")
     file, settings = ATTACKS[name]
     marker = attack(folder, file, **settings)
@@ -126,7 +126,7 @@ def test_each_way_to_name_code_is_refused(name: str, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_a_class_that_transformers_has_is_taken_from_there(tmp_path: Path) -> None:
+def test_classes_of_transformers_are_used_instead_of_custom_ones(tmp_path: Path) -> None:
     """As of Phi-3, whose repository still holds the code from before transformers knew it."""
     folder = save_small_policy(tmp_path / "policy")
     known = {"AutoConfig": "evil.LlamaConfig", "AutoModelForCausalLM": "evil.LlamaForCausalLM"}
@@ -143,7 +143,7 @@ def test_attention_code_of_the_hub_is_refused(key: str, tmp_path: Path) -> None:
         load_policy(str(folder), None, "float32", CPU)
 
 
-def test_vllm_gets_no_model_with_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_gets_no_model_with_custom_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty module stands in for vLLM: the refusal comes before its first use."""
     monkeypatch.setitem(sys.modules, "vllm", type(sys)("vllm"))
     monkeypatch.setattr(sys.modules["vllm"], "LLM", None, raising=False)

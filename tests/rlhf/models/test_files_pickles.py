@@ -33,7 +33,7 @@ def make_pickled(folder: Path, name: str = "pytorch_model.bin", files: int = 1) 
 
 
 @pytest.mark.parametrize(("name", "files"), [("pytorch_model.bin", 1), ("it's a model.pt", 1), ("model.pth", 3)])
-def test_a_pickled_policy_is_refused_with_the_line_that_converts_it(name: str, files: int, tmp_path: Path) -> None:
+def test_a_pickled_policy_is_refused_with_a_command_that_converts_it(name: str, files: int, tmp_path: Path) -> None:
     folder = save_small_policy(tmp_path / "a policy")
     weights = make_pickled(folder, name, files)
     torch.save({"no": "weights"}, folder / "training_args.bin")
@@ -48,7 +48,7 @@ def test_a_pickled_policy_is_refused_with_the_line_that_converts_it(name: str, f
     assert all(torch.equal(loaded[key], weights[key]) for key in weights)
 
 
-def test_the_line_runs_no_code_of_the_pickle(tmp_path: Path) -> None:
+def test_the_conversion_runs_no_code_of_the_pickle(tmp_path: Path) -> None:
     folder = save_small_policy(tmp_path / "policy")
     make_pickled(folder)
     marker = tmp_path / "it_ran"
@@ -83,7 +83,7 @@ def test_pickled_reward_models_are_refused(tmp_path: Path) -> None:
         ArmoRewardModel.from_folder_or_hub(str(tmp_path / "armo"), None, torch.float32, CPU)
 
 
-def test_safetensors_beside_pickles_are_what_is_read(tmp_path: Path) -> None:
+def test_safetensors_beside_pickles_are_read(tmp_path: Path) -> None:
     folder = save_small_policy(tmp_path / "policy")
     torch.save({"weight": Opens(tmp_path / "it_ran")}, folder / "pytorch_model.bin")
     load_policy(str(folder), None, "float32", CPU)

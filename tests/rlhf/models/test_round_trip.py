@@ -77,11 +77,11 @@ def without_decoder(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFa
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_tokenizers_of_the_tests_give_texts_back(form: str) -> None:
+def test_the_test_tokenizers_round_trip(form: str) -> None:
     check_round_trip(small_tokenizer(form))
 
 
-def test_the_real_tokenizer_gives_texts_back(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_real_tokenizer_round_trips(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
     check_round_trip(llama3_tokenizer)
 
 

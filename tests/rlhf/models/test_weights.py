@@ -38,7 +38,7 @@ DAMAGES: dict[str, tuple[Callable[[Tensors], object], str]] = {
     ),
     "renamed": (
         lambda tensors: tensors.update(named=tensors.pop(LAYER)),
-        "1 missing .*; 1 that the model has no place",
+        "1 missing .*; 1 unexpected",
     ),
 }
 
@@ -114,7 +114,7 @@ def test_of_a_tied_model_without_any_embedding_it_is_missing(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_weight_that_is_no_number_is_named_with_its_file(value: float, dtype: str, tmp_path: Path) -> None:
+def test_a_weight_that_is_not_finite_is_named_with_its_file(value: float, dtype: str, tmp_path: Path) -> None:
     folder = save_small_policy(tmp_path / "policy")
     edit(folder, lambda tensors: tensors[LAYER][3:4, 5:7].fill_(value))
     with pytest.raises(UserError, match=f"{folder}/{WEIGHTS}: in the weight '{LAYER}', 2 of .* values are NaN or inf"):
@@ -131,7 +131,7 @@ def test_of_several_files_the_right_one_is_named(tmp_path: Path) -> None:
         load_policy(str(tmp_path), None, "float32", CPU)
 
 
-def test_reward_models_with_a_weight_that_is_no_number(tmp_path: Path) -> None:
+def test_reward_models_with_a_weight_that_is_not_finite(tmp_path: Path) -> None:
     save_small_classifier(tmp_path / "classifier", small_tokenizer())
     save_small_reward_model(tmp_path / "armo")
     edit(tmp_path / "classifier", lambda tensors: tensors["score.weight"][:, 1].fill_(math.nan))

@@ -66,7 +66,7 @@ def of_model(name: str) -> dict[str, object]:
     return {"models": {"base_model.revision": {"name": name}}, "datasets": {}}
 
 
-def test_the_first_answer_stays(hub: SmallHub, tmp_path: Path) -> None:
+def test_recorded_commits_stay(hub: SmallHub, tmp_path: Path) -> None:
     file = tmp_path / "results/experiment/revisions.yaml"
     assert look_up(SPEC, file, hub.url) == ""
     assert read_revisions(file).model_dump() == {
@@ -112,7 +112,7 @@ def test_names_that_cannot_be_resolved(hub: SmallHub, tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_offline_it_is_what_the_cache_holds(tmp_path: Path) -> None:
+def test_offline_the_cached_commit_is_used(tmp_path: Path) -> None:
     file = tmp_path / "revisions.yaml"
     said = look_up(SPEC, file, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert said.startswith("error: model 'open/policy': HF_HUB_OFFLINE is set, and the hub's cache")

@@ -39,7 +39,7 @@ SOURCES: list[Case] = [
     ({"prompts.dataset": "empty.jsonl"}, ["prompts.dataset: empty.jsonl", "empty"]),
     ({"prompts.dataset": "blank.jsonl"}, ["prompts.dataset: blank.jsonl", "no rows"]),
     ({"prompts.dataset": "cut.jsonl"}, ["prompts.dataset: cut.jsonl", "last line", "truncated"]),
-    ({"prompts.dataset": "list.jsonl"}, ["prompts.dataset: list.jsonl: row 1 (line 2)", "no JSON object"]),
+    ({"prompts.dataset": "list.jsonl"}, ["prompts.dataset: list.jsonl: row 1 (line 2)", "not a JSON object"]),
     ({"prompts.dataset": "utf16.jsonl"}, ["prompts.dataset: utf16.jsonl", "UTF-8"]),
     ({"prompts.dataset": "latin.jsonl"}, ["prompts.dataset: latin.jsonl: row 0", "UTF-8"]),
     ({"prompts.dataset": "text.jsonl"}, ["prompts.column: there is no column 'prompt' in text.jsonl", "'text'"]),
