@@ -53,7 +53,7 @@ def policy(recompute: bool) -> ResponseLogprobs:
 
 
 def alone(precision: Precision) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """This process's values, and the mean of both processes' gradients, computed by one process with the whole model."""
+    """This process's values, and the mean of both processes' gradients, by one process with the whole model."""
     values, gradients = [], {}
     for process in range(2):
         model = policy(recompute=False)
