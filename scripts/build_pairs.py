@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import add_output_flag, add_prompts_flag, log_counts, program_parser, read_spec, run
+from command_line import add_output_flag, add_prompts_flag, log_counts, parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.models.commits import common_commits
@@ -22,8 +22,7 @@ def main() -> None:
     parser.add_argument("--responses", type=Path, required=True, help="the responses of the part, Parquet")
     parser.add_argument("--rewards", type=Path, required=True, help="the rewards of the part, Parquet")
     add_output_flag(parser, "the pairs")
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, PairSpec)
+    arguments, spec = parse_arguments(parser, PairSpec)
 
     inputs = checked_inputs(prompts=arguments.prompts, responses=arguments.responses, rewards=arguments.rewards)
     revisions = common_commits([arguments.responses, arguments.rewards])

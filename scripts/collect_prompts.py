@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from command_line import add_output_flag, add_revisions_flag, log_counts, program_parser, read_spec, run
+from command_line import add_output_flag, add_revisions_flag, log_counts, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -27,8 +27,7 @@ def main() -> None:
         parser.add_argument(f"--{split}", type=int, default=0, help=f"size of the {split} split, which must be reached")
     add_output_flag(parser, "the prompts")
     add_revisions_flag(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, CollectSpec)
+    arguments, spec = parse_arguments(parser, CollectSpec)
     model, model_revision = model_location(arguments.base_model, spec.model, arguments.revisions)
     name = arguments.dataset or spec.dataset
     if name is None:

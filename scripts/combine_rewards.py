@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from command_line import add_output_flag, program_parser, read_spec, run
+from command_line import add_output_flag, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -32,8 +32,7 @@ def main() -> None:
         help="the scores for mean and deviation",
     )
     add_output_flag(parser, "the rewards")
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, CombineSpec)
+    arguments, spec = parse_arguments(parser, CombineSpec)
     for flag in ("scores", "reference_scores"):
         if len(getattr(arguments, flag)) != len(spec.weights):
             raise UserError(f"--{flag.replace('_', '-')}: give one file for each of {', '.join(sorted(spec.weights))}")

@@ -3,15 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from command_line import (
-    add_model_flags,
-    add_output_flag,
-    add_policy_flag,
-    check_granted_gpus,
-    program_parser,
-    read_spec,
-    run,
-)
+from command_line import add_model_flags, add_output_flag, add_policy_flag, parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
@@ -37,9 +29,7 @@ def main() -> None:
     add_policy_flag(parser)
     add_output_flag(parser, "the log-probabilities")
     add_model_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, LogprobSpec)
-    check_granted_gpus(arguments)
+    arguments, spec = parse_arguments(parser, LogprobSpec)
     inputs = checked_inputs(pairs=arguments.pairs, policy=arguments.policy)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from command_line import program_parser, read_spec, run
+from command_line import parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -28,8 +28,7 @@ LOGGER = logging.getLogger("evaluate_policy")
 
 
 def main() -> None:
-    arguments = parser().parse_args()
-    spec = read_spec(arguments.spec, EvaluateSpec)
+    arguments, spec = parse_arguments(parser(), EvaluateSpec)
     inputs = checked_inputs(**{flag: getattr(arguments, flag) for flag in FILES})
     for files in (arguments.rewards + arguments.base_rewards, arguments.judgements + arguments.base_judgements):
         common_commits(files)

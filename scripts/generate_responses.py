@@ -5,15 +5,14 @@ from command_line import (
     add_output_flag,
     add_policy_flag,
     add_prompts_flag,
-    check_granted_gpus,
+    parse_arguments,
     program_parser,
-    read_spec,
     run,
 )
 from rlhf.base.choices import import_choice
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.machine.budgets import DEFAULT_BUDGET
+from rlhf.machine.choices import budget_or_default
 from rlhf.machine.device import granted_device
 from rlhf.machine.progress import Progress
 from rlhf.models.pretrained import context_length
@@ -31,9 +30,7 @@ def main() -> None:
     add_policy_flag(parser)
     add_output_flag(parser, "the responses")
     add_model_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, GenerateSpec)
-    check_granted_gpus(arguments)
+    arguments, spec = parse_arguments(parser, GenerateSpec)
     inputs = checked_inputs(prompts=arguments.prompts, policy=arguments.policy)
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
@@ -47,8 +44,8 @@ def main() -> None:
         for row in prompts
     ]
     check_context(requests, spec, context_length(name, revision))  # before anything takes a GPU
-    budget = DEFAULT_BUDGET if arguments.token_budget == "auto" else arguments.token_budget
     device = granted_device(arguments.gpus, arguments.threads)
+    budget = budget_or_default(arguments.token_budget)
     job = SamplingJob(name, revision, spec, device, arguments.gpus, arguments.threads, budget)
     engine: Engine = import_choice(spec.engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:

@@ -8,8 +8,8 @@ from command_line import (
     add_prompts_flag,
     add_revisions_flag,
     log_counts,
+    parse_arguments,
     program_parser,
-    read_spec,
     run,
 )
 from rlhf.base.lineage import checked_inputs
@@ -30,8 +30,7 @@ def main() -> None:
     add_policy_flag(parser)
     add_output_flag(parser, "the responses")
     add_revisions_flag(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, ImportResponsesSpec)
+    arguments, spec = parse_arguments(parser, ImportResponsesSpec)
     model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     tokenizer = load_tokenizer(model, model_revision)

@@ -7,8 +7,8 @@ from command_line import (
     add_prompts_flag,
     add_revisions_flag,
     log_counts,
+    parse_arguments,
     program_parser,
-    read_spec,
     run,
 )
 from rlhf.base.lineage import checked_inputs
@@ -26,8 +26,7 @@ def main() -> None:
     add_prompts_flag(parser)
     add_output_flag(parser, "the rewards")
     add_revisions_flag(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, ImportSpec)
+    arguments, spec = parse_arguments(parser, ImportSpec)
 
     prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt"]).to_pylist()
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)

@@ -1,11 +1,11 @@
-"""Download what an experiment loads from the hub, and print the lines that pin it.
+"""Download the models and datasets of an experiment from the hub, and print the lines that pin their revisions.
 
-A token for gated models comes from the environment (HF_TOKEN) alone.
+A token for gated models is read from the environment variable HF_TOKEN only.
 """
 
 import logging
 
-from command_line import add_revisions_flag, program_parser, read_spec, run
+from command_line import add_revisions_flag, parse_arguments, program_parser, run
 from rlhf.models.revisions import recorded_commit
 from rlhf.prefetch.downloads import fetch_dataset, fetch_model
 from rlhf.prefetch.lookup import resolve_revisions
@@ -17,8 +17,7 @@ LOGGER = logging.getLogger("prefetch")
 def main() -> None:
     parser = program_parser(__doc__, PrefetchSpec)
     add_revisions_flag(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, PrefetchSpec)
+    arguments, spec = parse_arguments(parser, PrefetchSpec)
     if arguments.revisions:
         resolve_revisions(spec, arguments.revisions)
     pins = {}

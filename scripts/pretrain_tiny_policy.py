@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.machine.device import granted_device
@@ -21,8 +21,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of the tokenizer")
     parser.add_argument("--output", type=Path, required=True, help="the folder of the model")
     add_hardware_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, PretrainSpec)
+    arguments, spec = parse_arguments(parser, PretrainSpec)
     inputs = checked_inputs(tokenizer=arguments.tokenizer)
     granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(str(arguments.tokenizer))

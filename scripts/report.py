@@ -8,7 +8,7 @@ import logging
 from argparse import ArgumentParser
 from pathlib import Path
 
-from command_line import program_parser, read_spec, run
+from command_line import parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.report.folder import PAGE, write_report
@@ -20,8 +20,7 @@ LOGGER = logging.getLogger("report")
 
 
 def main() -> None:
-    arguments = parser().parse_args()
-    spec = read_spec(arguments.spec, ReportSpec)
+    arguments, spec = parse_arguments(parser(), ReportSpec)
     files = ReportFiles(
         evaluations=arguments.evaluations,
         prompts=arguments.prompts,

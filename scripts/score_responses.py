@@ -8,10 +8,9 @@ from command_line import (
     add_model_flags,
     add_output_flag,
     add_prompts_flag,
-    check_granted_gpus,
     log_counts,
+    parse_arguments,
     program_parser,
-    read_spec,
     run,
 )
 from rlhf.base.artifacts import ArtifactError
@@ -33,9 +32,7 @@ def main() -> None:
     parser.add_argument("--reward-model", type=Path, nargs="?", help="the model's folder (default: the spec's model)")
     add_output_flag(parser, "the rewards")
     add_model_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, ScoreSpec)
-    check_granted_gpus(arguments)
+    arguments, spec = parse_arguments(parser, ScoreSpec)
     inputs = checked_inputs(
         prompts=arguments.prompts, responses=arguments.responses, reward_model=arguments.reward_model
     )

@@ -8,13 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from command_line import (
-    add_model_flags,
-    check_granted_gpus,
-    program_parser,
-    read_spec,
-    run,
-)
+from command_line import add_model_flags, parse_arguments, program_parser, run
 from rlhf.base.files.folders import whole_folder
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -62,8 +56,7 @@ class Parent(NamedTuple):
 
 
 def main() -> None:
-    arguments = make_parser().parse_args()
-    spec = read_spec(arguments.spec, TrainSpec)
+    arguments, spec = parse_arguments(make_parser(), TrainSpec)
     check_hardware(arguments, spec)
     states_folder = arguments.checkpoint.with_name(SAVED_STATES)
     if arguments.processes > 1:
@@ -136,7 +129,6 @@ def make_parser() -> ArgumentParser:
 
 def check_hardware(arguments: Namespace, spec: TrainSpec) -> None:
     """Raise UserError for hardware that the training cannot run on, before anything is loaded."""
-    check_granted_gpus(arguments)
     check_strategy(arguments.strategy, arguments.processes, cpu=arguments.gpus == 0)
     check_optimizer(spec.recipe, arguments.strategy)
     check_tracker(arguments.tracker)

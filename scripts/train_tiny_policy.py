@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.machine.device import granted_device
@@ -22,8 +22,7 @@ def main() -> None:
     parser.add_argument("--pretrained", type=Path, required=True, help="the folder of the pretrained model")
     parser.add_argument("--output", type=Path, required=True, help="the folder of the policy")
     add_hardware_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, PolicySpec)
+    arguments, spec = parse_arguments(parser, PolicySpec)
     inputs = checked_inputs(tokenizer=arguments.tokenizer, pretrained=arguments.pretrained)
     granted_device(arguments.gpus, arguments.threads)
     tokenizer = load_tokenizer(str(arguments.tokenizer))

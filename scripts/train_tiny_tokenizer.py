@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from command_line import program_parser, read_spec, run
+from command_line import parse_arguments, program_parser, run
 from rlhf.base.files.folders import whole_folder, write_folder_provenance
 from rlhf.base.provenance import provenance
 from rlhf.tiny.settings import TokenizerSpec
@@ -12,8 +12,7 @@ from rlhf.tiny.tokenizer import train_tokenizer
 def main() -> None:
     parser = program_parser(__doc__, TokenizerSpec)
     parser.add_argument("--output", type=Path, required=True, help="the folder of the tokenizer")
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, TokenizerSpec)
+    arguments, spec = parse_arguments(parser, TokenizerSpec)
     tokenizer = train_tokenizer(spec.vocabulary_size, spec.seed)
     with whole_folder(arguments.output) as folder:
         tokenizer.save_pretrained(folder)

@@ -34,8 +34,10 @@ class BatchedHardware(AnyHardware):
     mem_mb: int = Field(4000, ge=1, le=100_000_000)
     """Memory in megabytes, at most 100 TB."""
     token_budget: BudgetChoice = "auto"
-    """Tokens in one forward pass: bounds the memory. `auto`: as many as fit the GPU with a tenth of it to spare; 16384
-    on a CPU. vLLM has a budget of its own."""
+    """Tokens in one forward pass, which bounds the memory. `auto` takes as many as fit on the GPU with a tenth of its
+    memory to spare, or 16384 on a CPU. On a CPU, scoring, log-probabilities and training never take more than 2048 at
+    once: larger packs are slower there. vLLM has a budget of its own, so with it only `auto` is allowed for
+    `generate_responses`."""
 
 
 class TrainingHardware(BatchedHardware):

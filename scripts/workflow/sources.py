@@ -62,7 +62,7 @@ def _check_configuration(folder: Path) -> None:
     """Raise UserError if a folder has no valid `config.json`."""
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(f"'{folder}': no model in this folder (it has no config.json)")
+        raise UserError(f"'{folder}': there is no model in this folder (it has no config.json)")
     try:
         readable = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except ValueError:

@@ -150,7 +150,7 @@ def test_folders_that_hold_no_model(tmp_path: Path, policy_folder: Path) -> None
         SequenceClassificationSettings(kind="sequence_classification", model="x", precision="float32"),
     ]
     for folder in (tmp_path / "empty", policy_folder):
-        with pytest.raises(UserError, match=rf"no causal language model can be loaded from '{folder}': "):
+        with pytest.raises(UserError, match=rf"cannot load a causal language model from '{folder}': "):
             load_policy(str(folder), None, "float32", CPU)
         for scorer in scorers:
             with pytest.raises(UserError, match=str(folder)):
@@ -165,5 +165,5 @@ def test_tokenizer_with_more_ids_than_the_model_has_embeddings(tmp_path: Path) -
         check_vocabulary(tokenizer, folder, None)
     tokenizer.add_tokens(["<|new|>"])
     for folder in folders:
-        with pytest.raises(UserError, match=rf"^{folder}: .*'<\|new\|>' with id {size}, and the model has {size} emb"):
+        with pytest.raises(UserError, match=rf"^{folder}: .*'<\|new\|>' with id {size}, but the model has only {size}"):
             check_vocabulary(tokenizer, folder, None)

@@ -106,7 +106,7 @@ def assert_says(stopped: subprocess.CompletedProcess[str], target: Path, disk: P
     assert stopped.returncode == 1, stopped.stderr
     last = stopped.stderr.splitlines()[-1]
     assert last.startswith(f"error: {target}: cannot be written: the disk {disk} is full"), stopped.stderr
-    assert last.endswith("Make room on the disk or in the quota, and run the same line again.")
+    assert last.endswith("Free some space on the disk or in the quota, and run the same command again.")
     assert "Traceback" not in stopped.stderr
 
 

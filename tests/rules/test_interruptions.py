@@ -119,7 +119,7 @@ def test_a_full_disk(scratch_micro: Project, finished_micro: Project) -> None:
         (folder / "filler").write_bytes(bytes(4096))
         done = project.snakemake(f"results/micro/{target}")
         assert done.returncode != 0
-        assert "Make room on the disk or in the quota" in done.stdout + done.stderr
+        assert "Free some space on the disk or in the quota" in done.stdout + done.stderr
         assert [path.name for path in folder.iterdir()] == ["filler"]
         disk.resize("100m")
         project.run(f"results/micro/{target}")

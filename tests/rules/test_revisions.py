@@ -70,7 +70,7 @@ def test_a_hub_out_of_reach_stops_the_run_and_not_the_plan(
     assert project.snakemake("--dry-run", PROMPTS, configfile=CONFIG).returncode == 0
     stopped = project.snakemake(PROMPTS, configfile=CONFIG)
     assert stopped.returncode != 0
-    assert "error: model 'open/policy': the hub cannot tell its newest commit" in stopped.stderr
+    assert "error: model 'open/policy': cannot look up its newest commit" in stopped.stderr
     assert "jobid" not in stopped.stderr
 
 

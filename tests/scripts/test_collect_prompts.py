@@ -105,10 +105,10 @@ def test_missing_column_is_an_error_that_names_the_columns(collect: Collect, tmp
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("data.jsonl", b'{"prompt": "a"}\n{"prompt": "b"\n{"prompt": "c"}\n', r"row 1 \(line 2\) is no JSON object"),
-        ("data.jsonl", b'{"prompt": "a"}\n\n{"prompt": "\xff"}\n', r"row 2 \(line 3\) is no JSON object: 'utf-8'"),
-        ("data.jsonl", b'{"prompt": "a\\ud800"}\n', r"row 0 \(line 1\) is no JSON object: .*surrogates"),
-        ("data.jsonl", b'"a"\n"b"\n', r"row 0 \(line 1\) is no JSON object: it is 'a'"),
+        ("data.jsonl", b'{"prompt": "a"}\n{"prompt": "b"\n{"prompt": "c"}\n', r"row 1 \(line 2\) is not a JSON object"),
+        ("data.jsonl", b'{"prompt": "a"}\n\n{"prompt": "\xff"}\n', r"row 2 \(line 3\) is not a JSON object: 'utf-8'"),
+        ("data.jsonl", b'{"prompt": "a\\ud800"}\n', r"row 0 \(line 1\) is not a JSON object: .*surrogates"),
+        ("data.jsonl", b'"a"\n"b"\n', r"row 0 \(line 1\) is not a JSON object: it is 'a'"),
         ("data.jsonl", b"", "the file is empty"),
         ("data.parquet", b"PAR1 no Parquet", "cannot be read as Parquet"),
         ("data.csv", b"prompt\na\n", r"suffixes \.parquet, \.jsonl, \.json"),

@@ -133,7 +133,7 @@ def test_scores_of_two_revisions_of_a_scorer_are_an_error(
     reference = files["--reference-scores"][0]
     REWARDS.write(reference, REWARDS.read(reference), {"model_revision": "b" * 40})
     with pytest.raises(
-        UserError, match=r"two revisions of the reward model are mixed: .*/armo.parquet is of commit aaaa"
+        UserError, match=r"two revisions of the reward model are mixed: .*/armo.parquet has commit aaaa"
     ):
         run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")
 
@@ -143,5 +143,5 @@ def test_scores_of_other_responses(
 ) -> None:
     scored = files["--scores"][1]
     REWARDS.write(scored, REWARDS.read(scored), {"inputs": {"responses": "0123456789abcdef"}})
-    with pytest.raises(ArtifactError, match=rf"{scored}: the scores were made from other responses than"):
+    with pytest.raises(ArtifactError, match=rf"{scored}: the scores were not made from the given responses"):
         run_program(monkeypatch, files, WEIGHTS, tmp_path / "out.parquet")

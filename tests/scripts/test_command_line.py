@@ -15,7 +15,7 @@ from rlhf.base.telemetry import REPORTS_OFF
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "from command_line import" in path.read_text())
 PROGRAM = '''"""Print the spec."""
-from command_line import add_hardware_flags, program_parser, read_spec, run
+from command_line import add_hardware_flags, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.settings import Settings
 
@@ -34,8 +34,7 @@ class DemoSpec(Settings):
 def main() -> None:
     parser = program_parser(__doc__, DemoSpec)
     add_hardware_flags(parser)
-    arguments = parser.parse_args()
-    spec = read_spec(arguments.spec, DemoSpec)
+    arguments, spec = parse_arguments(parser, DemoSpec)
     if spec.draws == 13:
         raise UserError("draws is 13: take another")
     if spec.draws == 14:
@@ -75,7 +74,7 @@ def test_a_spec_from_a_file(program: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ('{"draws": 5', "error: --spec: the whole: Invalid JSON"),
+        ('{"draws": 5', "error: --spec: the whole spec: Invalid JSON"),
         ('{"drawz": 5}', "drawz: Extra inputs are not permitted (it was 5)"),
         ('{"drawz": 5}', "draws: Field required"),
         ('{"draws": "5"}', "error: --spec: draws: Input should be a valid integer (it was '5')\n"),
@@ -85,11 +84,11 @@ def test_a_spec_from_a_file(program: Path) -> None:
         ),
         ("no_such_file.json", "error: --spec no_such_file.json: No such file or directory. Give JSON in braces"),
         (".", "error: --spec .: Is a directory"),
-        ("binary", "error: --spec binary: not a text file in UTF-8"),
+        ("binary", "error: --spec binary: not a UTF-8 text file"),
         ('{"draws": 13}', "error: draws is 13: take another\n"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_exit_code_1(program: Path, spec: str, expected: str) -> None:
+def test_a_mistake_is_one_line_and_exit_code_1(program: Path, spec: str, expected: str) -> None:
     (program.parent / "binary").write_bytes(b"\xff\xfe\x00")
     done = call(program, "--spec", spec)
     assert done.returncode == 1
@@ -99,7 +98,7 @@ def test_a_mistake_is_a_sentence_and_exit_code_1(program: Path, spec: str, expec
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_defect_keeps_its_traceback(program: Path) -> None:
+def test_a_bug_keeps_its_traceback(program: Path) -> None:
     done = call(program, "--spec", '{"draws": 14}')
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -181,22 +180,23 @@ def test_all_programs_are_looked_at() -> None:
 @pytest.mark.parametrize(
     ("name", "does"),
     [
-        ("plan", "What a run would do, why"),
-        ("accept", "Accept results as they are"),
-        ("resume", "Go on after an interruption"),
+        ("plan", "Show what a run would do and why"),
+        ("accept", "Keep existing results after a change"),
+        ("resume", "Resume after an interruption"),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_programs_that_hand_on_arguments_say_what_they_do(name: str, does: str, flag: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPTS / f"{name}.py"), flag, "--cores", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+def test_commands_that_pass_on_arguments_say_what_they_do(name: str, does: str, flag: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"workflow.commands.{name}", flag, "--cores", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert does in done.stdout
     assert "arguments of snakemake" in done.stdout
     assert "--configfile" in done.stdout
 
 
-def test_an_interruption_is_no_traceback(program: Path) -> None:
+def test_an_interruption_shows_no_traceback(program: Path) -> None:
     """As Ctrl-C does."""
     waiting = program.with_name("waiting.py")
     waiting.write_text(

@@ -155,5 +155,5 @@ def test_scores_by_two_revisions_of_a_model_are_not_compared(
         REWARDS.write(files[scored], REWARDS.read(files[scored]), {"model_revision": commit})
     done = evaluate(tmp_path / "evaluation.parquet", policy, base, judged=True)
     assert done.returncode == 1
-    assert f"{policy[scored]} is of commit {'a' * 40}, and {base[scored]} of commit {'b' * 40}" in done.stderr
+    assert f"{policy[scored]} has commit {'a' * 40}, but {base[scored]} has commit {'b' * 40}" in done.stderr
     assert not (tmp_path / "evaluation.parquet").exists()

@@ -71,7 +71,7 @@ def test_without_a_policy(tmp_path: Path, prompts: tuple[Path, list[dict[str, An
     flags = ("--spec", json.dumps(SPEC), "--prompts", prompts[0], "--output", output, "--policy")
     done = run_program("generate_responses", *flags)
     assert done.returncode == 1
-    assert done.stderr == "error: no model: give its folder by the flag, or `model` in --spec\n"
+    assert done.stderr == "error: no model: give its folder with the flag, or `model` in --spec\n"
     assert not output.exists()
 
 

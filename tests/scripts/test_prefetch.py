@@ -60,7 +60,7 @@ print(rows["prompt"][:], commit)
 """
 
 
-def test_what_was_fetched_works_without_a_hub(hub: SmallHub, tmp_path: Path) -> None:
+def test_downloads_work_without_a_hub(hub: SmallHub, tmp_path: Path) -> None:
     done = prefetch(hub, tmp_path, "open/policy")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
@@ -74,10 +74,10 @@ def test_what_was_fetched_works_without_a_hub(hub: SmallHub, tmp_path: Path) -> 
     assert "['What is 2 + 2?', 'Name a colour.']" in offline.stdout
 
 
-def test_a_gated_model_wants_a_token_from_the_environment(hub: SmallHub, tmp_path: Path) -> None:
+def test_a_gated_model_needs_a_token_from_the_environment(hub: SmallHub, tmp_path: Path) -> None:
     refused = prefetch(hub, tmp_path, "gated/policy")
     assert refused.returncode == 1
-    assert "error: gated/policy is gated: accept its licence at https://huggingface.co/gated/policy" in refused.stderr
+    assert "error: gated/policy is gated: accept its license at https://huggingface.co/gated/policy" in refused.stderr
     assert prefetch(hub, tmp_path, "gated/policy", HF_TOKEN=TOKEN).returncode == 0
 
 
@@ -114,7 +114,7 @@ with open_dataset("open/prompts", None, "train", None, file) as (rows, commit):
 """
 
 
-def test_what_was_fetched_is_what_the_jobs_take(tmp_path: Path) -> None:
+def test_jobs_use_what_was_downloaded(tmp_path: Path) -> None:
     """A push before the download changes neither the commit that was recorded nor what is fetched for it."""
     table = pa.table({"prompt": ["What is 2 + 2?", "Name a colour."]})
     save_small_policy(tmp_path / "hub/models/open/policy")
@@ -133,7 +133,7 @@ def test_what_was_fetched_is_what_the_jobs_take(tmp_path: Path) -> None:
     assert offline.stdout.splitlines() == [COMMIT, f"2 {COMMIT}"], offline.stderr
     file.write_text(file.read_text().replace(f'"open/prompts": "{COMMIT}"', f'"open/prompts": "{pushed}"'))
     stale = python(["-c", RECORDED, str(file)], cache, HF_HUB_OFFLINE="1")
-    assert f"dataset 'open/prompts': commit {pushed} is wanted, the hub cannot be reached" in stale.stderr
+    assert f"dataset 'open/prompts': commit {pushed} is needed, but the hub cannot be reached" in stale.stderr
 
 
 @NEEDS_ROOT

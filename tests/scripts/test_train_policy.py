@@ -98,6 +98,6 @@ def test_parts_of_two_revisions_are_refused_by_name(tmp_path: Path, policy: Path
     settings = spec({"name": "rebel", "eta": 1e6}, "float32")
     done = run_program("train_policy", *flags(tmp_path, policy, output, settings))
     assert done.returncode == 1
-    first, other = f"{pairs['first']} is of commit {'a' * 40}", f"{pairs[part]} of commit {'b' * 40}"
-    assert f"error: two revisions of the policy are mixed: {first}, and {other}." in done.stderr
+    first, other = f"{pairs['first']} has commit {'a' * 40}", f"{pairs[part]} has commit {'b' * 40}"
+    assert f"error: two revisions of the policy are mixed: {first}, but {other}." in done.stderr
     assert not output.exists()

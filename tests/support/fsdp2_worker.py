@@ -1,6 +1,6 @@
 """One of two processes of `strategy: fsdp2` on the CPU, with accelerate's own preparation and torch's `fully_shard`.
 
-Accelerate shards on GPUs alone. It is told here that there are some, and given the CPU and gloo in their place.
+Accelerate shards only on GPUs. Here it is told that there are some, and gets the CPU and gloo instead.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def policy(recompute: bool) -> ResponseLogprobs:
 
 
 def alone(precision: Precision) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """This process's values, and the mean of both processes' gradients, by one process that has the whole model."""
+    """This process's values, and the mean of both processes' gradients, by one process with the whole model."""
     values, gradients = [], {}
     for process in range(2):
         model = policy(recompute=False)

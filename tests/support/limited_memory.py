@@ -1,4 +1,4 @@
-"""A stand-in for a GPU's allocator: packs above so many tokens do not fit."""
+"""A stand-in for a GPU's allocator: packs above a number of tokens do not fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LimitedMemory:
     """
 
     def __init__(self, tokens: int, where: Literal["forward", "backward"] = "forward", full_from: int = 0) -> None:
-        """Args: full_from: number of packs at the start that fit, whatever they hold."""
+        """Args: full_from: number of first packs that fit regardless of size."""
         self.tokens, self.where, self.full_from = tokens, where, full_from
         self.packs: list[int] = []
 
@@ -29,7 +29,7 @@ class LimitedMemory:
         return self.packs[-1] <= self.tokens or len(self.packs) <= self.full_from
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """For every `ResponseLogprobs`."""
+        """Limit every `ResponseLogprobs`."""
         whole = ResponseLogprobs.forward
 
         def forward(model: ResponseLogprobs, pack: Pack) -> torch.Tensor:
@@ -47,7 +47,7 @@ def run_out() -> None:
 
 
 class _RunOutInBackward(torch.autograd.Function):
-    """Half of the gradient is there when memory runs out: the head's, for example, and not yet the layers'."""
+    """Memory runs out halfway through the backward pass: after the head, for example, and before the layers."""
 
     @staticmethod
     def forward(context: Any, values: torch.Tensor) -> torch.Tensor:

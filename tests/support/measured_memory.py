@@ -1,4 +1,4 @@
-"""Peak memory of a training's passes under FakeTensorMode: tensors have sizes and hold no numbers.
+"""Measures peak memory of forward and backward passes under FakeTensorMode: tensors have sizes but no data.
 
 That way the full Llama-3-8B fits on any machine. A GPU's kernels and tile sizes replace the CPU's.
 """
@@ -31,11 +31,11 @@ from rlhf.training.settings import LoraSettings
 from small_models import CPU
 
 PROMPT, RESPONSE = 170, 410
-"""UltraFeedback's mean lengths in tokens."""
+"""Mean lengths of UltraFeedback in tokens."""
 
 
 class LiveBytes(TorchDispatchMode):
-    """Adds up the storages of all tensors that are made within it, until they are freed."""
+    """Tracks the total size of all tensor storages created within it and not yet freed."""
 
     def __init__(self, *there_already: torch.Tensor) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def as_on_a_gpu() -> Iterator[None]:
 
 
 def groups(tokens: int) -> list[PromptGroup]:
-    """Pairs of UltraFeedback's mean lengths, about so many tokens in all."""
+    """Pairs with UltraFeedback's mean lengths, about `tokens` tokens in total."""
     count = max(1, round(tokens / (PROMPT + 2 * RESPONSE)))
     return [PromptGroup([1] * PROMPT, [[1] * RESPONSE, [1] * RESPONSE])] * count
 
@@ -104,7 +104,7 @@ def policy_of(shape: ModelShape, dtype: torch.dtype = torch.float32) -> LlamaFor
 def peak_of_training(
     shape: ModelShape, pack_groups: list[PromptGroup], precision: Precision, *, recompute: bool, lora: int | None
 ) -> tuple[int, int]:
-    """Bytes at the peak of the second forward and backward pass (gradients and moments are there), and their tokens."""
+    """Peak bytes of the second forward and backward pass, with gradients and moments allocated, and its tokens."""
     with as_on_a_gpu(), FakeTensorMode(allow_non_fake_inputs=True):
         policy = policy_of(shape)
         if lora is not None:
@@ -129,7 +129,7 @@ def peak_of_training(
 
 
 def peak_of_forward(shape: ModelShape, pack_groups: list[PromptGroup], precision: Precision) -> tuple[int, int]:
-    """Bytes at the peak of a forward pass as in `compute_logprobs`, and its tokens."""
+    """Peak bytes of a forward pass as in `compute_logprobs`, and its tokens."""
     with as_on_a_gpu(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         policy = policy_of(shape).requires_grad_(False)
         store_frozen_matrices(policy, precision)
@@ -141,7 +141,7 @@ def peak_of_forward(shape: ModelShape, pack_groups: list[PromptGroup], precision
 
 
 def peak_of_scoring(shape: ModelShape, pack_groups: list[PromptGroup], precision: Precision) -> tuple[int, int]:
-    """Bytes at the peak of a forward pass as in `score_responses`, and its tokens."""
+    """Peak bytes of a forward pass as in `score_responses`, and its tokens."""
     with as_on_a_gpu(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         decoder = policy_of(shape, getattr(torch, precision)).get_decoder()
         use_packed_attention(decoder)

@@ -1,4 +1,4 @@
-"""A reward server for tests: it answers what it is told to, and keeps what it was asked."""
+"""A reward server for tests: it gives prepared answers and records requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def by_length(body: dict[str, Any]) -> Answer:
 
 @dataclass
 class SmallRewardServer:
-    """Answers on a free port of this machine, as long as the context lasts."""
+    """Serves on a free local port while the context is open."""
 
     answer: Callable[[dict[str, Any]], Answer] = by_length
     bodies: list[dict[str, Any]] = field(default_factory=list)

@@ -1,10 +1,10 @@
-"""Sampling as it is defined, in numpy: which tokens may be drawn, and which one a uniform number draws."""
+"""Reference implementation of sampling in numpy: the distribution, and the token drawn by a uniform number."""
 
 import numpy as np
 
 
 def nucleus(probabilities: np.ndarray, top_p: float) -> np.ndarray:
-    """The distribution that is sampled: the fewest most likely tokens that reach top_p, and what is tied with them."""
+    """The nucleus distribution: the fewest most likely tokens that reach top_p, and ties with the last of them."""
     ordered = np.sort(probabilities)[::-1].astype(np.float64)
     total = 0.0
     for smallest in ordered:
@@ -28,7 +28,7 @@ def draw(probabilities: np.ndarray, uniform: float) -> int:
 def left_over(
     probabilities: np.ndarray, top_p: float = 1.0, top_k: int | None = None, min_p: float = 0.0
 ) -> np.ndarray:
-    """The distribution after min-p, then top-k, then the nucleus, each of what the one before has left."""
+    """The distribution after min-p, then top-k, then the nucleus, each applied to what is left by the one before."""
     kept = np.where(probabilities >= np.float32(min_p) * probabilities.max(), probabilities, 0)
     if top_k is not None and top_k < len(kept):
         kept = np.where(kept >= np.sort(kept)[-top_k], kept, 0)

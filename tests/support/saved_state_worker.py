@@ -1,4 +1,4 @@
-"""A training of one step that saves its state, as one of the processes that a strategy needs.
+"""One process of a training that takes one step and saves its state, under a given strategy.
 
 Arguments: strategy, `all` or `adapters`, precision, the folder of the parent, the folder of the state.
 """

@@ -1,4 +1,4 @@
-"""Parquet files with a checksum, as the pipeline writes them, and with rows that it would not write."""
+"""Parquet files sealed like the pipeline's, but with rows that it would not write."""
 
 from pathlib import Path
 from typing import Any

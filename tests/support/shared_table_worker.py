@@ -1,4 +1,4 @@
-"""One of several processes that read the same table; writes what it found to the folder that it is given."""
+"""One of several processes that read the same table; writes what it found to the given folder."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def part_table(chosen: pa.ListArray) -> pa.Table:
 
 
 def mapped() -> dict[str, int]:
-    """Bytes of this process in files without a name: resident, and its share of them."""
+    """Bytes of unnamed files mapped by this process: resident, and its proportional share."""
     found = {"Rss": 0, "Pss": 0}
     inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""A disk that is soon full."""
+"""A small disk, to fill up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a
 
 
 class SmallDisk:
-    """A context manager: a file system in memory, of a size, on a folder. Needs root."""
+    """A context manager that mounts a tmpfs of a given size on a folder. Needs root."""
 
     def __init__(self, folder: Path, size: str) -> None:
         self.folder, self.size = folder, size

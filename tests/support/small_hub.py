@@ -1,4 +1,4 @@
-"""A hub on this machine, as far as huggingface_hub and datasets ask one: repositories are folders."""
+"""A local hub for huggingface_hub and datasets, with folders as repositories."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SmallHub:
         self._server.server_close()
 
     def push(self, repository: str, commit: str) -> Path:
-        """Keep what the repository (`models/<owner>/<name>`) holds as an older commit; `commit` is the newest now.
+        """Keep the repository's (`models/<owner>/<name>`) contents as an older commit; `commit` becomes the newest.
 
         Returns:
             its folder: edit there what the new commit changes.
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(self.root.joinpath(kind, *address[:2]), address[2:])
 
     def _commit(self, repository: Path, revision: str) -> tuple[str, Path]:
-        """The commit that a revision means, and the folder with its files."""
+        """The commit of a revision, and the folder with its files."""
         older = self.older.get(repository, {})
         return (revision, older[revision]) if revision in older else (self.newest.get(repository, COMMIT), repository)
 

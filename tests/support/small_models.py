@@ -1,4 +1,4 @@
-"""Small random models, pairs and spec for tests, made in place."""
+"""Small random models, pairs and specs for tests."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def _configuration(vocabulary: int, initializer_range: float) -> LlamaConfig:
 
 
 def save_small_policy(folder: Path, seed: int = 0) -> Path:
-    """A policy's folder as it comes from the hub: weights, tokenizer with chat template, generation config."""
+    """A policy folder as downloaded from the hub: weights, tokenizer with chat template, generation config."""
     tokenizer = small_tokenizer()
     model = small_llama(len(tokenizer), seed)
     extra_stop = tokenizer.convert_tokens_to_ids("<|end_header_id|>")
@@ -67,7 +67,7 @@ def save_small_policy(folder: Path, seed: int = 0) -> Path:
 
 
 def small_reward_model(vocabulary: int = 400, seed: int = 3) -> ArmoRewardModel:
-    """A random reward model of ArmoRM's form with three objectives."""
+    """A random ArmoRM-like reward model with three objectives."""
     torch.manual_seed(seed)
     config = _configuration(vocabulary, 0.25)
     config.objective_names = ["correct", "polite", "brief"]
@@ -75,7 +75,7 @@ def small_reward_model(vocabulary: int = 400, seed: int = 3) -> ArmoRewardModel:
 
 
 def save_small_reward_model(folder: Path, seed: int = 3) -> Path:
-    """A reward model's folder: weights in the published layout, and its tokenizer."""
+    """A reward model folder: weights in the published layout, and its tokenizer."""
     tokenizer = small_tokenizer()
     small_reward_model(len(tokenizer), seed).save(folder)
     tokenizer.save_pretrained(folder)
@@ -94,7 +94,7 @@ def save_small_classifier(folder: Path, tokenizer: Any, labels: int = 1) -> Llam
 
 
 def write_prompts(path: Path, count: int) -> list[dict[str, Any]]:
-    """`prompts.parquet` with prompts of several lengths; its rows."""
+    """Write `prompts.parquet` with prompts of several lengths; returns its rows."""
     tokenizer = small_tokenizer()
     texts = [f"what is {index} + {index % 3}? " + "the lazy dog " * (index % 4) for index in range(count)]
     rows = [
@@ -171,7 +171,7 @@ def with_reference(policy: LlamaForCausalLM, pairs: list[Pair], temperature: flo
 
 
 def train_spec(loss: dict[str, Any], seed: int = 7, temperature: float = 0.8, **recipe: Any) -> TrainSpec:
-    """A spec in float32; `recipe` replaces its defaults."""
+    """A spec in float32; `recipe` overrides its defaults."""
     return TrainSpec.model_validate(
         {
             "seed": seed,

@@ -1,4 +1,4 @@
-"""Small tokenizers with the chat templates of several model families, made in place."""
+"""Small tokenizers with the chat templates of several model families."""
 
 import json
 from pathlib import Path
@@ -70,12 +70,12 @@ FORMS: dict[str, tuple[str, list[str], str | None, str]] = {
 """Template, special tokens, beginning and end of a sequence."""
 SPECIAL_TEXTS = sorted({text for _, specials, _, _ in FORMS.values() for text in specials})
 TRIMMED_PROMPTS = ("llama3", "llama31", "gemma")
-"""Forms whose template takes the white space off the ends of a prompt."""
+"""Forms whose template strips whitespace from prompts."""
 CORPUS = ["the quick brown fox jumps over the lazy dog", "what is 2 + 2?", "Hello, world! [INST] [/INST]\n\n<|>_"] * 4
 
 
 def small_tokenizer(form: str = "llama3", template: str | None = None) -> PreTrainedTokenizerBase:
-    """A byte-level BPE of one of the `FORMS`; it puts its BOS token, if any, before plain text, as real ones do."""
+    """A byte-level BPE of one of the `FORMS`; like real ones, it prepends its BOS token, if any, to plain text."""
     own_template, specials, bos, eos = FORMS[form]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -97,7 +97,7 @@ def small_tokenizer(form: str = "llama3", template: str | None = None) -> PreTra
 
 
 def save_policy_folder(folder: Path, form: str = "llama3") -> Path:
-    """A folder with what the stages without a GPU read of a policy: its tokenizer and its configuration."""
+    """A policy folder with what stages without a GPU read: tokenizer and configuration."""
     small_tokenizer(form).save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "llama", "transformers_version": "5.19.0"}))
     return folder

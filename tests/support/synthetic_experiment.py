@@ -1,4 +1,4 @@
-"""A made-up experiment, written through the real artifacts: what the tests of the report read."""
+"""A made-up experiment, written as real artifacts, for tests of the report."""
 
 import hashlib
 import random
@@ -38,7 +38,7 @@ def write_experiment(
     draws: int = 3,
     seed: int = 0,
 ) -> ReportFiles:
-    """Write an experiment below `folder`, and say where its files lie."""
+    """Write an experiment below `folder`, and return its files."""
     chance = random.Random(seed)
     texts = [PROMPT_TEXTS[i] if i < len(PROMPT_TEXTS) else f"Prompt number {i}" for i in range(prompts)]
     ids = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]

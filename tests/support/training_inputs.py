@@ -1,4 +1,4 @@
-"""Pairs, log-probabilities, spec and flags of a small training, as the rule gives them to `train_policy`."""
+"""Pairs, log-probabilities, spec and flags of a small training, as the rule passes them to `train_policy`."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def write_pairs(folder: Path, name: str, seed: int, count: int, policy: Path, pr
 
 
 def flags(folder: Path, policy: Path, output: Path, settings: dict[str, Any]) -> list[object]:
-    """Two train parts and one of validation, as the rule gives them."""
+    """Two train parts and one validation part, as the rule passes them."""
     found: list[object] = ["--spec", json.dumps(settings), "--policy", policy]
     found += ["--checkpoint", output / "checkpoint", "--metrics", output / "training.parquet"]
     for flag, names in {"": ["first", "second"], "validation-": ["test"]}.items():

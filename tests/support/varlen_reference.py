@@ -1,4 +1,4 @@
-"""Torch's variable-length flash attention in plain torch, so that the path to it is computed without a GPU."""
+"""Torch's variable-length flash attention in plain torch, to test the code around it without a GPU."""
 
 import inspect
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import rlhf.tokens.segment_attention
 
 
 class VarlenReference:
-    """Replaces `varlen_attn`: it has its signature, checks what the kernel asks for, and counts its calls."""
+    """Replaces `varlen_attn`: has its signature, checks the kernel's requirements, and counts calls."""
 
     def __init__(self, signature: inspect.Signature) -> None:
         self.__signature__ = signature
@@ -60,7 +60,7 @@ class VarlenReference:
 def _attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, left: int, right: int, scale: float
 ) -> torch.Tensor:
-    """Of one sequence, (tokens, heads, width), in float64; the last query is at the last key."""
+    """Attention of one sequence, (tokens, heads, width), in float64; the last query is at the last key."""
     groups = query.shape[1] // key.shape[1]
     query, key, value = query.double(), key.double(), value.double()
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -76,7 +76,7 @@ def _attention(
 
 @contextmanager
 def flash_on_the_cpu(signature: inspect.Signature | None = None) -> Iterator[VarlenReference]:
-    """Within, the CPU passes for a device with flash kernels, and a call of SDPA is an error.
+    """Within it, the CPU counts as a device with flash kernels, and calling SDPA is an error.
 
     Args:
         signature: of `varlen_attn`; None: this torch's own.

@@ -1,1 +1,1 @@
-"""What every stage builds on: errors, settings, artifacts and where they come from. It imports no other package."""
+"""What every stage builds on: errors, settings, artifacts and their provenance. It imports no other package."""

@@ -1,4 +1,4 @@
-"""Parquet artifacts: one schema each, checked at every write and read, written atomically, with their provenance."""
+"""Parquet artifacts: one schema each, checked on every write and read, written atomically, with their provenance."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ from rlhf.base.settings import canonical_json
 
 METADATA_KEY = b"rlhf"
 TOKEN_IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
-"""Type of a column of token ids."""
+"""Type of a column of token ids: lists of int32 without nulls."""
 ROWS_PER_GROUP = 4096
-"""Of each row group: what reads a part of a file reads little more than its rows. A constant, so that the bytes of a
-file follow from its rows alone."""
+"""Rows of a row group: small enough that reading a slice reads little else. A constant, so that equal rows give equal
+bytes."""
 
 
 def table_schema(types: Mapping[str, pa.DataType], nullable: Collection[str] = ()) -> pa.Schema:
@@ -30,14 +30,14 @@ def table_schema(types: Mapping[str, pa.DataType], nullable: Collection[str] = (
 
 
 class ArtifactError(UserError):
-    """A file that is not the artifact it should be. The message names file, row and remedy."""
+    """A file is not the artifact it should be. The message names the file, the row and what to do."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A kind of Parquet file: its name, its schema, and the columns that tell its rows apart.
+    """A kind of Parquet file: its name, its schema, and its key (the columns that identify a row).
 
-    Columns and lists that the schema calls `nullable=False` hold no nulls; floating-point numbers are finite or null.
+    Columns and lists declared `nullable=False` hold no nulls; floating-point values are finite or null.
     """
 
     name: str
@@ -47,27 +47,27 @@ class Artifact:
     def write(
         self, path: Path, rows: pa.Table | Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]
     ) -> pa.Table:
-        """Check `rows` against the schema and write them with their provenance; a file that exists is whole.
+        """Check `rows` against the schema and write them atomically, with their provenance.
 
         Equal rows and equal provenance give equal bytes.
 
         Raises:
             UserError: the disk is full.
-            ArtifactError: a column, a type, a null, a value that is not finite, or a key that occurs twice.
+            ArtifactError: a wrong column or type, a null or non-finite value where none is allowed, or a duplicate key.
         """
         try:
             table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=self.schema)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise ArtifactError(f"{path}: these are no rows of {self.name}: {error}") from error
+            raise ArtifactError(f"{path}: the rows do not fit the schema of {self.name}: {error}") from error
         self.check(table, path)
         self._write(path, [table], provenance)
         return table
 
     def write_tables(self, path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
-        """The same of rows that come table by table and need not fit into memory together.
+        """Like `write`, for rows that come in several tables and may not fit into memory together.
 
         Raises:
-            ArtifactError: as `write`; a key that occurs twice is found at the end.
+            ArtifactError: as for `write`; duplicate keys are found at the end.
         """
         keys: list[pa.Table] = []
 
@@ -79,7 +79,7 @@ class Artifact:
                 yield table
             _check_unique(pa.concat_tables(keys), self.key, path, 0)
 
-        self._write(path, in_groups(checked()), provenance)
+        self._write(path, regroup(checked()), provenance)
 
     def _write(self, path: Path, tables: Iterable[pa.Table], provenance: Mapping[str, Any]) -> None:
         metadata = {METADATA_KEY: canonical_json({"artifact": self.name, **provenance}).encode(), KEY: ZEROS}
@@ -91,38 +91,39 @@ class Artifact:
             temporary.replace(path)
 
     def read(self, path: Path, columns: Sequence[str] | None = None, rows: range | None = None) -> pa.Table:
-        """The rows of a file, or some columns or rows of them. No others are kept, or read where that can be helped.
+        """Read a file, or only some of its columns or rows.
 
         Args:
-            rows: neighbours that the file has; what lies in other row groups is not read.
+            columns: in this order; None reads all.
+            rows: a contiguous range of existing rows; row groups outside it are not read. None reads all.
 
         Raises:
-            ArtifactError: the file is missing, cut short, or not of this artifact.
-            DamagedError: it is not as it was written.
+            ArtifactError: the file is missing, truncated, or another kind of artifact.
+            DamagedError: the file changed since it was written.
         """
         file = _open_sealed(path, self.name)
         self._check_schema(file.schema_arrow, path)
         read = [name for name in self.schema.names if columns is None or name in {*columns, *self.key}]
         wanted = range(file.metadata.num_rows) if rows is None else rows
-        first, groups = _groups_of(file.metadata, wanted)
+        first, groups = _row_groups_with(file.metadata, wanted)
         table = file.read_row_groups(groups, read).slice(wanted.start - first, len(wanted))
         self._check_values(table, path, wanted.start)
         return table.select(columns) if columns else table
 
     def check(self, table: pa.Table, path: Path) -> None:
-        """Raise ArtifactError, with file and row, unless `table` is of this artifact."""
+        """Raise ArtifactError, naming file and row, unless `table` has the schema and valid values."""
         self._check_schema(table.schema, path)
         self._check_values(table, path, 0)
 
     def _check_schema(self, schema: pa.Schema, path: Path) -> None:
         if not schema.equals(self.schema):
             raise ArtifactError(
-                f"{path}: not a {self.name} artifact: expected the columns\n{self.schema}\nfound\n"
-                f"{schema.remove_metadata()}\nDelete the file and run the pipeline again, or point to another."
+                f"{path}: this is not a {self.name} artifact: expected the columns\n{self.schema}\nfound\n"
+                f"{schema.remove_metadata()}\nDelete the file and run the pipeline again, or give another file."
             )
 
     def _check_values(self, table: pa.Table, path: Path, first: int) -> None:
-        """Check the columns that are there; `first` is the file's row that the table begins with."""
+        """Check the columns of a table that starts at row `first` of the file."""
         for name in table.column_names:
             self._check_column(table[name], self.schema.field(name), path, first)
         _check_unique(table, self.key, path, first)
@@ -149,27 +150,31 @@ class Artifact:
 
 
 def _first_not_finite(column: pa.ChunkedArray) -> int:
-    """Where the first value that is not finite stands, or -1; nulls are passed over."""
+    """Index of the first value that is NaN or infinite, or -1; nulls are ignored."""
     return pc.index(pc.is_finite(column), False).as_py() if pa.types.is_floating(column.type) else -1
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """What a Parquet artifact says of its origin: spec, code, inputs and models by digest, versions, counts."""
+    """The provenance in a Parquet artifact: spec, versions, counts, and digests of code, inputs and models.
+
+    Raises:
+        ArtifactError: the file has none.
+    """
     provenance = find_provenance(path)
     if provenance is None:
-        raise ArtifactError(f"{path}: no provenance in this file: it was not written by this pipeline")
+        raise ArtifactError(f"{path}: this file has no provenance: it was not written by this pipeline")
     return provenance
 
 
 def find_provenance(path: Path) -> dict[str, Any] | None:
-    """The same, or None where a Parquet file says nothing of its origin: a dataset, for example."""
+    """Like `read_provenance`, but None for a Parquet file without provenance, such as a dataset."""
     if _stated_provenance(_open(path, "artifact")) is None:
         return None
     return _stated_provenance(_open_sealed(path, "artifact"))
 
 
 def stated_provenance(path: Path) -> dict[str, Any] | None:
-    """The same without a look at the rest of the file, as a plan of thousands reads it."""
+    """Like `find_provenance`, without checking the rest of the file: a plan reads thousands of these."""
     return _stated_provenance(_open(path, "artifact"))
 
 
@@ -179,12 +184,12 @@ def _stated_provenance(file: pq.ParquetFile) -> dict[str, Any] | None:
 
 
 def count_rows(path: Path) -> int:
-    """Number of rows of a Parquet file, from its footer."""
+    """Number of rows of a Parquet file, read from its footer."""
     return _open(path, "Parquet").metadata.num_rows
 
 
 def _open_sealed(path: Path, kind: str) -> pq.ParquetFile:
-    """The file, after a check of all its bytes."""
+    """Open a file after verifying its checksum."""
     if path.is_file():
         verify(path)
     return _open(path, kind)
@@ -197,12 +202,12 @@ def _open(path: Path, kind: str) -> pq.ParquetFile:
         raise ArtifactError(f"{path}: there is no such file") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise ArtifactError(
-            f"{path}: not a whole {kind} file ({error}). Delete it and run the pipeline again."
+            f"{path}: not a complete {kind} file ({error}). Delete it and run the pipeline again."
         ) from error
 
 
-def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The rows of some tables in tables of `ROWS_PER_GROUP`, whatever their own sizes; at least one."""
+def regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Regroup tables so that all but the last have a multiple of `ROWS_PER_GROUP` rows; yields at least one."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -214,8 +219,8 @@ def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _groups_of(file: pq.FileMetaData, rows: range) -> tuple[int, list[int]]:
-    """The row groups that hold some rows of a file, and the row that the first of them begins with."""
+def _row_groups_with(file: pq.FileMetaData, rows: range) -> tuple[int, list[int]]:
+    """(first row of the first group, indices of the row groups) that cover `rows`."""
     counts = [file.row_group(group).num_rows for group in range(file.num_row_groups)]
     starts = list(accumulate(counts, initial=0))
     groups = [group for group in range(len(counts)) if starts[group] < rows.stop and rows.start < starts[group + 1]]
@@ -229,14 +234,14 @@ def _check_unique(table: pa.Table, key: tuple[str, ...], path: Path, first: int)
     for row, values in enumerate(zip(*(table[name].to_pylist() for name in key), strict=True), first):
         if values in seen:
             named = ", ".join(f"{name}={value!r}" for name, value in zip(key, values, strict=True))
-            raise ArtifactError(f"{path}: rows {seen[values]} and {row} are both {named}")
+            raise ArtifactError(f"{path}: rows {seen[values]} and {row} have the same key: {named}")
         seen[values] = row
 
 
 LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
-"""A larger reward would be infinite in its file."""
+"""The largest finite float32; a larger reward would be stored as infinity."""
 
 
 def is_finite_float32(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number that is finite in float32; of NaN no comparison holds."""
+    """Whether `value` is a number that is finite in float32. NaN is not: it fails every comparison."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_FLOAT32

@@ -1,4 +1,4 @@
-"""Import of a user's module from the very files whose digest was taken, whatever else has its name."""
+"""Import a user's module from exactly the files that its digest covers, whatever else shares its name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rlhf.base.source_digest import default_roots, find_module, module_files, so
 
 
 def import_digested(name: str) -> ModuleType:
-    """The module `a.b` of the working directory or of `scripts/`, and what it imports from there, now and later.
+    """Import the module `a.b` of the working directory or `scripts/`; its own imports from there are covered too.
 
-    Python by itself would take an installed package of the same name, or compiled code that it finds beside the file.
+    Python alone might import an installed package of the same name, or stale compiled code beside the file.
 
     Raises:
-        UserError: there is no such module, or Python has loaded another one of its name already.
+        UserError: there is no such module, or Python has already loaded another module of the same name.
         ModuleNotFoundError: it imports something that is not installed.
     """
     roots = default_roots()
@@ -29,13 +29,13 @@ def import_digested(name: str) -> ModuleType:
         files = source_files(module_files(name, roots), roots)
     except FileNotFoundError as error:
         raise UserError(str(error)) from error
-    _refuse_loaded(files, roots)
-    sys.meta_path.insert(0, _DigestedFiles(files, roots))
+    _refuse_shadowed(files, roots)
+    sys.meta_path.insert(0, _DigestedFilesFinder(files, roots))
     return importlib.import_module(name)
 
 
-class _DigestedFiles(MetaPathFinder):
-    """Finds modules in these files, and the folders around them, before Python looks anywhere else."""
+class _DigestedFilesFinder(MetaPathFinder):
+    """Finds modules among these files and their folders before Python looks anywhere else."""
 
     def __init__(self, files: Collection[Path], roots: tuple[Path, ...]) -> None:
         self.files = files
@@ -46,26 +46,26 @@ class _DigestedFiles(MetaPathFinder):
     ) -> ModuleSpec | None:
         file = find_module(fullname, self.roots)
         if file in self.files:
-            return spec_from_file_location(fullname, file, loader=_Source(fullname, str(file)))
+            return spec_from_file_location(fullname, file, loader=_SourceOnlyLoader(fullname, str(file)))
         folders = [root.joinpath(*fullname.split(".")).resolve() for root in self.roots]
-        around = [folder for folder in folders if any(folder in file.parents for file in self.files)]
-        if file is None and around:  # a package without `__init__.py`
+        packages = [folder for folder in folders if any(folder in file.parents for file in self.files)]
+        if file is None and packages:  # a package without `__init__.py`
             spec = ModuleSpec(fullname, None, is_package=True)
-            spec.submodule_search_locations = [str(folder) for folder in around]
+            spec.submodule_search_locations = [str(folder) for folder in packages]
             return spec
         return None
 
 
-class _Source(SourceFileLoader):
-    """Compiles the file as it is, and never reads compiled code, which could be another's."""
+class _SourceOnlyLoader(SourceFileLoader):
+    """Compiles the source and ignores `__pycache__`, whose code may come from another version of the file."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         return self.source_to_code(self.get_data(path), path)
 
 
-def _refuse_loaded(files: Collection[Path], roots: tuple[Path, ...]) -> None:
-    """Raise UserError where a module of a file's name is loaded already, and from elsewhere."""
+def _refuse_shadowed(files: Collection[Path], roots: tuple[Path, ...]) -> None:
+    """Raise UserError if a module with the name of one of `files` is already loaded from somewhere else."""
     for name, module in list(sys.modules.items()):
         file = find_module(name, roots)
         if file not in files:
@@ -73,6 +73,6 @@ def _refuse_loaded(files: Collection[Path], roots: tuple[Path, ...]) -> None:
         origin = getattr(module, "__file__", None)
         if origin is None or Path(origin).resolve() != file:
             raise UserError(
-                f"Python has a module of the name {name!r} of its own ({origin or 'built in'}), and would use it in "
-                f"place of {file}: give your file another name"
+                f"Python already has a module named {name!r} ({origin or 'built in'}) and would use it instead of "
+                f"{file}: rename your file"
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something wrong in the configuration, the input or the machine: a message to read, not a traceback.
+    """A mistake in the configuration, the input or the machine; programs print its message without a traceback.
 
     The message says what is wrong, where (file, row, key), and what to do about it.
     """

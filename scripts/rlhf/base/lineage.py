@@ -1,4 +1,4 @@
-"""Whether the results that a program reads were made from each other."""
+"""Checks that the results a program reads belong together: that each was made from the others given."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from rlhf.base.files.checksums import verify_if_sealed
 from rlhf.base.provenance import digest
 
 Files = dict[str, Path | Sequence[Path]]
-"""By the names of their flags, without dashes."""
+"""Flag name without dashes -> file or files."""
 GROUPS = ("base_", "reference_", "validation_")
-"""Beginnings of names of files that belong together, beside the others of the same kinds."""
+"""Name prefixes of groups of files: `base_rewards` were made from `base_responses`, not from `responses`."""
 SHARED = ("policy", "prompts")
-"""What is the same for all groups."""
+"""Inputs that all groups share."""
 
 
 def checked_inputs(**files: Path | Sequence[Path] | None) -> Files:
-    """The files that a program reads, for its provenance; those that are not given are left out.
+    """Verify the files that a program reads and return them for its provenance, without those that are None or empty.
 
-    Of folders the checksums are compared, and not what they were made of: a parent comes of other pairs than those that
-    it is trained on next.
+    For folders only the checksums are verified, not what they were made from: a parent policy was trained on other
+    pairs than those given now.
 
     Raises:
-        DamagedError: one of them is not as it was written.
-        ArtifactError: one of them was made from another file than the one that is given here: rewards of other
-            responses, for example, or log-probabilities of another policy.
+        DamagedError: a file changed since it was written.
+        ArtifactError: a file was made from something else than the file given here, such as rewards of other responses
+            or log-probabilities of another policy.
     """
     given: Files = {name: paths for name, paths in files.items() if paths}
     for paths in given.values():
@@ -37,21 +37,21 @@ def checked_inputs(**files: Path | Sequence[Path] | None) -> Files:
     for name, paths in given.items():
         for path in _each(paths):
             for source, recorded in _recorded_inputs(path).items():
-                candidates = digests.get(_same_group(name, source, given), {})
+                candidates = digests.get(_name_in_group(name, source, given), {})
                 if candidates and not candidates.keys() >= set(recorded):
                     raise ArtifactError(
-                        f"{path}: the {name} were made from other {source} than {_shown(candidates.values())}: one of "
-                        f"them was exchanged, or made again since. Delete {path} and run the pipeline again."
+                        f"{path}: the {name} were not made from the given {source} ({_shown(candidates.values())}): "
+                        f"one of them was replaced or regenerated since. Delete {path} and run the pipeline again."
                     )
     return given
 
 
 def different_inputs(made: Mapping[str, Any], given: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Names of inputs that are others than those that a result was made from.
+    """Names of the inputs that differ from those that a result was made from.
 
     Args:
         made: the result's provenance.
-        given: what its rule would read now; of files that do not exist nothing is said.
+        given: what its rule would read now; inputs with a missing file are skipped.
     """
     recorded = made.get("inputs", {})
     return [
@@ -66,8 +66,11 @@ def _recorded_inputs(path: Path) -> dict[str, list[str]]:
     return {name: _as_list(found) for name, found in (provenance or {}).get("inputs", {}).items()}
 
 
-def _same_group(name: str, source: str, given: Files) -> str:
-    """What is called `source` where a file was made, as this program calls it, which has several of its kind."""
+def _name_in_group(name: str, source: str, given: Files) -> str:
+    """This program's name for the input `source` of the file called `name`.
+
+    For example, `responses` of `base_rewards` are called `base_responses` here.
+    """
     group = next((group for group in GROUPS if name.startswith(group)), "")
     if group:
         return source if source in SHARED else group + source

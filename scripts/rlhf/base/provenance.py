@@ -1,4 +1,4 @@
-"""Where an artifact comes from: its spec, code and inputs by digest, and the versions of the libraries behind it."""
+"""Provenance of an artifact: its spec, digests of its code and inputs, and library versions."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -22,14 +22,14 @@ def provenance(
     extra_modules: Iterable[str] = (),
     **facts: Any,
 ) -> dict[str, Any]:
-    """What an artifact records of its origin; nothing in it depends on the clock, the machine or a path.
+    """The provenance that an artifact records; it does not depend on the time, the machine or any path.
 
     Args:
-        program: the file of the running program.
-        spec: the settings that it was given.
-        inputs: a digest of each is recorded under the name of its flag.
-        extra_modules: modules that the settings name, a user's reward function for example.
-        facts: counts, resolved revisions and the like, of JSON's types.
+        program: the running program's `__file__`.
+        spec: the settings it was given.
+        inputs: flag name -> file or files, recorded as digests.
+        extra_modules: modules that the settings name, such as a user's reward function.
+        facts: counts, resolved revisions and the like; JSON types only.
     """
     return {
         "spec": spec.model_dump(mode="json"),
@@ -44,7 +44,7 @@ def provenance(
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of those `LIBRARIES` that are installed."""
+    """Library -> version, for those of `LIBRARIES` that are installed."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -55,7 +55,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def digest(path: Path) -> str:
-    """Hex digest (16 characters) of a result, as it states it; of other files their bytes, of folders `fingerprint`."""
+    """Hex digest (16 characters): a result's recorded checksum, else of a file's bytes, or a folder's `fingerprint`."""
     stated = stated_checksum(path)
     if stated is not None:
         return stated[:16]
@@ -66,10 +66,10 @@ def digest(path: Path) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hex digest (16 characters) of the names, sizes and contents of a folder's files, whatever their times.
+    """Hex digest (16 characters) of the names, sizes and contents of a folder's files; modification times do not count.
 
-    Of a large file (a model's weights) `SAMPLED_BLOCKS` evenly spaced blocks are read, so that it takes no minutes to
-    look at a model. A training step changes every block; an edit of single numbers by hand may go unnoticed.
+    Of large files (a model's weights) only `SAMPLED_BLOCKS` evenly spaced blocks are read, so that it does not take
+    minutes. A training step changes every block, but an edit of single weights by hand may go unnoticed.
     """
     sha = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder))):

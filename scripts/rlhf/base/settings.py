@@ -6,15 +6,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST_CONTEXT = 10_000_000
-"""Tokens: no model's context is longer."""
+"""Upper bound for lengths in tokens: no model has a longer context."""
 Precision = Literal["float32", "bfloat16"]
 GivenText = Annotated[str, Field(min_length=1)]
 Strength = Annotated[float, Field(ge=1e-6, le=1e6)]
-"""Of a term of a loss: beyond these bounds the others are lost in rounding, and no gradient is left."""
+"""Weight of a term of a loss. Beyond these bounds, rounding swallows the other terms, or the gradient vanishes."""
 
 
 class Settings(BaseModel):
-    """Settings that accept neither unknown keys nor values of another type.
+    """Settings that reject unknown keys and values of the wrong type.
 
     The docstring under a field is its description in `config/README.md` and in the JSON schema.
     """
@@ -25,5 +25,5 @@ class Settings(BaseModel):
 
 
 def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no white space: equal settings are equal strings."""
+    """JSON with sorted keys and no whitespace, so that equal settings give equal strings."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

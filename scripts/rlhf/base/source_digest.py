@@ -1,8 +1,11 @@
-"""A digest of a program and of the project modules that it imports, blind to comments, help texts and formatting.
+"""A digest of a program and the modules it imports, which ignores comments, docstrings, help texts and formatting.
 
-Snakemake does not notice edits of imported modules, and cannot tell a new comment from new code. So every rule has this
-digest as a parameter: an edit of a module reruns the stages that import it, and no others. The digest is the same under
-every version of Python.
+Snakemake does not track imported modules, and cannot tell a new comment from new code. So every rule takes this digest
+as a parameter: editing a module reruns the stages that import it, and no others. The digest is the same in every
+version of Python.
+
+How it is made: parse each file, drop what changes no result (docstrings, help texts, `if TYPE_CHECKING:`), write the
+syntax tree as text, hash it, follow the imports, and hash the hashes of all files.
 """
 
 import ast
@@ -36,20 +39,20 @@ CHANGES_NO_RESULT = frozenset(
         "rlhf/training/trackers.py",
     )
 )
-"""What cannot change a result, and so is in no digest: flags and messages, leases, progress, trackers, and arithmetic
-about memory and time. Devices and compute threads can, and are not here."""
+"""Modules that cannot change a result, and so are in no digest: flags and messages, leases, progress, trackers, and
+estimates of memory and time. Devices and compute threads can change one, so they are not listed here."""
 
 
 def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple[Path, ...] | None = None) -> str:
-    """Hex digest (16 characters) of `program`, of `extra_modules`, and of what they import below `roots`.
+    """Hex digest (16 characters) of `program`, `extra_modules`, and everything they import from `roots`.
 
     Args:
-        program: a file.
-        extra_modules: modules that the settings name, a user's reward function for example.
-        roots: folders whose modules count; by default those of this project and of the working directory.
+        program: the program's file.
+        extra_modules: modules that the settings name, such as a user's reward function.
+        roots: folders whose modules count; default: `scripts/` and the working directory.
 
     Raises:
-        FileNotFoundError: `program` or a module of `extra_modules` is not there.
+        FileNotFoundError: `program` or a module of `extra_modules` does not exist.
     """
     roots = roots or default_roots()
     starts = [program.resolve(), *(file for module in extra_modules for file in module_files(module, roots))]
@@ -59,12 +62,12 @@ def source_digest(program: Path, extra_modules: Iterable[str] = (), roots: tuple
 
 
 def default_roots() -> tuple[Path, ...]:
-    """The folders whose modules count: those of this project and of the working directory."""
+    """The folders whose modules count: `scripts/` and the working directory."""
     return (SCRIPTS, Path.cwd())
 
 
 def source_files(starts: Iterable[Path], roots: tuple[Path, ...]) -> dict[Path, str]:
-    """The files `starts` and those below `roots` that they import, transitively, with a digest of each one's code."""
+    """The files `starts` and all files below `roots` that they import, transitively: path -> digest of its code."""
     pending = list(starts)
     digests: dict[Path, str] = {}
     while pending:
@@ -76,7 +79,7 @@ def source_files(starts: Iterable[Path], roots: tuple[Path, ...]) -> dict[Path, 
 
 
 def find_module(module: str, roots: tuple[Path, ...]) -> Path | None:
-    """The file of the module `a.b` below one of `roots`, or None where it lies elsewhere."""
+    """The file of the module `a.b` below one of `roots`; None if it is not there."""
     for root in roots:
         path = root.joinpath(*module.split("."))
         for candidate in (path.with_suffix(".py"), path / "__init__.py"):
@@ -86,7 +89,7 @@ def find_module(module: str, roots: tuple[Path, ...]) -> Path | None:
 
 
 def package_data(path: Path) -> list[Path]:
-    """The files beside a package's `__init__.py` that are no modules: templates that its programs read."""
+    """Files beside a package's `__init__.py` that are not Python, such as templates; empty for other modules."""
     if path.name != "__init__.py":
         return []
     return sorted(file for file in path.parent.iterdir() if file.is_file() and file.suffix != ".py")
@@ -97,10 +100,10 @@ def digest_of_bytes(path: Path) -> str:
 
 
 def module_files(module: str, roots: tuple[Path, ...]) -> list[Path]:
-    """The file of the module `a.b`, and those of the packages around it, which run when it is imported.
+    """The file of the module `a.b` and the `__init__.py` of its packages, which run when it is imported.
 
     Raises:
-        FileNotFoundError: it is not below one of `roots`.
+        FileNotFoundError: the module is not below one of `roots`.
     """
     if find_module(module, roots) is None:
         raise FileNotFoundError(f"no module {module!r} in {' or '.join(map(str, roots))}")
@@ -109,14 +112,14 @@ def module_files(module: str, roots: tuple[Path, ...]) -> list[Path]:
 
 
 def _with_packages(module: str) -> list[str]:
-    """Of `a.b.c` that is `a`, `a.b` and `a.b.c`."""
+    """`a.b.c` -> [`a`, `a.b`, `a.b.c`]."""
     parts = module.split(".")
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 @functools.cache
 def _read(path: Path, mtime: int, roots: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
-    """Digest of one file and the project files that it imports; `mtime` keeps the cache true."""
+    """The digest of one file's code, and the project files it imports; `mtime` invalidates the cache on an edit."""
     code = _Code()
     lines: list[str] = []
     _write_canonical(code.visit(ast.parse(path.read_bytes(), str(path))), lines)
@@ -150,7 +153,7 @@ class _Code(ast.NodeTransformer):
 
 
 def _imported_names(imports: Iterable[ast.Import | ast.ImportFrom]) -> set[str]:
-    """What absolute imports may load: of `from a.b import c` that is `a`, `a.b` and `a.b.c`."""
+    """Modules that absolute imports may load: for `from a.b import c` they are `a`, `a.b` and `a.b.c`."""
     names: set[str] = set()
     for node in imports:
         if isinstance(node, ast.Import):
@@ -165,7 +168,7 @@ def _imported_names(imports: Iterable[ast.Import | ast.ImportFrom]) -> set[str]:
 
 
 def _relative_imports(imports: Iterable[ast.Import | ast.ImportFrom], path: Path) -> Iterator[tuple[Path, str]]:
-    """The folder that `from ..a import b` starts from, and the modules that it may mean there."""
+    """(folder, module) that relative imports may load: for `from ..a import b`, `a` and `a.b` in the parent folder."""
     for node in imports:
         if isinstance(node, ast.ImportFrom) and node.level:
             folder = path.parents[node.level - 1]
@@ -175,7 +178,7 @@ def _relative_imports(imports: Iterable[ast.Import | ast.ImportFrom], path: Path
 
 
 def _write_canonical(node: ast.AST | list[ast.AST] | object, lines: list[str]) -> None:
-    """The syntax tree as text. Empty fields are left out: their number differs between Python versions."""
+    """Append the syntax tree as text. Empty fields are left out, since Python versions differ in which they have."""
     if isinstance(node, list):
         lines.append("[")
         for item in node:
@@ -194,5 +197,5 @@ def _write_canonical(node: ast.AST | list[ast.AST] | object, lines: list[str]) -
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    """A bare string: a docstring, or the description under a settings field; never executed for its value."""
+    """Whether a statement is a bare string: a docstring, or the description under a settings field."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,1 +1,1 @@
-"""Datasets, of the hub or of a file: their columns and rows."""
+"""Datasets from the hub or local files: their columns and rows."""

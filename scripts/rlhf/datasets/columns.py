@@ -1,4 +1,4 @@
-"""The columns of a local dataset and what they hold, without reading its rows where its format says it."""
+"""The columns of a local dataset and their types; rows are read only if the format does not record types."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rlhf.datasets.json_lines import TEXT, check_last_line, column_kinds, json_r
 
 FIRST_ROWS = 1000
 ColumnKinds = Mapping[str, str]
-"""What each column holds, in words: `text`, or something else."""
+"""Column name -> what it holds, in words: `text`, or something else."""
 
 
 def local_columns(path: Path, *, whole: bool) -> ColumnKinds:
     """Name and kind of each column of a Parquet or JSON lines file.
 
     Args:
-        whole: whether all JSON lines are read, for a key that comes late, or only the first ones and the last.
+        whole: read all JSON lines, so that keys that first appear late are found, or only the first and last ones.
 
     Raises:
-        UserError: the file is empty, cut off, damaged or holds no rows.
+        UserError: the file is empty, truncated, damaged or has no rows.
     """
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
@@ -42,10 +42,10 @@ def _parquet_columns(path: Path) -> ColumnKinds:
         schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            f"{path}: the file cannot be read as Parquet: it is cut off, damaged, or of another format ({error})"
+            f"{path}: the file cannot be read as Parquet: it is truncated, damaged, or in another format ({error})"
         ) from error
     if metadata.num_rows == 0:
-        raise UserError(f"{path}: the file holds no rows")
+        raise UserError(f"{path}: the file has no rows")
     return {field.name: _kind(field.type) for field in schema}
 
 
@@ -55,12 +55,12 @@ def _kind(type_: pa.DataType) -> str:
 
 
 def require_text(columns: ColumnKinds, column: str, where: str, key: str) -> None:
-    """Raise UserError, with the columns that hold text, unless `column` is one of them."""
+    """Raise UserError, listing the columns that hold text, unless `column` is one of them."""
     texts = ", ".join(repr(name) for name, kind in columns.items() if TEXT in kind.split())
     if column not in columns:
         raise UserError(f"{key}: there is no column {column!r} in {where}. Columns with text: {texts or 'none'}")
     if TEXT not in columns[column].split():
         raise UserError(
             f"{key}: the column {column!r} of {where} holds {columns[column]}, not text. Columns with text: "
-            f"{texts or 'none; write one that holds the text of the prompt'}"
+            f"{texts or 'none; add one that holds the text of the prompt'}"
         )

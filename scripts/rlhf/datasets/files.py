@@ -1,4 +1,4 @@
-"""Rows of a dataset: of a local Parquet or JSON lines file, or of the hub, both through `datasets`."""
+"""Opens datasets, local Parquet and JSON lines files or from the hub, as `datasets.Dataset`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
-"""Of a local file: Parquet, or JSON lines."""
-MORE_ROOM = "The rows lie there until the program ends: make room, or set TMPDIR to another folder."
+"""Suffixes of local datasets: Parquet, or JSON lines."""
+MORE_ROOM = "The rows are kept there until the program ends: free some space, or set TMPDIR to another folder."
 BYTES_AT_ONCE, ROWS_AT_ONCE = 2**20, 1_000
-"""Of a column, and of all columns, that are read from a Parquet file at a time, however large its row groups are."""
+"""Bytes of a column, and rows, read from a Parquet file at a time, regardless of its row group size."""
 
 
 def is_local(dataset: str) -> bool:
-    """Whether the name is a file's: by its suffix, whether the file exists or not, or because there is one."""
+    """Whether a name is a local file: it has the suffix of one, even if it does not exist, or it exists."""
     return Path(dataset).suffix in SUFFIXES or Path(dataset).is_file()
 
 
@@ -37,13 +37,13 @@ def is_local(dataset: str) -> bool:
 def open_dataset(
     dataset: str | Path, subset: str | None, split: str, revision: str | None, revisions: Path | None = None
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """The rows of a local file or of a split of a hub dataset, and the commit of the hub's repository or None.
+    """Open a local file or a split of a hub dataset: (rows, hub commit or None).
 
     Args:
-        revisions: the experiment's file of commits, for a dataset of the hub whose revision is null.
+        revisions: the experiment's `revisions.yaml`, for a hub dataset whose revision is null.
 
     Raises:
-        UserError: as `open_file` and `open_hub`, or `revisions` does not name the dataset.
+        UserError: as for `open_file` and `open_hub`, or `revisions` has no entry for the dataset.
     """
     if is_local(str(dataset)):
         with open_file(Path(dataset)) as rows:
@@ -54,15 +54,15 @@ def open_dataset(
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Dataset]:
-    """The rows of a local file. What is made of it lies in a temporary folder: no cache has a say.
+    """Open a local file, converted in a temporary folder, so that no stale cache is used.
 
     Raises:
-        UserError: no such file, or it cannot be read; of JSON lines with the row.
+        UserError: there is no such file, or it cannot be read; for JSON lines, the message names the row.
     """
     from datasets import Dataset
 
     if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: a local dataset is a file with one of the suffixes {', '.join(SUFFIXES)}")
+        raise UserError(f"{path}: a local dataset must be a file with one of the suffixes {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
@@ -76,10 +76,10 @@ def open_file(path: Path) -> Iterator[Dataset]:
 
 
 def _copy_parquet(path: Path, target: Path) -> None:
-    """Write the rows of a Parquet file as an Arrow stream, as `datasets` reads it without loading it.
+    """Convert a Parquet file to an Arrow stream, which `datasets` maps into memory.
 
     Raises:
-        UserError: the file is cut off or damaged, its text is no UTF-8, or it holds no rows.
+        UserError: the file is truncated or damaged, its text is not UTF-8, or it has no rows.
     """
     from datasets import Features
     from datasets.table import table_cast
@@ -87,11 +87,11 @@ def _copy_parquet(path: Path, target: Path) -> None:
     try:
         file = pq.ParquetFile(path, buffer_size=BYTES_AT_ONCE, pre_buffer=False)
         if file.metadata.num_rows == 0:
-            raise UserError(f"{path}: the file holds no rows")
+            raise UserError(f"{path}: the file has no rows")
         schema = Features.from_arrow_schema(file.schema_arrow).arrow_schema
         with pa.OSFile(str(target), "wb") as output, pa.ipc.new_stream(output, schema) as stream:
             for batch in file.iter_batches(ROWS_AT_ONCE):
-                batch.validate(full=True)  # text that is no UTF-8 would fail later, and without a file's name
+                batch.validate(full=True)  # invalid UTF-8 would fail later, without the file's name
                 stream.write_table(table_cast(pa.Table.from_batches([batch]), schema))
     except (ValueError, OSError) as error:
         if no_room(error) is not None:
@@ -100,24 +100,24 @@ def _copy_parquet(path: Path, target: Path) -> None:
 
 
 def open_hub(name: str, subset: str | None, split: str, revision: str | None) -> tuple[Dataset, str]:
-    """A split of a hub dataset (of one of its subsets, where it has several), and the commit of its repository.
+    """Open a split of a hub dataset, or of one of its subsets: (rows, commit of its repository).
 
     Raises:
-        UserError: no such dataset or split, the hub cannot be reached and its cache here holds another commit, or the
-            disk of the cache is full.
+        UserError: there is no such dataset or split, the hub cannot be reached and the local cache has another commit,
+            or the disk of the cache is full.
     """
     from datasets import config, disable_progress_bars, load_dataset_builder
     from datasets.exceptions import DatasetGenerationError
 
-    disable_progress_bars()  # they flood logs
+    disable_progress_bars()  # they would flood the logs
     try:
         with named_full_disk(Path(config.HF_DATASETS_CACHE)):
             builder = load_dataset_builder(name, subset, revision=revision)
-            # Where the hub is out of reach, `datasets` takes what it prepared last, whatever the revision.
+            # If the hub cannot be reached, `datasets` uses what it prepared last, whatever the revision.
             if revision and COMMIT.fullmatch(revision) and builder.hash != revision:
                 raise UserError(
-                    f"dataset {name!r}: commit {revision} is wanted, the hub cannot be reached, and its cache on this "
-                    f"machine was last filled with {builder.hash}. Fetch it where there is internet (`snakemake "
+                    f"dataset {name!r}: commit {revision} is needed, but the hub cannot be reached, and the cache on "
+                    f"this machine has {builder.hash}. Download it where there is internet access (`snakemake "
                     "prefetch`)."
                 )
             builder.download_and_prepare()
@@ -129,7 +129,7 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
 
 
 def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:
-    """Raise UserError, with the columns that there are and what to do, unless all of `columns` are there."""
+    """Raise UserError, listing the existing columns and the remedy, unless all of `columns` exist."""
     missing = [column for column in columns if column not in there]
     if missing:
         raise UserError(

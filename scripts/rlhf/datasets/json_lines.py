@@ -1,7 +1,7 @@
-"""JSON lines read by themselves: what a column holds follows from all its rows, and text stays text, dates too.
+"""Reads JSON lines with column types inferred from all rows; text stays text, even if it looks like a date.
 
-`datasets` guesses types from the first 10 MB: a key that comes later, or another type there, is an error to it, and
-text that looks like a date becomes one.
+`datasets` guesses types from the first 10 MB: it fails on keys that first appear later or change type there, and turns
+text that looks like a date into one.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 ROWS_PER_BATCH = 10_000
 LAST_BYTES = 1_000_000
 LONGEST_INTEGER = 300
-"""Digits; Python reads no more than 4,300, and a float holds 308."""
+"""In digits; Python parses at most 4,300, and a float holds 308."""
 SHOWN_CHARACTERS = 40
-TEXT, INTEGER, NUMBER, TRUTH, OTHER = "text", "integer", "number", "truth", "other"
+TEXT, INTEGER, NUMBER, BOOLEAN, OTHER = "text", "integer", "number", "boolean", "other"
 
 
 def json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file, one a line; empty lines are passed over. A file with one array of objects is read too.
+    """The objects in a file, one per line; empty lines are skipped. A file with one array of objects works too.
 
     Raises:
-        UserError: a line that is no JSON object in UTF-8, with its row; or there is none at all.
+        UserError: a line is not a JSON object in UTF-8 (the message names its row), or there are no rows.
     """
     rows = -1
     with path.open("rb") as file:
@@ -45,20 +45,20 @@ def json_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield _object(path, row, line)
             rows = row
     if rows < 0:
-        raise UserError(f"{path}: the file holds no rows")
+        raise UserError(f"{path}: the file has no rows")
 
 
 def _object(path: Path, row: int, line: bytes) -> dict[str, Any]:
-    """The object of a line."""
-    where = f"{path}: row {row} (line {row + 1}) is no JSON object"
+    """The JSON object in a line."""
+    where = f"{path}: row {row} (line {row + 1}) is not a JSON object"
     try:
-        value = json.loads(line.decode("utf-8-sig" if row == 0 else "utf-8"), parse_int=_number)
+        value = json.loads(line.decode("utf-8-sig" if row == 0 else "utf-8"), parse_int=_parse_integer)
         if rb"\ud" in line.lower():
-            json.dumps(value, ensure_ascii=False).encode()  # half of a pair is no character
+            json.dumps(value, ensure_ascii=False).encode()  # an unpaired surrogate is not a character
     except UnicodeError as error:
         raise UserError(f"{where}: {error}. Save the file as UTF-8.") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        cut = "" if line.endswith(b"\n") else ". It is the last line and has no end: the file may be cut off"
+        cut = "" if line.endswith(b"\n") else ". The last line has no newline: the file may be truncated"
         raise UserError(f"{where}: {error}{cut}") from error
     if not isinstance(value, dict):
         raise UserError(f"{where}: it is {str(value)[:SHOWN_CHARACTERS]!r}")
@@ -66,31 +66,31 @@ def _object(path: Path, row: int, line: bytes) -> dict[str, Any]:
 
 
 def _array(path: Path, text: bytes) -> Iterator[dict[str, Any]]:
-    """The objects of a file that is one array."""
+    """The objects in a file that is one JSON array."""
     try:
-        values = json.loads(text.decode("utf-8-sig"), parse_int=_number)
+        values = json.loads(text.decode("utf-8-sig"), parse_int=_parse_integer)
     except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: the file begins as a JSON array, and is none: {error}") from error
+        raise UserError(f"{path}: the file starts like a JSON array but is not one: {error}") from error
     for row, value in enumerate(values):
         if not isinstance(value, dict):
-            raise UserError(f"{path}: row {row} is no JSON object: it is {str(value)[:SHOWN_CHARACTERS]!r}")
+            raise UserError(f"{path}: row {row} is not a JSON object: it is {str(value)[:SHOWN_CHARACTERS]!r}")
         yield value
     if not values:
-        raise UserError(f"{path}: the file holds no rows")
+        raise UserError(f"{path}: the file has no rows")
 
 
 def check_last_line(path: Path) -> None:
-    """Raise UserError where a file of JSON lines ends in the middle of one, without reading the others."""
+    """Raise UserError if a JSON lines file ends in the middle of a line; reads only its end."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LAST_BYTES))
         *others, last = file.read().rstrip().split(b"\n")
     if others and not last.rstrip().endswith((b"}", b"]")):
         shown = last[-SHOWN_CHARACTERS:].decode(errors="replace")
-        raise UserError(f"{path}: the last line is no JSON object, it ends with {shown!r}: the file may be cut off")
+        raise UserError(f"{path}: the last line is not a JSON object: it ends with {shown!r}. Is it truncated?")
 
 
 def column_kinds(rows: Iterable[Mapping[str, object]]) -> dict[str, set[str]]:
-    """What columns hold, by name, in the order in which they appear; nulls are not counted."""
+    """Column -> the kinds of values it holds, in order of first appearance; nulls do not count."""
     found: dict[str, set[str]] = {}
     for value in rows:
         for key, cell in value.items():
@@ -100,8 +100,8 @@ def column_kinds(rows: Iterable[Mapping[str, object]]) -> dict[str, set[str]]:
     return found
 
 
-def _number(digits: str) -> int | float:
-    """A whole number, as a fraction where 64 bits do not hold it."""
+def _parse_integer(digits: str) -> int | float:
+    """Parse an integer; as a float if it does not fit into 64 bits."""
     value = int(digits) if len(digits) < LONGEST_INTEGER else float(digits)
     return value if -(2**63) <= value < 2**63 else float(value)
 
@@ -110,16 +110,16 @@ def _kind(value: object) -> str:
     if isinstance(value, str):
         return TEXT
     if isinstance(value, bool):
-        return TRUTH
+        return BOOLEAN
     if isinstance(value, int):
         return INTEGER
     return NUMBER if isinstance(value, float) else OTHER
 
 
 def write_arrow(path: Path, target: Path) -> None:
-    """Write the rows of a JSON lines file as an Arrow stream, as `datasets` reads it without loading it.
+    """Convert a JSON lines file to an Arrow stream, which `datasets` maps into memory.
 
-    A column of texts is text, one of numbers is numbers; one of anything else, or of several kinds, keeps its values
+    Columns of text, numbers or booleans get that type; columns of anything else, or of mixed kinds, keep their values
     as JSON.
 
     Raises:
@@ -136,7 +136,7 @@ def write_arrow(path: Path, target: Path) -> None:
 def _features(kinds: dict[str, set[str]]) -> Features:
     from datasets import Features, Json, Value
 
-    types = {"": "string", TEXT: "string", INTEGER: "int64", NUMBER: "float64", TRUTH: "bool"}
+    types = {"": "string", TEXT: "string", INTEGER: "int64", NUMBER: "float64", BOOLEAN: "bool"}
     found = {}
     for key, held in kinds.items():
         held = {NUMBER} if held == {INTEGER, NUMBER} else held
@@ -146,7 +146,7 @@ def _features(kinds: dict[str, set[str]]) -> Features:
 
 
 def _array_of(values: list[object], feature: Any) -> pa.Array:
-    """A column of a batch."""
+    """One column of a batch as an Arrow array."""
     type_ = feature()
     if not isinstance(type_, pa.BaseExtensionType):
         return pa.array(values, type_)

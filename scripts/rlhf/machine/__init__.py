@@ -1,1 +1,1 @@
-"""What a machine has, and what a model needs of it: memory, operations, time. Nothing here changes a result."""
+"""GPUs and threads of a machine, and estimates of the memory and time that models need."""

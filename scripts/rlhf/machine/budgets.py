@@ -1,4 +1,4 @@
-"""The token budget that fits a GPU, and what to say where none does."""
+"""The token budget that fits on a GPU, and what to suggest if none does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rlhf.base.errors import UserError
-from rlhf.machine.choices import BudgetChoice
+from rlhf.machine.choices import BudgetChoice, budget_or_default
 from rlhf.machine.memory import MemoryUse, TrainingSetup, largest_budget, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
 
@@ -16,27 +16,26 @@ if TYPE_CHECKING:
     import torch
 
 GB = 1e9
-DEFAULT_BUDGET = 16_384
-"""Tokens where memory is not known: on a CPU, or for a model of another form."""
 MemoryOf = Callable[[int], MemoryUse]
-"""Memory by the tokens of the largest pack."""
+"""Memory use as a function of the tokens in the largest pack."""
 
 
 def forward_budget(
     asked: BudgetChoice, device: torch.device, memory: MemoryOf | None, longest: int, longest_key: str
 ) -> int:
-    """The budget of a job without gradients on the device that it got, before it loads its model.
+    """The token budget of a job without gradients, computed on its device before it loads the model.
 
     Args:
-        memory: None where the model's shape is not known.
-        longest: tokens of the longest pair or conversation, which is one pack in any case.
-        longest_key: of the configuration, which bounds it.
+        asked: tokens, or `auto` for the largest budget that fits.
+        memory: None if the model's architecture is unknown.
+        longest: tokens of the longest pair or conversation, which is never split.
+        longest_key: configuration key that bounds it, for the message.
 
     Raises:
-        UserError: what was asked for, or the longest sequence alone, does not fit.
+        UserError: the requested budget, or the longest sequence alone, does not fit.
     """
     if device.type == "cpu" or memory is None:
-        return DEFAULT_BUDGET if asked == "auto" else asked
+        return budget_or_default(asked)
     remedy = partial(smaller_budget_remedy, memory, longest, longest_key)
     return check_budget(asked, memory, longest, free_bytes(device), remedy)
 
@@ -44,19 +43,19 @@ def forward_budget(
 def training_budget(
     asked: BudgetChoice, device: torch.device, shape: ModelShape | None, setup: TrainingSetup, longest: int
 ) -> int:
-    """The budget of a training's process on the device that it got, before it loads the policy.
+    """The token budget of a training process, computed on its device before it loads the policy.
 
     Raises:
-        UserError: what was asked for, or the longest pair alone, does not fit.
+        UserError: the requested budget, or the longest pair alone, does not fit.
     """
     if device.type == "cpu" or shape is None:
-        return DEFAULT_BUDGET if asked == "auto" else asked
+        return budget_or_default(asked)
     remedy = partial(training_remedy, shape, setup, longest)
     return check_budget(asked, partial(training_memory, shape, setup), longest, free_bytes(device), remedy)
 
 
 def free_bytes(device: torch.device) -> float:
-    """Of a GPU, before this process has taken any."""
+    """Free memory of a GPU in bytes."""
     import torch
 
     return torch.cuda.mem_get_info(device)[0]
@@ -65,10 +64,10 @@ def free_bytes(device: torch.device) -> float:
 def check_budget(
     asked: BudgetChoice, memory: MemoryOf, longest: int, gpu_bytes: float, remedy: Callable[[float], str]
 ) -> int:
-    """The budget on a GPU of this size: what was asked for, or the largest one that leaves a tenth to spare.
+    """The token budget on a GPU of this size: the one asked for, or the largest that leaves a tenth of the memory free.
 
     Raises:
-        UserError: what was asked for, or the longest pair alone, does not fit.
+        UserError: the requested budget, or the longest pair alone, does not fit.
     """
     if asked == "auto":
         found = largest_budget(memory, usable(gpu_bytes), longest)
@@ -79,25 +78,25 @@ def check_budget(
     if found is not None and needed <= gpu_bytes:
         return found
     raise UserError(
-        f"{max(tokens, longest)} tokens at once need {needed / GB:.0f} GB of a GPU's memory, and there are "
+        f"{max(tokens, longest)} tokens at once need {needed / GB:.0f} GB of GPU memory, and there are "
         f"{gpu_bytes / GB:.0f} GB ({usable(gpu_bytes) / GB:.0f} with a tenth to spare). {remedy(gpu_bytes)}"
     )
 
 
 def training_remedy(shape: ModelShape, setup: TrainingSetup, longest: int, gpu_bytes: float) -> str:
-    """Which changes of a training's settings would make it fit, one sentence."""
+    """One sentence: which changes of the settings would make a training fit."""
     found = []
     for words, changed in _changes(setup):
         budget = largest_budget(partial(training_memory, shape, changed), usable(gpu_bytes), longest)
         if budget is not None:
             found.append(f"{words} (then up to {budget} tokens)")
     if not found:
-        return "None of recomputed activations, 8-bit moments, LoRA or 64 GPUs makes it fit: take a smaller model."
+        return "None of recomputed activations, 8-bit optimizer, LoRA or 64 GPUs makes it fit: use a smaller model."
     return f"What would fit: {'; '.join(found[:4])}."
 
 
 def _changes(setup: TrainingSetup) -> Iterator[tuple[str, TrainingSetup]]:
-    """The settings themselves with another budget, then others, the cheapest first."""
+    """The same settings with another budget, then changed settings, cheapest first."""
     yield "`token_budget: auto`", setup
     recompute = replace(setup, activations="recompute")
     yield "`activations: recompute`", recompute
@@ -111,8 +110,8 @@ def _changes(setup: TrainingSetup) -> Iterator[tuple[str, TrainingSetup]]:
 
 
 def smaller_budget_remedy(memory: MemoryOf, longest: int, max_tokens_key: str, gpu_bytes: float) -> str:
-    """For a stage without gradients, whose only other setting is the longest sequence."""
+    """One sentence: what would make a stage without gradients fit."""
     budget = largest_budget(memory, usable(gpu_bytes), longest)
     if budget is None:
-        return f"Its weights and one sequence alone do not fit: lower `{max_tokens_key}`, or take a larger GPU."
+        return f"The weights and a single sequence do not fit: lower `{max_tokens_key}`, or use a larger GPU."
     return f"Set `token_budget: auto`, or at most {budget}."

@@ -1,4 +1,4 @@
-"""The devices that a program was granted, and the number of its compute threads."""
+"""Sets up the device that a program was granted, and its number of compute threads."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 MEBIBYTE = 2**20
 GLIBC_MOST_KEPT = -1
 GLIBC_LARGEST_KEPT_BLOCK = -3
-"""Options of mallopt, as malloc.h numbers them: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (at most 32 MiB)."""
+"""Options of `mallopt` in malloc.h: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (at most 32 MiB)."""
 
 
 def granted_device(gpus: int, threads: int) -> torch.device:
-    """Lease the GPUs and fix the number of compute threads; the first GPU, or the CPU where none is asked for.
+    """Lease `gpus` GPUs and set the number of compute threads.
 
-    The number of threads is fixed and not what happens to be free, because sums depend on it.
+    The number of threads does not adapt to the machine, because the last digits of sums depend on it.
+
+    Returns:
+        The first leased GPU, or the CPU if `gpus` is 0.
 
     Raises:
-        UserError: there are fewer GPUs than were asked for, or torch cannot use them.
+        UserError: there are fewer GPUs, or torch cannot use them.
     """
     lease_gpus(gpus)  # before torch looks for GPUs
-    # Packs differ in size: without it, what one leaves free is in pieces too small for the next.
+    # Packs differ in size: without this, freed memory fragments into pieces too small for the next pack.
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
     import torch
@@ -39,17 +42,17 @@ def granted_device(gpus: int, threads: int) -> torch.device:
     usable = torch.cuda.device_count()
     if usable != gpus:
         raise UserError(
-            f"this job was granted {gpus} GPU(s), and torch {torch.__version__} can use {usable}: is it a build for "
-            "CUDA, and the driver new enough for it?"
+            f"this job was granted {gpus} GPU(s), but torch {torch.__version__} can use {usable}: check that it is a "
+            "CUDA build, and that the driver is new enough for it"
         )
     return torch.device("cuda", 0)
 
 
 def _keep_freed_memory() -> None:
-    """Let this process keep the memory that a layer's tensors leave for the next layer's.
+    """Keep freed memory in this process, so that the next layer reuses what the last one freed.
 
-    glibc gives it back to the system and gets it anew, page by page: a tenth of the time of a forward pass. Where the C
-    library is another one, nothing changes.
+    By default glibc returns it to the system and fetches it again page by page, which takes a tenth of a forward pass.
+    With another C library nothing changes.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

@@ -1,4 +1,4 @@
-"""GPUs for one job alone: Snakemake starts jobs side by side on a machine, and tells none which GPU is its own."""
+"""Exclusive GPUs for a job: Snakemake runs jobs side by side on a machine, and does not tell them which GPU to use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rlhf.base.errors import UserError
@@ -16,24 +16,24 @@ from rlhf.base.errors import UserError
 GRANTED_BY = "RLHF_GPUS_GRANTED_BY"
 """Environment variable: who gave this process the GPUs in CUDA_VISIBLE_DEVICES, `scheduler` or `lease`."""
 NO_GPU = ("", "-1", "NoDevFiles")
-"""What CUDA_VISIBLE_DEVICES holds where a process is to see none."""
+"""Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
 WAIT_SECONDS = 0.5
 
 
 class Gpu(NamedTuple):
-    """A GPU, or a part of one (MIG)."""
+    """A GPU, or a slice of one (MIG)."""
 
     uuid: str
     entry: str
-    """What CUDA_VISIBLE_DEVICES calls it."""
+    """Its name in CUDA_VISIBLE_DEVICES."""
 
 
 def lease_gpus(count: int) -> None:
-    """Wait until `count` GPUs are free, take them all at once, and show this process and its children no others.
+    """Wait until `count` GPUs are free, lease them together, and hide all others from this process and its children.
 
-    Only GPUs in CUDA_VISIBLE_DEVICES are taken, where it is set. The kernel frees them when this process dies, in
-    whatever way; `os.execv` keeps them. Where a scheduler, or the process that started this one, gave just as many,
-    they are taken as they are. Other programs' use of a GPU is not seen.
+    Only GPUs in CUDA_VISIBLE_DEVICES are leased, if it is set. The kernel ends the lease when this process dies,
+    however it dies; `os.execv` keeps it. If a scheduler, or the process that started this one, granted exactly `count`
+    GPUs, they are used without a lease. GPUs in use by other programs are not detected.
 
     Raises:
         UserError: this process can see fewer than `count` GPUs.
@@ -43,22 +43,22 @@ def lease_gpus(count: int) -> None:
     visible = visible_gpus()
     if len(visible) < count:
         raise UserError(
-            f"this job asks for {count} GPU(s) and sees {len(visible)}. Set its `gpu` under `hardware` to 0 to run on "
-            "the CPU, or check CUDA_VISIBLE_DEVICES, `nvidia-smi -L` and the allocation of the scheduler."
+            f"this job asks for {count} GPU(s) and sees {len(visible)}. To run on the CPU, set its `gpu` under "
+            "`hardware` to 0; otherwise check CUDA_VISIBLE_DEVICES, `nvidia-smi -L` and the scheduler's allocation."
         )
     if GRANTED_BY in os.environ and len(visible) == count:
         return
     taken = _take(visible, count)
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order of nvidia-smi's numbers
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's order
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.entry for gpu in taken)
     os.environ[GRANTED_BY] = "lease"
 
 
 def visible_gpus() -> list[Gpu]:
-    """The GPUs that CUDA_VISIBLE_DEVICES shows this process; where it is not set, all of the machine.
+    """The GPUs in CUDA_VISIBLE_DEVICES, or all of the machine's if it is not set.
 
     Raises:
-        UserError: CUDA_VISIBLE_DEVICES names a GPU that is not there.
+        UserError: CUDA_VISIBLE_DEVICES names a GPU that does not exist, or the driver does not answer.
     """
     installed = installed_gpus()
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -70,26 +70,38 @@ def visible_gpus() -> list[Gpu]:
 
 
 def installed_gpus() -> list[Gpu]:
-    """The GPUs of the machine in PCI order, as NVIDIA's management library (NVML) lists them; none without a driver.
+    """The GPUs that NVML lists, in PCI bus order, named by index; none if there is no NVIDIA driver.
 
     Raises:
-        UserError: there is a driver, and it does not list its GPUs.
+        UserError: there is a driver, but it cannot list the GPUs.
     """
-    import pynvml
+    import pynvml  # not at the top: Snakemake imports this module too, and may not have it
 
     try:
         pynvml.nvmlInit()
+        try:
+            uuids = list(_accessible_uuids())
+        finally:
+            pynvml.nvmlShutdown()
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
         return []
     except pynvml.NVMLError as error:
-        raise UserError(f"the NVIDIA driver does not start: {error}. See what `nvidia-smi` says.") from error
-    try:
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        return [Gpu(pynvml.nvmlDeviceGetUUID(handle), str(index)) for index, handle in enumerate(handles)]
-    except pynvml.NVMLError as error:
-        raise UserError(f"the NVIDIA driver does not list its GPUs: {error}. See what `nvidia-smi` says.") from error
-    finally:
-        pynvml.nvmlShutdown()
+        raise UserError(
+            f"the NVIDIA driver cannot list the GPUs: {error}. Run `nvidia-smi` on this machine to see whether the "
+            "driver works; after a driver update, reboot."
+        ) from error
+    return [Gpu(uuid, str(index)) for index, uuid in enumerate(uuids)]
+
+
+def _accessible_uuids() -> Iterator[str]:
+    import pynvml
+
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        except pynvml.NVMLError_NoPermission:  # counted, but hidden from this job by a cgroup: CUDA skips it too
+            continue
+        yield pynvml.nvmlDeviceGetUUID(handle)
 
 
 def _find(entry: str, installed: Sequence[Gpu]) -> Gpu:
@@ -102,18 +114,18 @@ def _find(entry: str, installed: Sequence[Gpu]) -> Gpu:
 
 
 def _take(visible: Sequence[Gpu], count: int) -> list[Gpu]:
-    """Jobs that see the same GPUs stand in line: one that needs many is not passed for ever by those that need few."""
-    place = _wait_for_place(visible)
-    told = False
+    """Jobs that see the same GPUs queue: otherwise jobs that need few GPUs would starve one that needs many."""
+    turn = _wait_for_turn(visible)
+    announced = False
     while True:
         leases = {gpu: lease for gpu in visible if (lease := _lock(f"gpu-{gpu.uuid}"))}
         for gpu in list(leases)[count:]:
             leases.pop(gpu).close()
         if len(leases) == count:
             break
-        if not told:
+        if not announced:
             print(f"waiting for {count} GPU(s): {len(leases)} of {len(visible)} are free", file=sys.stderr, flush=True)
-            told = True
+            announced = True
         for lease in leases.values():
             lease.close()
         leases.clear()
@@ -121,22 +133,22 @@ def _take(visible: Sequence[Gpu], count: int) -> list[Gpu]:
     for lease in leases.values():
         lease.set_inheritable(True)
         lease.detach()  # open until the process ends
-    place.close()
+    turn.close()
     return list(leases)
 
 
-def _wait_for_place(visible: Sequence[Gpu]) -> socket.socket:
-    """The first place in the line for these GPUs."""
-    line = hashlib.sha256(" ".join(sorted(gpu.uuid for gpu in visible)).encode()).hexdigest()
-    while (place := _lock(f"next-{line}")) is None:
+def _wait_for_turn(visible: Sequence[Gpu]) -> socket.socket:
+    """Wait to be at the head of the queue for these GPUs; closing the socket lets the next job in."""
+    queue = hashlib.sha256(" ".join(sorted(gpu.uuid for gpu in visible)).encode()).hexdigest()
+    while (turn := _lock(f"next-{queue}")) is None:
         time.sleep(WAIT_SECONDS)
-    return place
+    return turn
 
 
 def _lock(name: str) -> socket.socket | None:
-    """A name that one process of the machine can hold; None where another one holds it.
+    """A machine-wide lock by name; None if another process holds it.
 
-    An address in Linux's abstract namespace, which no file has to be kept for, and which ends with its process.
+    It is a socket address in Linux's abstract namespace: it needs no file, and the kernel frees it with its process.
     """
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:

@@ -1,8 +1,8 @@
-"""The peak of a GPU's memory, by arithmetic, in bytes: what training, log-probabilities, scoring and sampling hold.
+"""Estimates of peak GPU memory, in bytes, for training, log-probabilities, scoring and sampling.
 
-A decoder of Llama's form over packs (see `packing`), flash attention, the head in tiles (see `token_logprobs`). The
-coefficients are what autograd keeps and what a layer's backward pass holds besides, per token; the tests compare them
-with torch's own account under FakeTensorMode, for the full Llama-3-8B.
+They assume a Llama-like decoder on packs (see `rlhf.tokens.packing`), flash attention, and an output head computed in
+tiles (see `token_logprobs`). The coefficients count, per token, what autograd saves and what a layer's backward pass
+holds in addition; tests compare them with torch's own accounting under FakeTensorMode, for the full Llama-3-8B.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from rlhf.machine.model_shapes import ModelShape
 from rlhf.machine.shards import gathered_bytes, shards
 
 SPARE = 0.1
-"""Share of a GPU's memory that stays free: fragments, buffers of the communication, what this model does not know."""
+"""Fraction of GPU memory left free for fragmentation, communication buffers, and errors of these estimates."""
 HEAD_TILE_TOKENS = 1024
-"""Tokens whose logits exist at once: `TILE_TOKENS` of `token_logprobs`."""
-SEEN = 1.35
-"""Keys that attention reads per token, because each response sees its prompt's: at prompts of 170 and responses of 410
-tokens, UltraFeedback's means."""
+"""Tokens whose logits are in memory at once: `TILE_TOKENS` of `token_logprobs`."""
+KEYS_PER_TOKEN = 1.35
+"""Stored keys per token in attention: more than one, since responses repeat the keys of their shared prompt. The value
+is for prompts of 170 and responses of 410 tokens, the means of UltraFeedback."""
 ROUNDS_FROZEN_WEIGHTS: tuple[Strategy, ...] = ("single", "ddp")
-"""Strategies under which matrices that are not trained are stored rounded (see `frozen_weights`)."""
+"""Strategies that store frozen matrices in the compute dtype (see `frozen_weights`)."""
 MOST_TOKENS = 65_536
-"""No pack is made larger than this: it would be no faster."""
+"""Upper bound for `auto` budgets: larger packs are not faster."""
 STEP = 256
-"""A budget is a multiple of this."""
+"""`auto` budgets are a multiple of this."""
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What of a training decides on its memory."""
+    """The settings of a training that determine its memory."""
 
     strategy: Strategy
     processes: int
@@ -45,16 +45,16 @@ class TrainingSetup:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes of one GPU at the peak."""
+    """Peak memory of one GPU, in bytes."""
 
     weights: int
     gradients: int = 0
     moments: int = 0
-    """Of the optimizer."""
+    """Optimizer state."""
     gathered: int = 0
-    """Whole weights put together from shards, rounded copies of weights, and buffers of the communication."""
+    """Weights gathered from shards, copies of weights in the compute dtype, and communication buffers."""
     activations: int = 0
-    """What the passes hold per token, and the tiles of the head."""
+    """Activations of the forward and backward passes, and logits of the head's tiles."""
 
     @property
     def total(self) -> int:
@@ -62,14 +62,14 @@ class MemoryUse:
 
 
 def training_memory(shape: ModelShape, setup: TrainingSetup, tokens: int) -> MemoryUse:
-    """A process of `train_policy`, by the tokens of its largest pack."""
+    """Memory of one `train_policy` process whose largest pack has `tokens` tokens."""
     size = _bytes(setup.precision)
     trained = trained_weights(shape, setup)
     shared = shards(setup.strategy, setup.processes)
     rounded = setup.lora_rank is not None and setup.strategy in ROUNDS_FROZEN_WEIGHTS
     return MemoryUse(
         weights=stored_weights(shape, setup) // shared,
-        gradients=int(4 * trained / shared) + (4 * trained if setup.strategy == "ddp" else 0),  # and its buckets
+        gradients=int(4 * trained / shared) + (4 * trained if setup.strategy == "ddp" else 0),  # plus DDP's buckets
         moments=stored_moments(shape, setup) // shared,
         gathered=gathered_bytes(shape, setup.strategy, size, keep=setup.activations == "keep", stored_rounded=rounded),
         activations=int(
@@ -83,12 +83,12 @@ def training_memory(shape: ModelShape, setup: TrainingSetup, tokens: int) -> Mem
 
 
 def trained_weights(shape: ModelShape, setup: TrainingSetup) -> int:
-    """How many weights a training changes: all, or its adapters'."""
+    """Number of trained weights: all, or only the adapters."""
     return shape.parameters if setup.lora_rank is None else shape.adapters(setup.lora_rank)
 
 
 def stored_weights(shape: ModelShape, setup: TrainingSetup) -> int:
-    """Bytes of all weights, those of all processes together: float32 where they are trained."""
+    """Bytes of all weights, summed over the processes' shards; trained weights are float32."""
     if setup.lora_rank is None:
         frozen = 0
     elif setup.strategy in ROUNDS_FROZEN_WEIGHTS:
@@ -99,13 +99,13 @@ def stored_weights(shape: ModelShape, setup: TrainingSetup) -> int:
 
 
 def stored_moments(shape: ModelShape, setup: TrainingSetup) -> int:
-    """Bytes of the optimizer's moments, those of all processes together: two numbers for each trained weight."""
-    per_weight = 8.0 if setup.optimizer == "adamw" else 2 + 8 / 256  # 8 bits, and two scales per block of 256
+    """Bytes of the optimizer state, summed over the processes' shards: two moments per trained weight."""
+    per_weight = 8.0 if setup.optimizer == "adamw" else 2 + 8 / 256  # 8 bits each, and two scales per block of 256
     return int(per_weight * trained_weights(shape, setup))
 
 
 def logprob_memory(shape: ModelShape, precision: Precision, tokens: int) -> MemoryUse:
-    """A job of `compute_logprobs`: no gradients, and weights that are not trained."""
+    """Memory of a `compute_logprobs` job: no gradients, frozen weights."""
     size = _bytes(precision)
     layer = max(_attention_forward(shape, size), _network_forward(shape, size)) * tokens
     rounded = 2 * shape.embedding if shape.tied and size == 2 else 0
@@ -114,7 +114,7 @@ def logprob_memory(shape: ModelShape, precision: Precision, tokens: int) -> Memo
 
 
 def scoring_memory(shape: ModelShape, precision: Precision, tokens: int) -> MemoryUse:
-    """A job of `score_responses`: the decoder in its precision, heads of no size."""
+    """Memory of a `score_responses` job: the decoder in its precision; reward heads are negligible."""
     size = _bytes(precision)
     attention = 3 * size * shape.hidden + (12 + size) * shape.queries + 8 * shape.keys
     network = 3 * size * shape.hidden + 3 * size * shape.intermediate
@@ -123,9 +123,9 @@ def scoring_memory(shape: ModelShape, precision: Precision, tokens: int) -> Memo
 
 
 def sampling_memory(shape: ModelShape, precision: Precision, gpus: int, tokens: int) -> MemoryUse:
-    """vLLM's weights and the cache of one sequence of this length: the least that it starts with.
+    """The least that vLLM starts with: the weights, and the KV cache of one sequence of `tokens` tokens.
 
-    It fills what is left of its share of the GPU with the cache of more sequences.
+    It uses the rest of its share of the GPU as KV cache for more sequences.
     """
     size = _bytes(precision)
     cache = 2 * size * shape.layers * shape.keys * tokens
@@ -133,18 +133,18 @@ def sampling_memory(shape: ModelShape, precision: Precision, gpus: int, tokens: 
 
 
 def usable(gpu_bytes: float) -> float:
-    """The bytes that a job may plan with."""
+    """Bytes of a GPU's memory that a job may plan to use."""
     return gpu_bytes * (1 - SPARE)
 
 
 def largest_budget(memory: Callable[[int], MemoryUse], limit: float, longest: int) -> int | None:
-    """The most tokens of a pack, a multiple of `STEP`, whose memory is within `limit` bytes.
+    """The largest token budget, a multiple of `STEP`, whose memory is at most `limit` bytes.
 
     Args:
-        longest: tokens of the largest pair (or conversation): it is one pack, whatever the budget.
+        longest: tokens of the longest pair or conversation, which is never split; the budget is at least this.
 
     Returns:
-        None where not even `longest` tokens fit.
+        None if not even `longest` tokens fit.
     """
     if memory(longest).total > limit:
         return None
@@ -159,10 +159,10 @@ def largest_budget(memory: Callable[[int], MemoryUse], limit: float, longest: in
 
 
 def kept_per_token(shape: ModelShape, precision: Precision, *, lora_rank: int | None = None) -> float:
-    """Bytes per token that autograd keeps of a layer: its input, what its matrices and norms read, its attention.
+    """Bytes per token that autograd saves in one layer: its input, the inputs of matrices and norms, and attention.
 
-    Under autocast every matrix has a rounded copy of its input of its own. A matrix that is not trained needs no input
-    for its gradient, but its adapter does.
+    Under autocast every matrix saves its own bfloat16 copy of its input. A frozen matrix does not need its input for
+    the gradient, but its adapter does.
     """
     width, inner, queries = shape.hidden, shape.intermediate, shape.queries
     if precision == "bfloat16" and lora_rank is None:
@@ -171,24 +171,24 @@ def kept_per_token(shape: ModelShape, precision: Precision, *, lora_rank: int | 
         own = 18 * width + 6 * queries + 8 * inner
     else:
         own = (24 if lora_rank is None else 16) * width + 8 * queries + 16 * inner
-    keys_and_values = 2 * _bytes(precision) * shape.keys * SEEN
+    keys_and_values = 2 * _bytes(precision) * shape.keys * KEYS_PER_TOKEN
     return own + keys_and_values + 4 * shape.heads + 28 * (lora_rank or 0)
 
 
 def _layer_backward(shape: ModelShape, setup: TrainingSetup, tokens: int) -> float:
-    """At the last layer, whose backward pass is the first: all that is kept, and its gradients."""
+    """Peak in the backward pass of the last layer, which runs first: all saved activations and its gradients."""
     size = _bytes(setup.precision)
     if size == 2 and setup.lora_rank is not None:
         besides = 6 * shape.intermediate + 14 * shape.hidden
     else:
         besides = 2 * size * shape.intermediate + 4 * shape.hidden
     of_matrix = 0 if setup.lora_rank is not None else (4 if size == 4 else 6) * shape.hidden * shape.intermediate
-    of_head = 4 * shape.embedding if shape.tied and setup.lora_rank is None else 0  # waits for the embedding's
+    of_head = 4 * shape.embedding if shape.tied and setup.lora_rank is None else 0  # until the embedding's
     return _kept(shape, setup, tokens, layers_at_once=1) + besides * tokens + of_matrix + of_head
 
 
 def _head_backward(shape: ModelShape, setup: TrainingSetup, tokens: int) -> float:
-    """At the head: all that is kept, the last norm's, and the head's gradient of weights and inputs."""
+    """Peak in the backward pass of the head: all saved activations, the last norm's, and the head's gradients."""
     size = _bytes(setup.precision)
     frozen = setup.lora_rank is not None
     last_norm = (4 if frozen else 8) * shape.hidden * tokens
@@ -202,7 +202,7 @@ def _head_backward(shape: ModelShape, setup: TrainingSetup, tokens: int) -> floa
 
 
 def _kept(shape: ModelShape, setup: TrainingSetup, tokens: int, layers_at_once: int) -> float:
-    """What the layers keep for the backward pass; recomputed, all keep their input, and some the rest."""
+    """Saved activations of all layers. With recomputation, all keep their input and `layers_at_once` everything."""
     whole = kept_per_token(shape, setup.precision, lora_rank=setup.lora_rank) * tokens
     if setup.activations == "keep":
         return shape.layers * whole
@@ -210,12 +210,12 @@ def _kept(shape: ModelShape, setup: TrainingSetup, tokens: int, layers_at_once: 
 
 
 def _embedding_backward(shape: ModelShape) -> int:
-    """The gradient of the embedding; where it is the head too, also the head's, and their sum: the last to be made."""
+    """Peak in the backward pass of the embedding: its gradient, and if tied, also the head's and their sum."""
     return 4 * shape.embedding * (3 if shape.tied else 1)
 
 
 def _two_tiles(shape: ModelShape, size: int, tokens: int, *, backward: bool = False) -> int:
-    """The logits of a tile, and of the next one that is being made, where there is one; their rounded copies."""
+    """Logits of a tile and of the next one being computed, if there are several, and their bfloat16 copies."""
     logits = min(HEAD_TILE_TOKENS, tokens) * shape.vocabulary
     copies = 0 if size == 4 else 2
     if tokens <= HEAD_TILE_TOKENS:
@@ -224,18 +224,18 @@ def _two_tiles(shape: ModelShape, size: int, tokens: int, *, backward: bool = Fa
 
 
 def _attention_forward(shape: ModelShape, size: int) -> float:
-    """Bytes per token while rotary embeddings are applied, without gradients."""
+    """Peak bytes per token in attention, where rotary embeddings are applied; no gradients."""
     keys = 8.6 if size == 2 else 12.6
     return 12 * shape.hidden + (13.6 if size == 2 else 15.6) * shape.queries + keys * shape.keys
 
 
 def _network_forward(shape: ModelShape, size: int) -> float:
-    """Bytes per token in the gated network, without gradients."""
+    """Peak bytes per token in the gated MLP; no gradients."""
     return 16 * shape.hidden + 3 * size * shape.intermediate
 
 
 def _frozen_bytes(shape: ModelShape, size: int) -> int:
-    """Weights that are not trained (see `frozen_weights`): matrices in the computation's type, the rest float32."""
+    """Bytes of frozen weights (see `frozen_weights`): matrices in the compute dtype, the rest float32."""
     head = 0 if shape.tied else size * shape.embedding
     return size * shape.layers * shape.layer_matrices + 4 * (shape.embedding + shape.norms) + head
 

@@ -1,4 +1,4 @@
-"""The sizes of a decoder that memory and operations follow from, by its `config.json`: no weights are read."""
+"""Sizes of a decoder, read from its `config.json`, that estimates of memory and operations are based on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from rlhf.base.errors import UserError
 
 SHIPPED = Path(__file__).with_name("model_shapes.json")
-"""The configurations of the models that the experiments in `config/` name: the hub need not be asked for a plan."""
+"""Configurations of the models in the experiments under `config/`, so that a plan does not need the hub."""
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A decoder of Llama's form: attention with shared keys, and a gated network in each layer."""
+    """A Llama-like decoder: each layer has grouped-query attention and a gated MLP."""
 
     layers: int
     hidden: int
     """Width of the residual stream."""
     intermediate: int
-    """Width of the gated network."""
+    """Width of the gated MLP."""
     heads: int
     key_heads: int
     head_width: int
@@ -31,53 +31,53 @@ class ModelShape:
     context: int
     """Longest sequence in tokens."""
     tied: bool = False
-    """Whether embedding and head are one matrix."""
+    """Whether embedding and head share one matrix."""
 
     @property
     def queries(self) -> int:
-        """Width of the queries of all heads."""
+        """Total width of the queries."""
         return self.heads * self.head_width
 
     @property
     def keys(self) -> int:
-        """Width of the keys of all heads, and of the values."""
+        """Total width of the keys, and of the values."""
         return self.key_heads * self.head_width
 
     @property
     def layer_matrices(self) -> int:
-        """Weights of a layer's matrices."""
+        """Number of weights in the matrices of one layer."""
         attention = self.hidden * (2 * self.queries + 2 * self.keys)
         return attention + 3 * self.hidden * self.intermediate
 
     @property
     def embedding(self) -> int:
-        """Weights of the embedding, and of the head."""
+        """Number of weights of the embedding, and of the head."""
         return self.vocabulary * self.hidden
 
     @property
     def norms(self) -> int:
-        """Weights of all layers' norms and of the last one."""
+        """Number of weights of all norms."""
         return (2 * self.layers + 1) * self.hidden
 
     @property
     def decoder(self) -> int:
-        """Weights without the head."""
+        """Number of weights without the head."""
         return self.layers * self.layer_matrices + self.embedding + self.norms
 
     @property
     def parameters(self) -> int:
-        """Weights of the policy, its head included."""
+        """Number of weights, head included; a tied head counts once."""
         return self.decoder + (0 if self.tied else self.embedding)
 
     def adapters(self, rank: int) -> int:
-        """Weights of low-rank adapters at all matrices of the layers."""
+        """Number of weights of LoRA adapters on all layer matrices."""
         attention = 2 * (self.hidden + self.queries) + 2 * (self.hidden + self.keys)
         return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
 
 
 def shape_of_config(config: Mapping[str, Any]) -> ModelShape | None:
-    """The shape that a model's `config.json` describes; None where it is no decoder of Llama's form."""
-    config = config.get("text_config", config)  # models that read images too keep the decoder's apart
+    """The shape described by a `config.json`; None if the model is not a Llama-like decoder."""
+    config = config.get("text_config", config)  # multimodal models keep the decoder's apart
     needed = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
     if any(config.get(key) is None for key in needed) or any("experts" in key for key in config):
         return None
@@ -96,11 +96,11 @@ def shape_of_config(config: Mapping[str, Any]) -> ModelShape | None:
 
 
 def known_shape(name: str, revision: str | None = None) -> ModelShape | None:
-    """The shape of a local folder's model, of one in the hub's cache, or of one that the repository ships.
+    """The shape of a model in a local folder or the hub's cache, or of one listed in `model_shapes.json`.
 
     Returns:
-        None where nothing here knows the model (before `prefetch`, or before the rule that makes it has run), or it is
-        no decoder of Llama's form.
+        None if the model is not available yet (before `prefetch`, or before the rule that makes it has run), or is not
+        a Llama-like decoder.
 
     Raises:
         UserError: its `config.json` is damaged.
@@ -115,19 +115,25 @@ def known_shape(name: str, revision: str | None = None) -> ModelShape | None:
 def _shape_in_file(path: Path, name: str) -> ModelShape | None:
     try:
         return shape_of_config(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:  # of a text that is no model's
-        # In the hub's cache it is a link: without its target, the hub's library would only make the link again.
-        cached = f"delete {path.resolve()}, and `snakemake prefetch` fetches it again"
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ZeroDivisionError,
+    ) as error:  # unsuitable contents
+        # In the hub's cache it is a link. Delete its target: the hub's library would only recreate the link.
+        cached = f"delete {path.resolve()} and fetch it again with `snakemake prefetch`"
         again = f"copy the model {name} again" if Path(name).is_dir() else cached
         raise UserError(
-            f"{path}: this file is damaged, it does not describe a model ({type(error).__name__}: {error}); {again}"
+            f"{path}: this file is damaged: it does not describe a model ({type(error).__name__}: {error}); {again}"
         ) from error
 
 
 def model_folder(name: str, revision: str | None = None) -> Path | None:
-    """The folder of a local model, or of one in the hub's cache; None where it is not here.
+    """The folder of a local model, or of one in the hub's cache; None if it is not here.
 
-    The cache is read without the hub's library: a plan takes no second for an import.
+    The cache is read without `huggingface_hub`, whose import would add a second to every plan.
     """
     if Path(name).is_dir():
         return Path(name)

@@ -1,4 +1,4 @@
-"""Progress with rates: a bar on a terminal, a line per interval in a log."""
+"""Progress with rates: a bar on a terminal, regular lines in a log."""
 
 import sys
 import time
@@ -12,10 +12,15 @@ LOG_INTERVAL_SECONDS = 10.0
 
 
 class Progress:
-    """Counts work done. A bar where standard error is a terminal; elsewhere a line every `LOG_INTERVAL_SECONDS`.
+    """Shows progress: a bar if standard error is a terminal, otherwise a line every `LOG_INTERVAL_SECONDS`.
 
-    Use as a context manager; `advance` takes what was done since the last call, in units and, where they matter, in
-    tokens, and facts to show beside the rate. Of several processes that work together one is `shown`.
+    Use it as a context manager, and call `advance` after each piece of work.
+
+    Args:
+        total: units of work.
+        unit: plural name of a unit.
+        description: shown in front.
+        shown: False in all but one of several processes that work together.
     """
 
     def __init__(self, total: int, unit: str, description: str, *, shown: bool = True) -> None:
@@ -37,6 +42,7 @@ class Progress:
             self._print_line()
 
     def advance(self, count: int = 1, tokens: int = 0, **facts: str) -> None:
+        """Add work done since the last call: units, tokens if they matter, and facts to show beside the rate."""
         self.done += count
         self.tokens += tokens
         self.facts.update(facts)
@@ -60,7 +66,7 @@ class Progress:
 
 
 def track(items: Iterable[Item], total: int, unit: str, description: str) -> Iterator[Item]:
-    """Iterate over `items` and show the progress."""
+    """Iterate over `items` with a `Progress`."""
     with Progress(total, unit, description) as progress:
         for item in items:
             yield item

@@ -1,11 +1,11 @@
-"""How long a GPU takes, by arithmetic: tokens, operations per token, and the share of its rate that programs reach.
+"""Estimates of GPU time, from tokens, operations per token, and the fraction of peak throughput that programs reach.
 
-What is assumed are published figures of others, until a job of one's own has run:
+Until jobs have been measured, published figures are assumed:
 
 - sampling: vLLM, an 8B model in bfloat16, about 12,500 tokens per second on one H100 (third parties);
-- training all weights: 22.5 % of the matrix rate (DPO of a 7B model in packs on H100s, open-instruct #1466);
+- training all weights: 22.5 % of peak (packed DPO of a 7B model on H100s, open-instruct #1466);
 - training adapters: 402 of 989 TFLOP/s (fine-tuning of an 8B model with LoRA on one H100, NeMo Automodel);
-- forward passes alone (scoring, log-probabilities): nothing is published; the share of adapters is taken.
+- forward passes alone (scoring, log-probabilities): nothing is published, so the fraction for adapters is used.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ SAMPLED_PER_SECOND = 12_500.0
 """Tokens that vLLM samples on one H100 from a model of `SAMPLED_PARAMETERS` weights."""
 SAMPLED_PARAMETERS = 8.03e9
 SAMPLING_TFLOPS = 989.0
-"""Matrix rate of that GPU: another one samples in proportion."""
+"""Peak TFLOP/s of that GPU; sampling on others is scaled by theirs."""
 TRAINING_SHARE = 0.225
 ADAPTER_SHARE = 402 / 989
 FORWARD_SHARE = ADAPTER_SHARE
 START_SECONDS = 120.0
-"""To start a job and load its model."""
+"""Time to start a job and load its model."""
 
 
 def sampling_seconds(shape: ModelShape, tokens: float, gpus: int, tflops: float) -> float:
-    """Time to sample some tokens on the GPUs of a job."""
+    """Seconds to sample `tokens` tokens on the GPUs of a job."""
     rate = SAMPLED_PER_SECOND * SAMPLED_PARAMETERS / shape.parameters * tflops / SAMPLING_TFLOPS
     return START_SECONDS + tokens / (rate * gpus)
 
 
 def forward_seconds(shape: ModelShape, tokens: float, head_tokens: float, tflops: float) -> float:
-    """Time of a job that makes a forward pass on one GPU over some tokens, a part of which reach the head."""
+    """Seconds of a job with one forward pass over `tokens` on one GPU; `head_tokens` of them reach the output head."""
     return START_SECONDS + _forward(shape, tokens, head_tokens, tflops)
 
 
@@ -43,19 +43,19 @@ def _forward(shape: ModelShape, tokens: float, head_tokens: float, tflops: float
 def training_seconds(
     shape: ModelShape, setup: TrainingSetup, tokens: float, head_tokens: float, gpus: int, tflops: float
 ) -> float:
-    """Time of a training that makes forward and backward passes over some tokens on all its GPUs."""
+    """Seconds of a training with forward and backward passes over `tokens` on all its GPUs."""
     return START_SECONDS + _forward_and_backward(shape, setup, tokens, head_tokens, gpus * tflops)
 
 
 def step_seconds(
     shape: ModelShape, setup: TrainingSetup, tokens: float, validation_tokens: float, tflops: float
 ) -> float:
-    """Time of an optimizer step that a validation follows, on all GPUs of a training, one per process.
+    """Seconds of an optimizer step followed by a validation, with one GPU per process.
 
     Args:
-        tokens: of a batch; all are taken to reach the head, as few do not.
-        validation_tokens: likewise.
-        tflops: of one GPU.
+        tokens: tokens in a batch; all are assumed to reach the head, as most do.
+        validation_tokens: tokens in a validation.
+        tflops: peak TFLOP/s of one GPU.
     """
     step = _forward_and_backward(shape, setup, tokens, tokens, setup.processes * tflops)
     return step + _forward(shape, validation_tokens, validation_tokens, setup.processes * tflops)
@@ -64,7 +64,7 @@ def step_seconds(
 def _forward_and_backward(
     shape: ModelShape, setup: TrainingSetup, tokens: float, head_tokens: float, tflops: float
 ) -> float:
-    """Backward is twice a forward pass, once where matrices are not trained; a recomputed layer is one more."""
+    """A backward pass costs two forward passes, or one if matrices are frozen; recomputation costs one more."""
     lora = setup.lora_rank is not None
     passes = (2 if lora else 3) + (1 if setup.activations == "recompute" else 0)
     share = ADAPTER_SHARE if lora else TRAINING_SHARE
@@ -73,5 +73,5 @@ def _forward_and_backward(
 
 
 def _products(shape: ModelShape, tokens: float, head_tokens: float) -> float:
-    """Products of weights and tokens; attention's own are left out."""
+    """Multiplications of weights and tokens; attention scores are not counted."""
     return shape.layers * shape.layer_matrices * tokens + shape.embedding * head_tokens

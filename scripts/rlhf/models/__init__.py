@@ -1,1 +1,1 @@
-"""Models, of the hub or of a folder: which one, whether it is whole, and loading it."""
+"""Models from the hub or a folder: locating, checking and loading them."""

@@ -1,4 +1,4 @@
-"""Which commits of the hub's models stand behind artifacts; files of different ones do not go together."""
+"""Which hub commits of models artifacts were made with; files of different commits must not be mixed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rlhf.base.artifacts import find_provenance
 from rlhf.base.errors import UserError
 
 MADE_BY = {"responses": "policy", "logprobs": "policy", "rewards": "reward model"}
-"""Artifact and the part of the model that makes it."""
+"""Artifact -> role of the model that makes it."""
 
 
 def commits_behind(path: Path) -> dict[str, str]:
-    """Commits behind a file by the model's part, `policy` for example; a model from a folder has none.
+    """Role of a model (such as `policy`) -> the commit that a file was made with; models from a folder have none.
 
-    They are in its provenance: `model_revision` of what made it, `revisions` of what made its inputs.
+    Read from the provenance: `model_revision` is the model that made the file, `revisions` those behind its inputs.
     """
     origin: Mapping[str, Any] = find_provenance(path) or {}
     found = dict(origin.get("revisions", {}))
@@ -27,26 +27,26 @@ def commits_behind(path: Path) -> dict[str, str]:
 
 
 def common_commits(files: Iterable[Path], loaded: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """The one commit of each model behind files, by its part.
+    """Role of a model -> the commit that all files share.
 
     Args:
-        loaded: the commit of a model that is about to be loaded, by its part; None for one from a folder.
+        loaded: role -> commit of a model that is about to be loaded; None for one from a folder.
 
     Raises:
-        UserError: two files, or a file and the loaded model, are of different commits.
+        UserError: two files, or a file and the loaded model, have different commits.
     """
     sources = {str(path): commits_behind(path) for path in files}
-    for part, commit in (loaded or {}).items():
+    for role, commit in (loaded or {}).items():
         if commit is not None:
-            sources[f"the {part} to be loaded"] = {part: commit}
+            sources[f"the {role} to be loaded"] = {role: commit}
     first: dict[str, tuple[str, str]] = {}
     for where, commits in sources.items():
-        for part, commit in commits.items():
-            known_where, known = first.setdefault(part, (where, commit))
+        for role, commit in commits.items():
+            known_where, known = first.setdefault(role, (where, commit))
             if commit != known:
                 raise UserError(
-                    f"two revisions of the {part} are mixed: {known_where} is of commit {known}, and {where} of commit "
-                    f"{commit}. Keep one: revisions.yaml in the results, or the configuration, says which. Delete what "
-                    "the other made, and run the pipeline again."
+                    f"two revisions of the {role} are mixed: {known_where} has commit {known}, but {where} has commit "
+                    f"{commit}. Keep the one in the results' revisions.yaml or in the configuration: delete what the "
+                    "other made, and run the pipeline again."
                 )
-    return {part: commit for part, (_, commit) in first.items()}
+    return {role: commit for role, (_, commit) in first.items()}

@@ -1,4 +1,4 @@
-"""The files of a model before it is loaded: code and pickles among them are refused by name."""
+"""Checks of a model's files before it is loaded: custom code and pickled weights are refused."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rlhf.base.errors import UserError
 
 PICKLED = (".bin", ".pt", ".pth")
 NO_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|scaler|rng_state|random_states")
-"""Names of pickles that trainers leave beside weights, and that nothing here reads."""
+"""Pickles that trainers leave beside weights; nothing here reads them."""
 CONVERT = (
     "import torch; from safetensors.torch import save_file; "
     "weights = {name: tensor.clone().contiguous() for file in FILES "
     "for name, tensor in torch.load(file, map_location='cpu', weights_only=True).items()}; "
     "save_file(weights, OUTPUT, metadata={'format': 'pt'})"
 )
-"""Python that writes the weights of pickles as safetensors, and runs no code from them."""
+"""Python code that converts pickled weights to safetensors without running code from the pickle."""
 
 
 def find_file(name: str, file: str, revision: str | None) -> Path | None:
-    """A file of a model in its folder or in the hub's cache; None where the model has no such file.
+    """A file of a model in its folder or in the hub's cache; None if the model has no such file.
 
-    Offline, the hub's cache is all that there is.
+    Offline, only the hub's cache is searched.
 
     Raises:
-        OSError: the hub is out of reach, or does not know the model.
+        OSError: the hub cannot be reached, or has no such model.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -45,13 +45,13 @@ def find_file(name: str, file: str, revision: str | None) -> Path | None:
 
 
 def refuse_own_code(loader: str, name: str, revision: str | None) -> None:
-    """Raise UserError where a model brings code of its own for what is to be loaded.
+    """Raise UserError if loading a model would need custom code from its repository.
 
-    A class that its `auto_map` names is taken from transformers, where that has one of this name: another could compute
-    something else. Attention kernels of the hub are code too.
+    If `auto_map` names a class that transformers has too, transformers' class is loaded. Without one, another class
+    could compute something else, so the model is refused. Attention kernels from the hub are custom code too.
 
     Args:
-        loader: transformers' class that is to load it, `AutoTokenizer` for example.
+        loader: name of the transformers class that will load it, such as `AutoTokenizer`.
     """
     import transformers
 
@@ -61,15 +61,15 @@ def refuse_own_code(loader: str, name: str, revision: str | None) -> None:
         references = _own_classes(settings.get("auto_map"), loader)
         if references and not any(hasattr(transformers, reference.split(".")[-1]) for reference in references):
             raise UserError(
-                f"{name}: its {file} names code of its own for {loader} ({', '.join(references)}), and transformers "
-                "has no such class. Code from a model's repository never runs here: take a model that transformers "
-                f"has itself. Where its own class computes the same, take a local copy without `auto_map` in {file}."
+                f"{name}: its {file} names custom code for {loader} ({', '.join(references)}), and transformers has no "
+                "such class. Code from a model's repository never runs here: use a model that transformers supports "
+                f"itself. If a class of transformers computes the same, use a local copy without `auto_map` in {file}."
             )
         for key in ("attn_implementation", "_attn_implementation"):
             if "/" in str(settings.get(key)):
                 raise UserError(
                     f"{name}: its {file} asks for attention code from the hub ({key}: {settings[key]!r}), which never "
-                    f"runs here: take a local copy without `{key}` in {file}."
+                    f"runs here: use a local copy without `{key}` in {file}."
                 )
 
 
@@ -80,15 +80,15 @@ def _read_json(name: str, file: str, revision: str | None) -> dict[str, Any]:
 
 
 def _own_classes(auto_map: object, loader: str) -> list[str]:
-    """What an `auto_map` names for a loader: of a tokenizer one class or two, in old files without that key."""
+    """Classes that `auto_map` names for a loader: for a tokenizer one or two, in old files without a key."""
     named = auto_map.get(loader) if isinstance(auto_map, dict) else auto_map if loader == "AutoTokenizer" else None
     return [str(reference) for reference in (named if isinstance(named, list) else [named]) if reference]
 
 
 def refuse_pickled_weights(name: str, revision: str | None) -> None:
-    """Raise UserError, with the line that converts them, where the weights of a model are pickles.
+    """Raise UserError if a model's weights are pickled, since reading a pickle can run code.
 
-    To read a pickle is to run what is in it.
+    The message has the command that converts them.
     """
     files = _file_names(name, revision)
     pickled = sorted(file for file in files if file.endswith(PICKLED) and not NO_WEIGHTS.search(file))
@@ -99,15 +99,15 @@ def refuse_pickled_weights(name: str, revision: str | None) -> None:
     paths = [str(folder / file) for file in pickled]
     code = CONVERT.replace("FILES", repr(paths)).replace("OUTPUT", repr(str(folder / "model.safetensors")))
     download = "" if local else f"hf download {name} --local-dir {folder} && "
-    put = "" if local else f", and give the folder {folder} as the model's name"
+    rename = "" if local else f", and give the folder {folder} as the model's name"
     raise UserError(
         f"{name}: its weights are pickled ({', '.join(pickled)}), and a pickle can run any code when it is read. "
-        f"Convert them to safetensors{put}: {download}python -c {shlex.quote(code)}"
+        f"Convert them to safetensors{rename}: {download}python -c {shlex.quote(code)}"
     )
 
 
 def _file_names(name: str, revision: str | None) -> list[str]:
-    """Names of the files at the top of a folder or of a hub's repository; none where the hub is out of reach."""
+    """Names of the top-level files of a folder or hub repository; empty if the hub cannot be reached."""
     if Path(name).is_dir():
         return [path.name for path in Path(name).iterdir() if path.is_file()]
     from huggingface_hub import list_repo_files

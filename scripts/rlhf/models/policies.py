@@ -1,4 +1,4 @@
-"""Loading of a model's weights, and of what it says of its generation."""
+"""Loads policies, and their generation configs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
-    """The model's generation config; of a model without such a file, what its configuration says of generation.
+    """The model's generation config; without such a file, the generation settings in its `config.json`.
 
     Raises:
-        UserError: it cannot be read, or the hub cannot be asked for it.
+        UserError: it cannot be read, or the hub cannot be reached.
     """
     from transformers import GenerationConfig
 
@@ -28,7 +28,7 @@ def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
     try:
         has_file = find_file(name, "generation_config.json", revision) is not None
     except (OSError, ValueError) as error:
-        raise UserError(f"no {kind} can be loaded from {name!r}: {error}") from error
+        raise UserError(f"cannot load a {kind} from {name!r}: {error}") from error
     if has_file:
         config: GenerationConfig = load_pretrained(GenerationConfig, kind, name, revision)
         return config
@@ -36,20 +36,20 @@ def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
 
 
 def check_policy_files(name: str, revision: str | None) -> None:
-    """What `load_policy` refuses before it reads weights, for an engine that reads them itself.
+    """The checks of `load_policy` before it reads weights, for engines that load the model themselves.
 
     Raises:
-        UserError: the policy brings code of its own, or its weights are pickles.
+        UserError: the policy needs custom code, or its weights are pickled.
     """
     refuse_own_code("AutoModelForCausalLM", name, revision)
     refuse_pickled_weights(name, revision)
 
 
 def load_policy(name: str, revision: str | None, dtype: Precision, device: torch.device) -> PreTrainedModel:
-    """The causal language model in evaluation mode, with weights of `dtype`, on `device`.
+    """Load a causal language model in evaluation mode, with weights in `dtype`, on `device`.
 
     Raises:
-        UserError: there is no such model, or its weights are not whole, not numbers or not safe to read.
+        UserError: there is no such model, or its weights are incomplete, not finite or pickled.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -65,10 +65,10 @@ def load_policy(name: str, revision: str | None, dtype: Precision, device: torch
 def load_model(
     loader: Any, kind: str, name: str, revision: str | None, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A model with its weights, and transformers' report on them, for `check_loading_report`.
+    """Load a model, and return it with transformers' `loading_info` for `check_loading_report`.
 
     Raises:
-        UserError: see `load_pretrained`; or its weights are pickles.
+        UserError: as for `load_pretrained`, or its weights are pickled.
     """
     if Path(name).is_dir():
         refuse_pickled_weights(name, revision)
@@ -81,9 +81,9 @@ def load_model(
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # the report has them
+            ignore_mismatched_sizes=True,  # check_loading_report refuses them
         )
     except UserError:
-        refuse_pickled_weights(name, revision)  # of the hub: it is asked only where there is nothing else
+        refuse_pickled_weights(name, revision)  # asks the hub, so only after loading safetensors failed
         raise
     return model, report

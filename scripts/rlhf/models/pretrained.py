@@ -1,4 +1,4 @@
-"""The one place that calls `from_pretrained`: no code of a model's own runs."""
+"""The only module that calls `from_pretrained`, so that no code from a model's repository ever runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def load_pretrained(loader: Any, kind: str, name: str, revision: str | None, **options: Any) -> Any:
-    """Load something of a model by transformers. Nothing else calls `from_pretrained`: no code of a model's own runs.
+    """Load a model, tokenizer or configuration with transformers.
 
     Args:
         loader: a class of transformers.
-        kind: what it is, for messages.
-        options: further arguments of the loader's `from_pretrained`.
+        kind: what is loaded, for messages.
+        options: further arguments of `loader.from_pretrained`.
 
     Raises:
-        UserError: there is no such model, its files are damaged, or it brings code of its own.
+        UserError: there is no such model, its files are damaged, or it needs custom code.
     """
     from safetensors import SafetensorError
 
@@ -28,14 +28,14 @@ def load_pretrained(loader: Any, kind: str, name: str, revision: str | None, **o
         refuse_own_code(loader.__name__, name, revision)
         return loader.from_pretrained(name, revision=revision or "main", trust_remote_code=False, **options)
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"no {kind} can be loaded from {name!r}: {error}") from error
+        raise UserError(f"cannot load a {kind} from {name!r}: {error}") from error
 
 
 def load_config(name: str, revision: str | None) -> PreTrainedConfig:
     """The model's configuration.
 
     Raises:
-        UserError: there is none, or transformers has no class for it.
+        UserError: there is none, or transformers does not support its architecture.
     """
     from transformers import AutoConfig
 
@@ -44,5 +44,5 @@ def load_config(name: str, revision: str | None) -> PreTrainedConfig:
 
 
 def context_length(name: str, revision: str | None) -> int | None:
-    """Longest sequence of a model in tokens, by its configuration; None where that does not say."""
+    """The model's maximum context length in tokens; None if its configuration does not say."""
     return getattr(load_config(name, revision).get_text_config(), "max_position_embeddings", None)

@@ -1,4 +1,4 @@
-"""The commits of the hub's models and datasets that an experiment takes where its configuration pins none."""
+"""The hub commits of models and datasets that an experiment uses where its configuration pins no revision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Revisions(Settings):
-    """What `revisions.yaml` holds: names on the hub and their commits."""
+    """The contents of `revisions.yaml`: hub name -> commit."""
 
     models: dict[str, str] = Field(default_factory=dict)
     datasets: dict[str, str] = Field(default_factory=dict)
@@ -27,35 +27,35 @@ class Revisions(Settings):
 
 
 def read_revisions(path: Path) -> Revisions:
-    """The commits that a file of an experiment's results names; none where there is no file yet.
+    """Read an experiment's `revisions.yaml`; empty if it does not exist yet.
 
     Raises:
-        UserError: it is no such file.
+        UserError: the file is not valid.
     """
     if not path.exists():
         return Revisions()
     try:
         revisions = Revisions.model_validate(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: this is no list of models and datasets with their commits: {error}") from error
+        raise UserError(f"{path}: this is not a list of models and datasets with their commits: {error}") from error
     for name, commit in {**revisions.models, **revisions.datasets}.items():
         if not COMMIT.fullmatch(commit):
-            raise UserError(f"{path}: {name}: {commit!r} is no commit (40 digits of 0-9 and a-f)")
+            raise UserError(f"{path}: {name}: {commit!r} is not a commit (40 hexadecimal digits)")
     return revisions
 
 
 def recorded_commit(path: Path | None, kind: Kind, name: str) -> str | None:
-    """The commit that the experiment takes of `name`; None, the newest, for a program that got no `--revisions`.
+    """The commit of `name` that the experiment uses; None (the newest) if the program got no `--revisions`.
 
     Raises:
-        UserError: the file does not name it.
+        UserError: the file has no entry for it.
     """
     if path is None:
         return None
     commit = read_revisions(path).of(kind).get(name)
     if commit is None:
         raise UserError(
-            f"{path}: no commit of the {kind} {name!r}. Snakemake looks it up before its first job (not with "
-            "--no-hooks). By hand: give its revision in --spec, or leave out --revisions to take the newest."
+            f"{path}: no commit of the {kind} {name!r}. Snakemake looks it up before its first job (unless run with "
+            "--no-hooks). By hand, give its revision in --spec, or omit --revisions to use the newest."
         )
     return commit

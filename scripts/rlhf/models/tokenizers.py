@@ -1,4 +1,4 @@
-"""Loading of a model's own tokenizer, and whether it belongs to the model."""
+"""Loads a model's tokenizer, and checks that it fits the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The model's own tokenizer, which must bring a chat template.
+    """Load the model's own tokenizer, which must have a chat template.
 
     Raises:
         UserError: there is no such tokenizer, or it has no chat template.
@@ -20,7 +20,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, "tokenizer", name, revision)
-    # They would be saved with the tokenizer, and are not its own: HF_HUB_OFFLINE sets the first.
+    # Options of this load, which would be saved with the tokenizer; HF_HUB_OFFLINE sets the first.
     for key in ("local_files_only", "trust_remote_code"):
         tokenizer.init_kwargs.pop(key, None)
     if not tokenizer.chat_template:
@@ -29,12 +29,12 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name: str, revision: str | None) -> None:
-    """Raise UserError where the tokenizer of a model gives ids that the model has no embeddings for."""
+    """Raise UserError if the tokenizer has ids beyond the model's embeddings."""
     vocabulary = load_config(name, revision).get_text_config().vocab_size
     largest = max(tokenizer.get_vocab().values())
     if largest >= vocabulary:
         token = tokenizer.convert_ids_to_tokens(largest)
         raise UserError(
-            f"{name}: its tokenizer has the token {token!r} with id {largest}, and the model has {vocabulary} "
+            f"{name}: its tokenizer has the token {token!r} with id {largest}, but the model has only {vocabulary} "
             "embeddings: tokenizer and model do not belong together"
         )

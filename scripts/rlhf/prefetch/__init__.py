@@ -1,1 +1,1 @@
-"""Downloads from the hub, ahead of all jobs."""
+"""Downloads from the hub before any job runs."""

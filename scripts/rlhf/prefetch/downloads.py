@@ -1,4 +1,4 @@
-"""Downloads from the hub ahead of the jobs: for compute nodes without internet, and for revisions to pin."""
+"""Downloads from the hub before any job runs, for compute nodes without internet access."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rlhf.models.revisions import Kind
 from rlhf.prefetch.settings import HubDataset
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
-"""What transformers and vLLM load; not the same weights in other formats, and no code."""
+"""The files that transformers and vLLM load; no weights in other formats, and no code."""
 
 
 def gated(kind: Kind, name: str) -> str:
-    """What to do about a gated repository."""
+    """The message for a gated repository: how to get access."""
     address = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
     return (
-        f"{name} is gated: accept its licence at {address}, and give your token in the environment: "
+        f"{name} is gated: accept its license at {address}, and set your token in the environment: "
         "HF_TOKEN=... snakemake ..."
     )
 
 
 def fetch_model(name: str, revision: str | None) -> str:
-    """Download a model to the cache, where it is not there yet; the commit that it is.
+    """Download a model to the hub's cache, unless it is there already, and return its commit.
 
     Raises:
-        UserError: there is no such model, it is not for this token, its weights are pickles, or the disk is full.
+        UserError: there is no such model, the token has no access, its weights are pickled, or the disk is full.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
@@ -45,7 +45,7 @@ def fetch_model(name: str, revision: str | None) -> str:
 
 
 def fetch_dataset(dataset: HubDataset, revision: str | None) -> str:
-    """Download a dataset to the cache, in the form that it is read in; the commit that it is.
+    """Download and prepare a dataset in the cache, and return its commit.
 
     Raises:
         UserError: there is no such dataset or split.

@@ -1,4 +1,4 @@
-"""Looking up the commits of what an experiment takes from the hub: once, before its first job."""
+"""Looks up the hub commits that an experiment uses, once, before its first job."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rlhf.prefetch.downloads import gated
 from rlhf.prefetch.settings import PrefetchSpec
 
 SECONDS = 60.0
-"""How long the hub may take to answer."""
+"""Timeout for an answer of the hub."""
 HEADER = """\
-# What this experiment takes from the hub where its configuration has a null revision: the newest commits when it first
-# ran. All its jobs take these, whatever is pushed later. To pin one in the configuration, write it as the value of the
-# key behind it; that reruns the stages that load it.
+# The hub commits that this experiment uses where its configuration has a null revision: the newest when it first ran.
+# All its jobs use them, whatever is pushed later. To pin one in the configuration, write it as the value of the key in
+# the comment behind it; that reruns the stages that load it.
 """
 
 
 def resolve_revisions(spec: PrefetchSpec, path: Path) -> None:
-    """See to it that `path` names a commit for each model and dataset with a null revision. What it names stays.
+    """Add to `path` a commit for each model and dataset with a null revision; existing entries stay.
 
-    Runs side by side wait for each other: there is one answer. Nothing is asked of the hub where the file is complete.
+    A lock makes concurrent runs agree on one answer. If the file is complete, the hub is not asked.
 
     Raises:
-        UserError: the hub has no such name, wants a token, or cannot be reached.
+        UserError: the hub has no such repository, requires a token, or cannot be reached.
     """
     if not _missing(spec, read_revisions(path)):
         return
@@ -45,7 +45,7 @@ def resolve_revisions(spec: PrefetchSpec, path: Path) -> None:
 
 
 def _unpinned(spec: PrefetchSpec) -> Iterator[tuple[Kind, str, str]]:
-    """Kind, name and configuration key of what has a null revision."""
+    """(kind, name, configuration key) of each model and dataset with a null revision."""
     for key, model in spec.models.items():
         if model.revision is None:
             yield "model", model.name, key
@@ -59,7 +59,7 @@ def _missing(spec: PrefetchSpec, revisions: Revisions) -> list[tuple[Kind, str, 
 
 
 def _as_text(revisions: Revisions, spec: PrefetchSpec) -> str:
-    """YAML, with the keys that pin each commit behind it."""
+    """The file's YAML, with the configuration keys that pin each commit in a comment."""
     keys: dict[tuple[Kind, str], list[str]] = {}
     for kind, name, key in _unpinned(spec):
         keys.setdefault((kind, name), []).append(key)
@@ -73,10 +73,10 @@ def _as_text(revisions: Revisions, spec: PrefetchSpec) -> str:
 
 
 def newest_commit(kind: Kind, name: str, key: str) -> str:
-    """The newest commit of a repository that this user may read; offline, the newest in the hub's cache here.
+    """The newest commit of a repository that this user can read; offline, the newest in the local cache.
 
     Args:
-        key: the configuration's key that pins it, for messages.
+        key: the configuration key that pins it, for messages.
 
     Raises:
         UserError: there is no such repository, it is gated, or the hub cannot be reached.
@@ -90,31 +90,31 @@ def newest_commit(kind: Kind, name: str, key: str) -> str:
     try:
         found = hub.repo_info(name, repo_type=kind, timeout=SECONDS)
         if found.gated:
-            hub.auth_check(name, repo_type=kind)  # the hub tells anyone about a gated repository
+            hub.auth_check(name, repo_type=kind)  # the hub shows a gated repository to anyone
     except GatedRepoError as error:
         raise UserError(gated(kind, name)) from error
     except RepositoryNotFoundError as error:
         raise UserError(
-            f"{kind} {name!r}: the hub has none of that name, or it is private: then give your token in the "
-            "environment (HF_TOKEN=...)"
+            f"{kind} {name!r}: the hub has none of that name. If it is private, set your token in the environment "
+            "(HF_TOKEN=...)"
         ) from error
     except (HfHubHTTPError, HTTPError) as error:
         raise UserError(
-            f"{kind} {name!r}: the hub cannot tell its newest commit: {error}. Pin it (`{key}`), or fetch it where "
-            "there is internet (`snakemake prefetch`)."
+            f"{kind} {name!r}: cannot look up its newest commit: {error}. Pin it (`{key}`), or download it where there "
+            "is internet access (`snakemake prefetch`)."
         ) from error
     return str(found.sha)
 
 
 def _cached_commit(kind: Kind, name: str, key: str, cache: Path) -> str:
-    """The commit that `main` was when the cache last asked the hub."""
+    """The commit of `main` when the cache was last updated."""
     from huggingface_hub.file_download import repo_folder_name
 
     reference = cache / repo_folder_name(repo_id=name, repo_type=kind) / "refs" / "main"
     commit = reference.read_text().strip() if reference.is_file() else ""
     if not COMMIT.fullmatch(commit):
         raise UserError(
-            f"{kind} {name!r}: HF_HUB_OFFLINE is set, and the hub's cache on this machine ({cache}) does not hold it. "
-            f"Fetch it where there is internet (`snakemake prefetch`), or pin what the cache holds (`{key}`)."
+            f"{kind} {name!r}: HF_HUB_OFFLINE is set, and the hub's cache on this machine ({cache}) does not have it. "
+            f"Download it where there is internet access (`snakemake prefetch`), or pin a cached commit (`{key}`)."
         )
     return commit

@@ -1,4 +1,4 @@
-"""What `prefetch` reads: the models and datasets of the hub that an experiment names."""
+"""The spec of `prefetch`: the hub models and datasets of an experiment."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from rlhf.models.source import ModelSource
 
 
 class HubDataset(Settings):
-    """A dataset of the hub."""
+    """A hub dataset."""
 
     name: str
     """Hub name."""
     subset: str | None = None
-    """One of its subsets, where it has several."""
+    """One of its subsets, if it has several."""
     split: str
     """The split that is read."""
     revision: str | None = None
-    """Commit of its repository; null: the newest."""
+    """Commit of its repository; null uses the newest."""
 
 
 class PrefetchSpec(Settings):
-    """What an experiment loads from the hub."""
+    """The models and datasets that an experiment loads from the hub."""
 
     models: dict[str, ModelSource]
-    """By the key of the configuration that pins its revision."""
+    """Configuration key that pins the revision -> model."""
     datasets: dict[str, HubDataset]
-    """Likewise."""
+    """Configuration key that pins the revision -> dataset."""

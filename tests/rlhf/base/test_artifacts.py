@@ -48,7 +48,7 @@ ROWS = st.lists(
 
 @given(rows=ROWS)
 @settings(deadline=None, max_examples=50)
-def test_what_is_written_is_read(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_rows_survive_a_round_trip(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("artifact") / "deep" / "things.parquet"
     THINGS.write(path, rows, {})
     assert THINGS.read(path).to_pylist() == rows
@@ -71,9 +71,9 @@ def test_equal_rows_and_provenance_give_equal_bytes(tmp_path: Path) -> None:
         ([thing(), thing("b", score=float("nan"))], "row 1: things.score is nan"),
         ([thing(score=float("-inf"))], "row 0: things.score is -inf"),
         ([thing(), {**thing("b"), "ids": None}], "row 1: things.ids is null"),
-        ([thing(), thing("b"), thing()], "rows 0 and 2 are both name='a', number=0"),
-        ([{**thing(), "number": "one"}], "these are no rows of things"),
-        ([{**thing(), "number": 2**40}], "these are no rows of things"),
+        ([thing(), thing("b"), thing()], "rows 0 and 2 have the same key: name='a', number=0"),
+        ([{**thing(), "number": "one"}], "the rows do not fit the schema of things"),
+        ([{**thing(), "number": 2**40}], "the rows do not fit the schema of things"),
         (pa.table({"name": ["a"]}), "expected the columns"),
     ],
 )
@@ -85,7 +85,7 @@ def test_bad_rows_are_named_and_nothing_is_written(tmp_path: Path, rows: Any, me
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failed_write_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "things.parquet"
     THINGS.write(path, [thing()], {})
 
@@ -195,6 +195,6 @@ def test_tables_give_the_bytes_of_their_rows_however_they_are_cut(sizes: list[in
 
 def test_a_key_that_two_tables_share_is_found_and_nothing_is_written(tmp_path: Path) -> None:
     table, other = (pa.Table.from_pylist(rows, schema=THINGS.schema) for rows in (many_things(3), [thing()]))
-    with pytest.raises(ArtifactError, match=r"rows 1 and 4 are both name='thing 1', number=1"):
+    with pytest.raises(ArtifactError, match=r"rows 1 and 4 have the same key: name='thing 1', number=1"):
         THINGS.write_tables(tmp_path / "things.parquet", [table, table.slice(0, 0), other, table.slice(1, 1)], {})
     assert list(tmp_path.iterdir()) == []

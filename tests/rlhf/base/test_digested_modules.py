@@ -65,13 +65,13 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_another_module_of_its_name_is_not_used(work: Path, tmp_path: Path) -> None:
+def test_another_module_of_the_same_name_is_not_used(work: Path, tmp_path: Path) -> None:
     write(work / "my_reward.py", OWN)
     write(tmp_path / "first/my_reward.py", OTHER)
     assert rewards(work, "my_reward", tmp_path / "first") == [1.0, 1.0]
 
 
-def test_an_installed_package_of_its_name_is_not_used(work: Path) -> None:
+def test_an_installed_package_of_the_same_name_is_not_used(work: Path) -> None:
     """`networkx` comes with torch, and a function needs neither."""
     assert importlib.util.find_spec("networkx")
     write(work / "networkx.py", OWN)
@@ -91,7 +91,7 @@ def test_a_module_in_a_package(package: bool, work: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("statement", ["from constants import VALUE", "from mine.constants import VALUE"])
-def test_what_it_imports_is_not_exchanged_either(statement: str, work: Path, tmp_path: Path) -> None:
+def test_its_imports_are_not_replaced_either(statement: str, work: Path, tmp_path: Path) -> None:
     text = statement + "\n\ndef score(prompts, responses):\n    return [VALUE] * len(responses)\n"
     write(work / "my_reward.py", text)
     for name in ("constants.py", "mine/constants.py"):
@@ -100,7 +100,7 @@ def test_what_it_imports_is_not_exchanged_either(statement: str, work: Path, tmp
     assert rewards(work, "my_reward", tmp_path / "first") == [1.0, 1.0]
 
 
-def test_nor_what_it_imports_when_it_is_called(work: Path, tmp_path: Path) -> None:
+def test_nor_are_its_imports_at_call_time(work: Path, tmp_path: Path) -> None:
     text = "def score(prompts, responses):\n    from constants import VALUE\n\n    return [VALUE] * len(responses)\n"
     write(work / "my_reward.py", text)
     write(work / "constants.py", "VALUE = 1.0\n")
@@ -122,7 +122,7 @@ def test_a_link_to_a_file_elsewhere(work: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["math", "json", "statistics"])
-def test_a_name_that_python_has_taken_is_refused(name: str, work: Path) -> None:
+def test_a_name_taken_by_python_is_refused(name: str, work: Path) -> None:
     write(work / f"{name}.py", OWN)
     write(work / "my_reward.py", f"import {name}\nimport statistics\n{OWN}")
     for module in (name, "my_reward"):
@@ -131,8 +131,8 @@ def test_a_name_that_python_has_taken_is_refused(name: str, work: Path) -> None:
             assert name == "statistics"
             continue
         said = done.stderr.splitlines()[-1]
-        assert said.startswith(f"error: function '{module}:score': Python has a module of the name {name!r} of its own")
-        assert f"place of {work / name}.py: give your file another name" in said
+        assert said.startswith(f"error: function '{module}:score': Python already has a module named {name!r}")
+        assert f"would use it instead of {work / name}.py: rename your file" in said
         assert not (work / "rewards.parquet").exists()
 
 

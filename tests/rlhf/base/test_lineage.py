@@ -39,7 +39,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
-def test_what_belongs_together_is_given_back_for_the_provenance(files: dict[str, Path]) -> None:
+def test_consistent_inputs_are_returned(files: dict[str, Path]) -> None:
     given = {"prompts": files["prompts"], "responses": files["base-responses"], "rewards": files["base-rewards"]}
     assert checked_inputs(**given, judgements=[], policy=None) == given
     training = {
@@ -56,20 +56,20 @@ def test_rewards_of_other_responses(files: dict[str, Path]) -> None:
     with pytest.raises(ArtifactError) as refused:
         checked_inputs(prompts=files["prompts"], responses=files["rebel-responses"], rewards=files["base-rewards"])
     assert str(refused.value).startswith(
-        f"{files['base-rewards']}: the rewards were made from other responses than {files['rebel-responses']}: one of "
+        f"{files['base-rewards']}: the rewards were not made from the given responses ({files['rebel-responses']}): "
     )
 
 
 def test_logprobs_of_another_policy(files: dict[str, Path], tmp_path: Path) -> None:
     with whole_folder(tmp_path / "other") as other:
         (other / "config.json").write_text("{}")
-    with pytest.raises(ArtifactError, match="the logprobs were made from other policy than"):
+    with pytest.raises(ArtifactError, match="the logprobs were not made from the given policy"):
         checked_inputs(policy=tmp_path / "other", pairs=[files["base-pairs"]], logprobs=[files["base-logprobs"]])
 
 
 def test_logprobs_of_pairs_that_were_made_again(files: dict[str, Path]) -> None:
     made(files["base-pairs"], "sides exchanged")
-    with pytest.raises(ArtifactError, match="the logprobs were made from other pairs than"):
+    with pytest.raises(ArtifactError, match="the logprobs were not made from the given pairs"):
         checked_inputs(pairs=[files["base-pairs"]], logprobs=[files["base-logprobs"]])
 
 
@@ -79,13 +79,13 @@ def test_files_of_a_group_are_compared_with_their_own(group: str, files: dict[st
         {"responses": files[f"{name}-responses"], "rewards": files[f"{name}-rewards"]} for name in ("base", "rebel")
     )
     checked_inputs(**first, **{f"{group}_{kind}": path for kind, path in second.items()})
-    with pytest.raises(ArtifactError, match=f"the {group}_rewards were made from other responses"):
+    with pytest.raises(ArtifactError, match=f"the {group}_rewards were not made from the given responses"):
         checked_inputs(**first, **{f"{group}_responses": second["responses"], f"{group}_rewards": first["rewards"]})
 
 
 def test_a_damaged_policy_is_refused_before_it_is_loaded(files: dict[str, Path]) -> None:
     (files["policy"] / "provenance.json").write_text("{}")
-    with pytest.raises(DamagedError, match=r"`provenance.json` is not as"):
+    with pytest.raises(DamagedError, match=r"`provenance.json` does not match"):
         checked_inputs(policy=files["policy"], pairs=files["base-pairs"])
 
 

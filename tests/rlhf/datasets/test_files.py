@@ -48,7 +48,7 @@ def test_a_full_folder_for_temporary_files(dataset: Path, tmp_path: Path, monkey
         assert list(folder.iterdir()) == []
 
 
-def test_what_a_killed_job_left_is_removed(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_a_killed_job_are_removed(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -77,7 +77,7 @@ def test_a_large_row_group_is_not_read_at_once(tmp_path: Path) -> None:
     assert 0 < measured.max_memory() < table.nbytes / 4
 
 
-def test_what_is_no_text_survives_the_copy(tmp_path: Path) -> None:
+def test_columns_other_than_text_survive_the_copy(tmp_path: Path) -> None:
     """Dictionaries that differ between row groups, nulls, lists of structs, and dates."""
     path = tmp_path / "data.parquet"
     message = [{"role": "user", "content": "What?"}]
@@ -93,7 +93,7 @@ def test_what_is_no_text_survives_the_copy(tmp_path: Path) -> None:
     assert found == {name: pa.array(values).to_pylist() for name, values in columns.items()}
 
 
-def test_a_file_that_may_not_be_read_is_an_error_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 

@@ -29,7 +29,7 @@ def test_dates_stay_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [1, 25])
-def test_a_key_and_a_type_that_come_late(tmp_path: Path, megabytes: int) -> None:
+def test_keys_and_types_that_first_appear_late(tmp_path: Path, megabytes: int) -> None:
     """Behind the first 10 MB: a further key, a number where all were null, a fraction where all were whole."""
     filler = "x" * 100_000
     rows: list[dict[str, Any]] = [{"prompt": filler, "score": 1, "none": None} for _ in range(10 * megabytes)]
@@ -42,10 +42,10 @@ def test_a_key_and_a_type_that_come_late(tmp_path: Path, megabytes: int) -> None
 
 def test_values_of_every_kind_come_back(tmp_path: Path) -> None:
     values = ["text", "", None, 7, 0.5, True, [1, "a"], {"a": [None]}, "5", "null", 2**70, "🦙 \u202e"]
-    rows = [{"mixed": value, "lists": [{"role": "user", "content": "a"}], "truth": True} for value in values]
+    rows = [{"mixed": value, "lists": [{"role": "user", "content": "a"}], "flag": True} for value in values]
     found = read(write(tmp_path / "x.jsonl", rows))
     assert [row["lists"] for row in found] == [row["lists"] for row in rows]
-    assert [row["truth"] for row in found] == [True] * len(rows)
+    assert [row["flag"] for row in found] == [True] * len(rows)
     for row, value in zip(found, values, strict=True):
         assert row["mixed"] == (pytest.approx(value) if value == 2**70 else value)
         assert type(row["mixed"]) is type(value) or value == 2**70  # a fraction: 64 bits do not hold it
@@ -73,31 +73,31 @@ def test_other_forms_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"a": 1}\n{"a": \n', r"row 1 \(line 2\) is no JSON object"),
-        (b'{"a": 1}\n{"a": 1', r"row 1 \(line 2\) is no JSON object: .*It is the last line .*cut off"),
-        (b'{"a": 1}\n"text"\n', r"row 1 \(line 2\) is no JSON object: it is 'text'"),
-        (b'{"a": "gr\xf6\xdfe"}\n', r"row 0 \(line 1\) is no JSON object: .*Save the file as UTF-8"),
-        ('{"a": 1}\n'.encode("utf-16"), r"row 0 \(line 1\) is no JSON object: .*Save the file as UTF-8"),
-        (b'{"a": "\\ud800"}\n', r"row 0 \(line 1\) is no JSON object: .*surrogates"),
-        (b"[1, 2]\n", "row 0 is no JSON object: it is '1'"),
-        (b'[{"a": 1},\n', "begins as a JSON array, and is none"),
-        (b"\n \n", "holds no rows"),
-        (b"[]", "holds no rows"),
-        (b"[" * 100_000, "begins as a JSON array, and is none"),
-        (b'{"a": ' * 100_000 + b"\n", r"row 0 \(line 1\) is no JSON object"),
+        (b'{"a": 1}\n{"a": \n', r"row 1 \(line 2\) is not a JSON object"),
+        (b'{"a": 1}\n{"a": 1', r"row 1 \(line 2\) is not a JSON object: .*The last line has no newline.*truncated"),
+        (b'{"a": 1}\n"text"\n', r"row 1 \(line 2\) is not a JSON object: it is 'text'"),
+        (b'{"a": "gr\xf6\xdfe"}\n', r"row 0 \(line 1\) is not a JSON object: .*Save the file as UTF-8"),
+        ('{"a": 1}\n'.encode("utf-16"), r"row 0 \(line 1\) is not a JSON object: .*Save the file as UTF-8"),
+        (b'{"a": "\\ud800"}\n', r"row 0 \(line 1\) is not a JSON object: .*surrogates"),
+        (b"[1, 2]\n", "row 0 is not a JSON object: it is '1'"),
+        (b'[{"a": 1},\n', "starts like a JSON array but is not one"),
+        (b"\n \n", "has no rows"),
+        (b"[]", "has no rows"),
+        (b"[" * 100_000, "starts like a JSON array but is not one"),
+        (b'{"a": ' * 100_000 + b"\n", r"row 0 \(line 1\) is not a JSON object"),
     ],
     ids=lambda value: str(value[:20]),
 )
-def test_what_is_no_json_object_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_lines_that_are_not_objects_are_named(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(UserError, match=rf"x\.jsonl: .*{said}"):
         list(json_rows(tmp_path / "x.jsonl"))
 
 
-def test_the_last_line_alone_tells_that_a_file_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_file_is_detected_by_its_last_line(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"prompt": "a" * 1000}] * 3000)
     check_last_line(path)
     with path.open("ab") as file:
         file.write(b'{"prompt": "aaa')
-    with pytest.raises(UserError, match=r"x\.jsonl: the last line is no JSON object.*cut off"):
+    with pytest.raises(UserError, match=r"x\.jsonl: the last line is not a JSON object.*truncated"):
         check_last_line(path)

@@ -1,17 +1,22 @@
 """Budgets: the largest that fits, for any model and setting, and remedies that hold."""
 
 import re
+from argparse import ArgumentParser
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from command_line import add_token_budget_flag
 from rlhf.base.errors import UserError
-from rlhf.machine.budgets import DEFAULT_BUDGET, check_budget, forward_budget, training_budget
+from rlhf.machine.budgets import check_budget, forward_budget, training_budget
+from rlhf.machine.choices import DEFAULT_BUDGET
 from rlhf.machine.memory import MOST_TOKENS, STEP, MemoryUse, TrainingSetup, largest_budget, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
+from rlhf.tokens.packing import CPU_PACK_TOKENS
 from small_models import CPU
+from workflow.hardware import BatchedHardware
 
 SHAPE = ModelShape(16, 2048, 5632, 16, 4, 128, 32_000, 4096)
 SETUP = TrainingSetup("single", 1, "keep", "bfloat16")
@@ -44,7 +49,7 @@ def test_more_tokens_never_take_less(strategy, activations, precision, rank, tok
     assert training_memory(SHAPE, setup, tokens).total <= training_memory(SHAPE, setup, tokens + STEP).total
 
 
-def test_what_was_asked_for_counts_where_it_fits() -> None:
+def test_a_requested_budget_is_used_if_it_fits() -> None:
     def memory(tokens: int) -> MemoryUse:
         return MemoryUse(weights=10, activations=tokens)
 
@@ -73,11 +78,21 @@ def training_budget_on(gpu_bytes: float, asked: int) -> int:
     return check_budget(asked, memory, 2048, gpu_bytes, partial(training_remedy, SHAPE, SETUP, 2048))
 
 
-def test_on_a_cpu_and_for_unknown_models_nothing_is_calculated() -> None:
+def test_the_default_is_used_on_a_cpu_and_for_unknown_models() -> None:
     assert training_budget("auto", CPU, SHAPE, SETUP, 10**9) == DEFAULT_BUDGET
     assert training_budget(77, CPU, SHAPE, SETUP, 10**9) == 77
     assert training_budget("auto", torch.device("cuda"), None, SETUP, 10) == DEFAULT_BUDGET
     assert forward_budget(5, torch.device("cuda"), None, 10, "key") == 5
+
+
+def test_help_texts_state_the_default_and_the_cap() -> None:
+    parser = ArgumentParser()
+    add_token_budget_flag(parser)
+    help_text = " ".join(parser.format_help().split())
+    for text in (BatchedHardware.model_fields["token_budget"].description or "", help_text):
+        assert str(DEFAULT_BUDGET) in text
+        assert str(CPU_PACK_TOKENS) in text
+        assert "vLLM" in text
 
 
 def test_a_program_reads_the_memory_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

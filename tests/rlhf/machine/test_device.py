@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretended_gpus import pretend_gpus, pretend_here, without_grants
+from pretended_gpus import PretendedDriver, new_uuids, pretend_driver, without_grants
 from rlhf.base.errors import UserError
 from rlhf.machine.device import granted_device
 
@@ -31,13 +31,13 @@ def test_the_number_of_threads_is_what_was_asked_for() -> None:
 @pytest.mark.parametrize("usable", [0, 2])
 def test_gpus_are_leased_and_torch_must_be_able_to_use_them(usable: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What torch finds is replaced; the lease is real, and ends with this process alone."""
-    pretend_here(monkeypatch, PRETENDED_GPUS=pretend_gpus(3)["PRETENDED_GPUS"])
+    pretend_driver(monkeypatch, PretendedDriver(new_uuids(3)))
     without_grants(monkeypatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: usable)
     if usable:
         assert granted_device(2, 1) == torch.device("cuda", 0)
     else:
-        with pytest.raises(UserError, match=rf"granted 2 GPU\(s\), and torch {re.escape(torch.__version__)} can use 0"):
+        with pytest.raises(UserError, match=rf"granted 2 GPU\(s\), but torch {re.escape(torch.__version__)} can use 0"):
             granted_device(2, 1)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
 
@@ -61,7 +61,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators have other options")
-def test_memory_is_not_fetched_anew_in_each_pass() -> None:
+def test_freed_memory_is_reused_in_each_pass() -> None:
     scripts = Path(__file__).resolve().parents[3] / "scripts"
     done = subprocess.run(
         [sys.executable, "-c", COUNT_PAGES], cwd=scripts, check=True, stdout=subprocess.PIPE, text=True

@@ -1,20 +1,17 @@
-"""Leases of pretended GPUs: no device is ever shared, and none is lost."""
+"""Leases of pretended GPUs: no GPU is ever shared, and none is lost."""
 
-import importlib.util
-import inspect
 import itertools
 import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pynvml
 import pytest
 
-from pretended_gpus import STAND_IN, pretend_gpus, pretend_here, without_grants
+from pretended_gpus import PretendedDriver, new_uuids, pretend_driver, pretend_gpus, without_grants
 from rlhf.base.errors import UserError
 from rlhf.machine.leases import GRANTED_BY, Gpu, installed_gpus, lease_gpus, visible_gpus
 from small_models import SCRIPTS
@@ -45,12 +42,19 @@ def told(log: Path) -> list[tuple[int, str, float, list[str]]]:
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Four pretended GPUs, for this process too."""
-    found = pretend_gpus(4)
-    pretend_here(monkeypatch, PRETENDED_GPUS=found["PRETENDED_GPUS"])
+def driver(monkeypatch: pytest.MonkeyPatch) -> PretendedDriver:
+    """Four pretended GPUs, for this process."""
     without_grants(monkeypatch)
-    yield {name: value for name, value in found.items() if name != GRANTED_BY}
+    pretended = PretendedDriver(new_uuids(4))
+    pretend_driver(monkeypatch, pretended)
+    return pretended
+
+
+@pytest.fixture
+def environment(driver: PretendedDriver, tmp_path: Path) -> dict[str, str]:
+    """The same GPUs for the jobs."""
+    found = pretend_gpus(tmp_path, driver.uuids)
+    return {name: value for name, value in found.items() if name != GRANTED_BY}
 
 
 def test_forty_jobs_on_four_gpus_some_of_them_killed(environment: dict[str, str], tmp_path: Path) -> None:
@@ -114,22 +118,22 @@ def test_a_lease_outlives_execv_and_ends_with_its_process(environment: dict[str,
 
 
 def test_only_gpus_that_are_visible_are_taken(
-    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], driver: PretendedDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "log"
     log.touch()
-    last = installed_gpus()[3].uuid
+    last = driver.uuids[3]
     jobs = [start_job({**environment, "CUDA_VISIBLE_DEVICES": f"2, {last[:12]}"}, 1, log, 0.5) for _ in range(2)]
     assert [job.wait(timeout=60) for job in jobs] == [0, 0]
     assert sorted(gpus for _, what, _, gpus in told(log) if what == "takes") == [["2"], ["3"]]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1234,0")
-    assert visible_gpus() == [Gpu("MIG-1234", "MIG-1234"), installed_gpus()[0]]
+    assert visible_gpus() == [Gpu("MIG-1234", "MIG-1234"), Gpu(driver.uuids[0], "0")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES names GPU 7, which"):
         lease_gpus(1)
 
 
-def test_jobs_that_wait_for_other_gpus_are_in_nobodys_way(environment: dict[str, str], tmp_path: Path) -> None:
+def test_jobs_waiting_for_other_gpus_block_nobody(environment: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
     holder, waiting = (start_job({**environment, "CUDA_VISIBLE_DEVICES": "0,1"}, 2, log, 60.0) for _ in range(2))
@@ -143,9 +147,7 @@ def test_jobs_that_wait_for_other_gpus_are_in_nobodys_way(environment: dict[str,
 
 
 @pytest.mark.parametrize("shown", [None, "0,1", "", "-1", "NoDevFiles"])
-def test_fewer_gpus_than_asked_for(
-    shown: str | None, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fewer_gpus_than_asked_for(shown: str | None, driver: PretendedDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     visible = 4 if shown is None else 2 if shown == "0,1" else 0
     if shown is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
@@ -153,7 +155,7 @@ def test_fewer_gpus_than_asked_for(
         lease_gpus(visible + 1)
 
 
-def test_what_a_scheduler_gave_is_taken_as_it_is(environment: dict[str, str], tmp_path: Path) -> None:
+def test_gpus_granted_by_a_scheduler_are_used_as_they_are(environment: dict[str, str], tmp_path: Path) -> None:
     """Just as many: without a lease. More than that: leases among them."""
     log = tmp_path / "log"
     log.touch()
@@ -171,39 +173,47 @@ def test_what_a_scheduler_gave_is_taken_as_it_is(environment: dict[str, str], tm
     assert [gpus for _, what, _, gpus in told(log) if what == "takes"][1:] == [["1", "2"], ["1"]]
 
 
-@pytest.mark.parametrize("error", ["NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded"])
-def test_without_a_driver_there_is_no_gpu(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend_here(monkeypatch, PRETENDED_ERROR=error)
+def test_gpus_are_listed_by_index(driver: PretendedDriver) -> None:
+    assert installed_gpus() == [Gpu(uuid, str(index)) for index, uuid in enumerate(driver.uuids)]
+    assert driver.initialized == 0
+
+
+def test_a_gpu_that_a_cgroup_hides_is_not_counted(driver: PretendedDriver) -> None:
+    driver.hidden = [0, 2]
+    assert installed_gpus() == [Gpu(driver.uuids[1], "0"), Gpu(driver.uuids[3], "1")]
+
+
+def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_driver(monkeypatch, None)
+    assert installed_gpus() == []
+    unloaded = PretendedDriver(["GPU-0"], {"nvmlInitWithFlags": pynvml.NVML_ERROR_DRIVER_NOT_LOADED})
+    pretend_driver(monkeypatch, unloaded)
     assert installed_gpus() == []
 
 
-def test_a_driver_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend_here(monkeypatch, PRETENDED_GPUS="GPU-1 lost")
-    with pytest.raises(UserError, match="does not list its GPUs: GPU is lost"):
+@pytest.mark.parametrize(
+    ("function", "error", "expected"),
+    [
+        ("nvmlInitWithFlags", pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, "NVML/RM version mismatch"),
+        ("nvmlDeviceGetHandleByIndex_v2", pynvml.NVML_ERROR_GPU_IS_LOST, "GPU is lost"),
+        ("nvmlDeviceGetUUID", pynvml.NVML_ERROR_UNKNOWN, "Unknown Error"),
+    ],
+)
+def test_a_driver_that_fails_says_so(function: str, error: int, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = PretendedDriver(["GPU-0"], {function: error})
+    pretend_driver(monkeypatch, driver)
+    with pytest.raises(UserError, match=f"the NVIDIA driver cannot list the GPUs: .*{expected}.*nvidia-smi"):
         installed_gpus()
-    pretend_here(monkeypatch, PRETENDED_ERROR="NVMLError")
-    with pytest.raises(UserError, match="does not start: driver and library differ"):
-        installed_gpus()
+    assert driver.initialized == 0
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a driver")
 def test_the_real_library_finds_no_driver_here() -> None:
-    assert "pretended" not in str(pynvml.__file__)
     assert installed_gpus() == []
 
 
-def test_the_stand_in_has_the_functions_of_the_real_library() -> None:
-    """With their parameters, and errors of the same names."""
-    spec = importlib.util.spec_from_file_location("pretended_pynvml", STAND_IN / "pynvml.py")
-    assert spec is not None
-    assert spec.loader is not None
-    stand_in = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(stand_in)
-    names = [name for name in vars(stand_in) if name.lower().startswith("nvml")]
-    assert len(names) == 8
-    for name in names:
-        real, ours = getattr(pynvml, name), getattr(stand_in, name)
-        if inspect.isclass(ours):
-            assert issubclass(real, pynvml.NVMLError)
-        else:
-            assert list(inspect.signature(real).parameters) == list(inspect.signature(ours).parameters)
+@pytest.mark.gpu
+def test_real_gpus_are_those_of_nvidia_smi() -> None:
+    query = ["nvidia-smi", "--query-gpu=uuid,index", "--format=csv,noheader"]
+    listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert installed_gpus() == [Gpu(*line.split(", ")) for line in listed]

@@ -100,18 +100,18 @@ def test_a_damaged_file_in_the_hubs_cache_is_named(
     with pytest.raises(UserError) as caught:
         known_shape("owner/model", "aaa")
     assert str(caught.value).startswith(f"{path}: this file is damaged")
-    assert str(caught.value).endswith(f"delete {blob}, and `snakemake prefetch` fetches it again")
+    assert str(caught.value).endswith(f"delete {blob} and fetch it again with `snakemake prefetch`")
 
 
 @pytest.mark.parametrize("change", [{"hidden_size": "wide"}, {"num_attention_heads": 0}, {"vocab_size": [1]}])
-def test_sizes_that_are_none_are_named_with_a_local_folder(change: dict[str, object], tmp_path: Path) -> None:
+def test_invalid_sizes_are_named_with_a_local_folder(change: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **change}))
     with pytest.raises(UserError, match=rf"{tmp_path}/config.json: .* copy the model {tmp_path} again"):
         known_shape(str(tmp_path))
 
 
 @pytest.mark.parametrize("change", [{"num_local_experts": 8}, {"intermediate_size": None}])
-def test_other_forms_are_not_known(change: dict[str, object]) -> None:
+def test_other_architectures_are_unknown(change: dict[str, object]) -> None:
     assert isinstance(shape_of_config(LLAMA), ModelShape)
     assert shape_of_config({**LLAMA, **change}) is None
     assert shape_of_config({"text_config": LLAMA}) == shape_of_config(LLAMA)

@@ -47,7 +47,7 @@ def test_a_line_per_interval_with_the_rate(clock: Clock, capsys: pytest.CaptureF
     assert [line[:3] for line in lines(capsys)] == [("50", "100", "2.0")]
 
 
-def test_the_last_line_stands_there_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_line_is_printed_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the work ends when a line is due, too."""
     with Progress(4, "prompts", "sampling") as progress:
         clock.now += 20

@@ -104,7 +104,7 @@ def test_a_small_model_is_given_a_minute_and_the_disk_of_any_job() -> None:
     assert training_disk_mb(small, ALL) == 50_000
 
 
-def test_too_short_a_notice_is_told_with_both_numbers_and_the_key() -> None:
+def test_short_notice_names_both_numbers_and_the_key() -> None:
     """128 and 1,000 pairs of 5,120 tokens on eight GPUs, 989 TFLOP/s each: 40 seconds."""
     tokens = 128 * 5120, 1000 * 5120
     assert short_notice(300, LLAMA, ALL, *tokens, 989e12) is None

@@ -33,7 +33,7 @@ def rewards(folder: Path, name: str, origin: dict[str, Any]) -> Path:
     return path
 
 
-def test_what_stands_behind_a_file(tmp_path: Path) -> None:
+def test_commits_behind_a_file(tmp_path: Path) -> None:
     assert commits_behind(logprobs(tmp_path, "hub", OLD)) == {"policy": OLD}
     assert commits_behind(logprobs(tmp_path, "folder", None)) == {}
     assert commits_behind(rewards(tmp_path, "model", {"model_revision": SCORER})) == {"reward model": SCORER}
@@ -55,19 +55,17 @@ def test_two_commits_are_refused_with_both_files(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         common_commits([first, second])
     assert str(error.value).startswith(
-        f"two revisions of the policy are mixed: {first} is of commit {OLD}, and {second} of commit {NEW}."
+        f"two revisions of the policy are mixed: {first} has commit {OLD}, but {second} has commit {NEW}."
     )
 
 
 def test_files_of_another_commit_than_the_model_are_refused(tmp_path: Path) -> None:
     path = logprobs(tmp_path, "first", OLD)
-    with pytest.raises(UserError, match=f"{path} is of commit {OLD}, and the policy to be loaded of commit {NEW}"):
+    with pytest.raises(UserError, match=f"{path} has commit {OLD}, but the policy to be loaded has commit {NEW}"):
         common_commits([path], {"policy": NEW})
 
 
 def test_a_reward_model_of_two_commits_is_refused(tmp_path: Path) -> None:
     files = [pairs(tmp_path, name, policy=OLD, **{"reward model": commit}) for name, commit in (("a", OLD), ("b", NEW))]
-    with pytest.raises(
-        UserError, match=f"two revisions of the reward model are mixed: .*/a.parquet is of commit {OLD}"
-    ):
+    with pytest.raises(UserError, match=f"two revisions of the reward model are mixed: .*/a.parquet has commit {OLD}"):
         common_commits(files)

@@ -50,11 +50,11 @@ def test_a_name_without_a_commit_is_an_error(file: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("models: [", "no list of models and datasets"),
-        ("models: {a/b: 12}", "no list of models and datasets"),
-        ("weights: {}", "no list of models and datasets"),
-        ("models: {a/b: main}", "a/b: 'main' is no commit"),
-        ("", "no list of models and datasets"),
+        ("models: [", "not a list of models and datasets"),
+        ("models: {a/b: 12}", "not a list of models and datasets"),
+        ("weights: {}", "not a list of models and datasets"),
+        ("models: {a/b: main}", "a/b: 'main' is not a commit"),
+        ("", "not a list of models and datasets"),
     ],
 )
 def test_a_broken_file(text: str, said: str, tmp_path: Path) -> None:

@@ -77,11 +77,11 @@ def without_decoder(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFa
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_tokenizers_of_the_tests_give_texts_back(form: str) -> None:
+def test_the_test_tokenizers_round_trip(form: str) -> None:
     check_round_trip(small_tokenizer(form))
 
 
-def test_the_real_tokenizer_gives_texts_back(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_real_tokenizer_round_trips(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
     check_round_trip(llama3_tokenizer)
 
 
@@ -92,7 +92,7 @@ def test_what_a_tokenizer_may_change(name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_a_tokenizer_may_not_lose(name: str) -> None:
-    with pytest.raises(UserError, match=r"does not give a text back: '.*' comes back from its ids as '"):
+    with pytest.raises(UserError, match=r"does not round-trip: '.*' is decoded as '"):
         check_round_trip(BAD[name]())
 
 
@@ -118,6 +118,6 @@ def test_collect_prompts_refuses_it(tmp_path: Path) -> None:
     done = run_program("collect_prompts", "--spec", json.dumps(spec), *flags, "--output", tmp_path / "out.parquet")
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
-    assert said.startswith(f"error: the tokenizer of '{tmp_path}/policy' does not give a text back: 'The quick brown")
-    assert "comes back from its ids as 'Thequickbrownfoxjumps" in said
+    assert said.startswith(f"error: the tokenizer of '{tmp_path}/policy' does not round-trip: 'The quick brown")
+    assert "is decoded as 'Thequickbrownfoxjumps" in said
     assert not (tmp_path / "out.parquet").exists()

@@ -1,4 +1,4 @@
-"""Weights that are missing, left over, of another shape or no numbers: never a model with random ones."""
+"""Weights that are missing, left over, of another shape or not finite are refused, never filled in at random."""
 
 import json
 import math
@@ -31,14 +31,14 @@ Tensors = dict[str, torch.Tensor]
 LAYER = "model.layers.1.mlp.up_proj.weight"
 DAMAGES: dict[str, tuple[Callable[[Tensors], object], str]] = {
     "missing": (lambda tensors: tensors.pop(LAYER), rf"1 missing \({LAYER}\)"),
-    "left over": (lambda tensors: tensors.update(extra=torch.zeros(2)), r"1 that the model has no place for \(extra\)"),
+    "left over": (lambda tensors: tensors.update(extra=torch.zeros(2)), r"1 unexpected \(extra\)"),
     "of another shape": (
         lambda tensors: tensors.update({LAYER: torch.zeros(3, 32)}),
-        rf"1 of another shape \({LAYER} \[3, 32\] for \[48, 32\]\)",
+        rf"1 with another shape \({LAYER} \[3, 32\] for \[48, 32\]\)",
     ),
     "renamed": (
         lambda tensors: tensors.update(named=tensors.pop(LAYER)),
-        "1 missing .*; 1 that the model has no place",
+        "1 missing .*; 1 unexpected",
     ),
 }
 
@@ -54,7 +54,7 @@ def test_a_policy_whose_weights_do_not_fit_is_refused(name: str, tmp_path: Path)
     folder = save_small_policy(tmp_path / "policy")
     damage, said = DAMAGES[name]
     edit(folder, damage)
-    with pytest.raises(UserError, match=rf"not those of a LlamaForCausalLM by its config.json: .*{said}"):
+    with pytest.raises(UserError, match=rf"do not match the LlamaForCausalLM in its config.json: .*{said}"):
         load_policy(str(folder), None, "float32", CPU)
 
 
@@ -63,7 +63,7 @@ def test_a_sequence_classifier_whose_weights_do_not_fit_is_refused(name: str, tm
     save_small_classifier(tmp_path, small_tokenizer())
     damage, said = DAMAGES[name]
     edit(tmp_path, damage)
-    with pytest.raises(UserError, match=rf"not those of a LlamaForSequenceClassification by its config.json: .*{said}"):
+    with pytest.raises(UserError, match=rf"do not match the LlamaForSequenceClassification in its config.*: .*{said}"):
         load_classifier(str(tmp_path), None, torch.float32)
 
 
@@ -86,9 +86,7 @@ def test_a_policy_is_no_reward_model_and_a_reward_model_no_policy(tmp_path: Path
     save_small_classifier(tmp_path / "classifier", small_tokenizer())
     with pytest.raises(UserError, match="without weights for `score`"):
         load_classifier(str(policy), None, torch.float32)
-    with pytest.raises(
-        UserError, match=r"1 missing \(lm_head.weight\); 1 that the model has no place for \(score.weig"
-    ):
+    with pytest.raises(UserError, match=r"1 missing \(lm_head.weight\); 1 unexpected \(score.weig"):
         load_policy(str(tmp_path / "classifier"), None, "float32", CPU)
 
 
@@ -116,10 +114,10 @@ def test_of_a_tied_model_without_any_embedding_it_is_missing(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_weight_that_is_no_number_is_named_with_its_file(value: float, dtype: str, tmp_path: Path) -> None:
+def test_a_weight_that_is_not_finite_is_named_with_its_file(value: float, dtype: str, tmp_path: Path) -> None:
     folder = save_small_policy(tmp_path / "policy")
     edit(folder, lambda tensors: tensors[LAYER][3:4, 5:7].fill_(value))
-    with pytest.raises(UserError, match=f"{folder}/{WEIGHTS}: the weight '{LAYER}' holds 2 values that are NaN or inf"):
+    with pytest.raises(UserError, match=f"{folder}/{WEIGHTS}: in the weight '{LAYER}', 2 of .* values are NaN or inf"):
         load_policy(str(folder), None, dtype, CPU)  # type: ignore[arg-type]
 
 
@@ -129,18 +127,18 @@ def test_of_several_files_the_right_one_is_named(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / file)
     tensors[LAYER][0, 0] = math.nan
     save_file(tensors, tmp_path / file, metadata={"format": "pt"})
-    with pytest.raises(UserError, match=f"{tmp_path}/{file}: the weight '{LAYER}' holds 1 values"):
+    with pytest.raises(UserError, match=f"{tmp_path}/{file}: in the weight '{LAYER}', 1 of "):
         load_policy(str(tmp_path), None, "float32", CPU)
 
 
-def test_reward_models_with_a_weight_that_is_no_number(tmp_path: Path) -> None:
+def test_reward_models_with_a_weight_that_is_not_finite(tmp_path: Path) -> None:
     save_small_classifier(tmp_path / "classifier", small_tokenizer())
     save_small_reward_model(tmp_path / "armo")
     edit(tmp_path / "classifier", lambda tensors: tensors["score.weight"][:, 1].fill_(math.nan))
     edit(tmp_path / "armo", lambda tensors: tensors["gating.logit_scale"].fill_(math.inf))
-    with pytest.raises(UserError, match=rf"classifier/{WEIGHTS}: the weight 'score.weight' holds 1 values"):
+    with pytest.raises(UserError, match=rf"classifier/{WEIGHTS}: in the weight 'score.weight', 1 of "):
         load_classifier(str(tmp_path / "classifier"), None, torch.float32)
-    with pytest.raises(UserError, match=rf"armo/{WEIGHTS}: the weight 'gating.logit_scale' holds 1 values"):
+    with pytest.raises(UserError, match=rf"armo/{WEIGHTS}: in the weight 'gating.logit_scale', 1 of "):
         ArmoRewardModel.from_folder_or_hub(str(tmp_path / "armo"), None, torch.float32, CPU)
 
 
@@ -168,5 +166,5 @@ def test_a_program_says_it_without_a_traceback(tmp_path: Path) -> None:
     done = run_program("compute_logprobs", "--spec", spec, "--pairs", pairs, "--output", tmp_path / "out.parquet")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert f"error: {tmp_path}/policy: its weights are not those of a LlamaForCausalLM" in done.stderr
+    assert f"error: {tmp_path}/policy: its weights do not match the LlamaForCausalLM" in done.stderr
     assert not (tmp_path / "out.parquet").exists()

@@ -66,7 +66,7 @@ def of_model(name: str) -> dict[str, object]:
     return {"models": {"base_model.revision": {"name": name}}, "datasets": {}}
 
 
-def test_the_first_answer_stays(hub: SmallHub, tmp_path: Path) -> None:
+def test_recorded_commits_stay(hub: SmallHub, tmp_path: Path) -> None:
     file = tmp_path / "results/experiment/revisions.yaml"
     assert look_up(SPEC, file, hub.url) == ""
     assert read_revisions(file).model_dump() == {
@@ -101,18 +101,18 @@ def test_two_runs_at_once_agree(hub: SmallHub, tmp_path: Path) -> None:
 def test_names_that_cannot_be_resolved(hub: SmallHub, tmp_path: Path) -> None:
     file = tmp_path / "revisions.yaml"
     said = look_up(of_model("gated/policy"), file, hub.url)
-    assert said.startswith("error: gated/policy is gated: accept its licence at https://huggingface.co/gated/policy")
+    assert said.startswith("error: gated/policy is gated: accept its license at https://huggingface.co/gated/policy")
     assert look_up(of_model("gated/policy"), tmp_path / "with-token.yaml", hub.url, HF_TOKEN=TOKEN) == ""
     assert "error: model 'open/nothing': the hub has none of that name" in look_up(
         of_model("open/nothing"), file, hub.url
     )
     said = look_up(of_model("open/policy"), file, "http://127.0.0.1:9")
-    assert said.startswith("error: model 'open/policy': the hub cannot tell its newest commit: ")
+    assert said.startswith("error: model 'open/policy': cannot look up its newest commit: ")
     assert "Pin it (`base_model.revision`)" in said
     assert not file.exists()
 
 
-def test_offline_it_is_what_the_cache_holds(tmp_path: Path) -> None:
+def test_offline_the_cached_commit_is_used(tmp_path: Path) -> None:
     file = tmp_path / "revisions.yaml"
     said = look_up(SPEC, file, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert said.startswith("error: model 'open/policy': HF_HUB_OFFLINE is set, and the hub's cache")

@@ -105,7 +105,7 @@ def test_a_function_of_a_package_that_imports_its_neighbour(modules: Path) -> No
         ("my_zero:words", ["ZeroDivisionError: division by zero", "my_zero.py, line 2: HALF = FACTOR / 0"]),
         ("my_name:words", ["NameError", "my_name.py, line 2: words.x = undefined_name"]),
         ("my_exit:words", ["SystemExit: no licence", "my_exit.py, line 2"]),
-        ("json:words", ["Python has a module of the name 'json' of its own", "give your file another name"]),
+        ("json:words", ["Python already has a module named 'json'", "rename your file"]),
     ],
 )
 def test_what_is_not_a_reward_function(modules: Path, name: str, said: list[str]) -> None:

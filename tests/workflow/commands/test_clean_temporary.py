@@ -27,8 +27,8 @@ def test_the_dead_go_and_the_living_stay(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.splitlines()) == {
         f"removed {dead.relative_to(tmp_path)} (2.0 MB)",
-        f"kept {own.relative_to(tmp_path)} (2.0 MB): process {os.getpid()} lives, and writes it",
-        f"kept {state.relative_to(tmp_path)} (2.0 MB): its owner may live: it was written to in the last 24 hours",
+        f"kept {own.relative_to(tmp_path)} (2.0 MB): process {os.getpid()} is alive and writing it",
+        f"kept {state.relative_to(tmp_path)} (2.0 MB): its owner may be alive: it was written to in the last 24 hours",
         "2.0 MB freed",
     }
     assert (dead.exists(), own.exists(), state.exists(), whole.exists()) == (False, True, True, True)

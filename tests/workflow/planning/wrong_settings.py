@@ -168,7 +168,7 @@ SETTINGS: list[Case] = [
     # hardware
     ({"hardware.train_policy.gpu": -1}, ["hardware.train_policy.gpu: ", "-1", "equal to 0"]),
     ({"hardware.train_policy.threads": 0}, ["hardware.train_policy.threads: ", "0", "equal to 1"]),
-    ({"hardware.report.mem_mb": 10**18}, ["hardware.report.mem_mb: ", "equal to 100000000", "100 TB"]),
+    ({"hardware.report.mem_mb": 10**18}, ["hardware.report.mem_mb: ", "equal to 100000000", "Memory in megabytes"]),
     ({"hardware.report.runtime": 10**9}, ["hardware.report.runtime: ", "equal to 525600", "a year"]),
     ({"hardware.gpu_memory_gb": 0}, ["hardware.gpu_memory_gb: ", "0", "equal to 1"]),
     ({"hardware.gpu_memory_gb": {"gpu": 80}}, ["hardware.gpu_memory_gb: must be a number", "{'gpu': 80}"]),
@@ -190,6 +190,10 @@ SETTINGS: list[Case] = [
     (
         {"training.optimizer": "adamw_8bit", "hardware.train_policy": {"gpu": 8}},
         ["variants.rebel: optimizer adamw_8bit", "single and ddp", "zero3"],
+    ),
+    (
+        {"responses.engine": "vllm", "hardware.generate_responses.token_budget": 4096},
+        ["hardware.generate_responses.token_budget: it is 4096", "vLLM", "`responses.engine: vllm`: auto"],
     ),
     # the tiny world
     ({"tiny.network.heads": 3}, ["tiny.network: heads: 3", "hidden_size 32", "allowed: 1, 2, 4, 8, 16"]),

@@ -1,1 +1,1 @@
-"""Files and folders: written atomically, with checksums, and full disks as sentences."""
+"""Files and folders: atomic writes, checksums, and readable errors on full disks."""

@@ -1,7 +1,7 @@
-"""Checksums that files and folders carry of themselves: what was damaged after it was written is never used.
+"""Checksums inside files and folders, so that a result damaged after it was written is never used.
 
-A Parquet artifact holds the SHA-256 of its bytes in its footer, calculated with zeros in that place. A folder holds
-`SHA256SUMS`, which the program `sha256sum --check` reads too.
+To *seal* is to add the checksum. A Parquet artifact holds the SHA-256 of its own bytes in its footer, computed with
+zeros in place of the checksum. A folder holds `SHA256SUMS`, which `sha256sum --check` can read too.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ from pathlib import Path
 from rlhf.base.errors import UserError
 
 KEY = b"rlhf_sha256"
-"""Of the checksum in a Parquet file's metadata."""
+"""Key of the checksum in a Parquet file's metadata."""
 ZEROS = b"0" * 64
 SUMS = "SHA256SUMS"
 SHARD_INDEX = ".metadata"
-"""Torch's index of a sharded state: hidden, and part of it."""
-STATED = re.compile(re.escape(KEY) + rb".{1,4}?([0-9a-f]{64})", re.DOTALL)
-"""Key and checksum as Parquet writes them: strings as they are, a few bytes of lengths between them."""
+"""Torch's index of a sharded state: a hidden file, but part of the state."""
+CHECKSUM_IN_FOOTER = re.compile(re.escape(KEY) + rb".{1,4}?([0-9a-f]{64})", re.DOTALL)
+"""The key and its checksum in the bytes of a footer: Thrift writes strings verbatim, with a few bytes in between."""
 FOOTER_END = 8
-"""Bytes behind the footer: its length, and Parquet's mark."""
+"""Bytes after the footer: its length (4), and the magic number `PAR1`."""
 BLOCK_BYTES = 1 << 20
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 class DamagedError(UserError):
-    """A file that is not as it was written."""
+    """A file that changed since it was written."""
 
 
 def seal_file(path: Path) -> None:
-    """Put the checksum of a Parquet file, whose metadata holds `KEY` with `ZEROS`, in their place."""
+    """Replace `ZEROS`, which a Parquet file's metadata holds under `KEY`, by the checksum."""
     with path.open("r+b") as file:
-        start = _stated(file.fileno())[0]
+        start = _find_checksum(file.fileno())[0]
         checksum = _file_checksum(path, start)
         file.seek(start)
         file.write(checksum.encode())
 
 
 def seal_folder(folder: Path) -> None:
-    """Write the checksums of a folder's files, in the order of their names."""
+    """Write `SHA256SUMS` of a folder's files, sorted by name."""
     names = _names(folder)
     lines = [f"{checksum}  {name}\n" for checksum, name in zip(_checksums(folder, names), names, strict=True)]
     (folder / SUMS).write_text("".join(lines))
 
 
 def stated_checksum(path: Path) -> str | None:
-    """The checksum that a Parquet file or folder states of itself, unchecked; None where it states none."""
+    """The checksum recorded in a Parquet file or folder, without verifying it; None if there is none."""
     if path.is_dir():
         return _checksum(path / SUMS) if (path / SUMS).is_file() else None
     if path.suffix != ".parquet" or not path.is_file():
         return None
     with path.open("rb") as file:
-        return _stated(file.fileno())[1]
+        return _find_checksum(file.fileno())[1]
 
 
 def verify(path: Path) -> None:
-    """Check a sealed Parquet file or folder, once per process as long as nobody touches it.
+    """Verify a sealed Parquet file or folder, once per process unless it is modified.
 
     Raises:
-        DamagedError: it is not as it was written; of a folder, which file.
+        DamagedError: it changed since it was written; for a folder, the message names the file.
     """
     if path.is_dir():
         files = tuple((name, *_stamp(path / name)) for name in [SUMS, *_names(path)])
@@ -74,7 +74,7 @@ def verify(path: Path) -> None:
 
 
 def verify_if_sealed(path: Path) -> None:
-    """Check what states a checksum; models and datasets of a user's own state none."""
+    """Verify a file or folder that has a checksum; a user's own models and datasets have none."""
     if stated_checksum(path) is not None:
         verify(path)
 
@@ -82,16 +82,16 @@ def verify_if_sealed(path: Path) -> None:
 @cache
 def _verify_file(path: Path, *stamp: int) -> None:
     with path.open("rb") as file:
-        start, stated = _stated(file.fileno())
+        start, stated = _find_checksum(file.fileno())
     if stated is None or stated != _file_checksum(path, start):
         raise DamagedError(
-            f"{path}: this file is not as the pipeline wrote it: it is damaged, or something else wrote it. Delete it "
-            "and run the pipeline again."
+            f"{path}: this file is not as the pipeline wrote it: it is damaged, or something else wrote to it. Delete "
+            "it and run the pipeline again."
         )
 
 
 def damaged_file(folder: Path) -> str | None:
-    """The first file of a sealed folder that is not as it was written; None where all are."""
+    """The first file of a sealed folder that was changed, added or removed; None if there is none."""
     stated = {}
     for line in (folder / SUMS).read_text(errors="replace").splitlines():
         found = LINE.fullmatch(line)
@@ -114,24 +114,24 @@ def _verify_folder(folder: Path, files: tuple[tuple[str | int, ...], ...]) -> No
 
 def _damaged(folder: Path, name: str) -> DamagedError:
     return DamagedError(
-        f"{folder}: `{name}` is not as `{SUMS}` in this folder says: it was damaged, added, removed or edited. Delete "
-        f"the folder and run the pipeline again; without `{SUMS}` it is used as it is, as a model of your own."
+        f"{folder}: `{name}` does not match `{SUMS}` in this folder: it was damaged, added, removed or edited. Delete "
+        f"the folder and run the pipeline again. (To use it as a model of your own, delete `{SUMS}`.)"
     )
 
 
-def _stated(descriptor: int) -> tuple[int, str | None]:
-    """Where a Parquet file's checksum stands, and the checksum; 0 and None where there is none."""
+def _find_checksum(descriptor: int) -> tuple[int, str | None]:
+    """(offset, checksum) of the checksum in a Parquet file; (0, None) if there is none."""
     size = os.fstat(descriptor).st_size
     if size < FOOTER_END:
         return 0, None
     footer = int.from_bytes(os.pread(descriptor, 4, size - FOOTER_END), "little") + FOOTER_END
     tail = os.pread(descriptor, footer, max(0, size - footer))
-    *_, found = None, *STATED.finditer(tail)
+    *_, found = None, *CHECKSUM_IN_FOOTER.finditer(tail)
     return (0, None) if found is None else (size - len(tail) + found.start(1), found[1].decode())
 
 
 def _file_checksum(path: Path, start: int) -> str:
-    """SHA-256 of a file whose own checksum counts as zeros."""
+    """SHA-256 of a file, reading zeros in place of the checksum at offset `start`."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         left = start
@@ -147,7 +147,7 @@ def _file_checksum(path: Path, start: int) -> str:
 
 
 def _checksums(folder: Path, names: Sequence[str]) -> list[str]:
-    """Of some files, at once: a state of many gigabytes has a file for each process."""
+    """SHA-256 of several files in parallel: a large training state has a file for each process."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         return list(threads.map(lambda name: _checksum(folder / name), names))
 
@@ -158,7 +158,7 @@ def _checksum(path: Path) -> str:
 
 
 def _names(folder: Path) -> list[str]:
-    """Files of a folder, without hidden ones that Snakemake, file systems and download tools leave behind."""
+    """Sorted names of a folder's files, without hidden ones, which Snakemake and other tools leave behind."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(name.as_posix() for name in found if name.name != SUMS and not _is_hidden(name))
 
@@ -168,6 +168,6 @@ def _is_hidden(name: Path) -> bool:
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:
-    """What changes when a file is written to, whoever sets its time back."""
+    """Size, times and inode: they change on every write, even if the modification time is set back."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

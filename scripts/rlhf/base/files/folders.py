@@ -14,12 +14,12 @@ PROVENANCE = "provenance.json"
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` to write into; it takes its place when the block ends without an error.
+    """Write a folder atomically: yields a temporary folder beside `target`, which replaces it if the block succeeds.
 
-    It gets `SHA256SUMS`, see `rlhf.base.files.checksums`.
+    It is sealed with `SHA256SUMS`, see `rlhf.base.files.checksums`.
 
     Raises:
-        UserError: the disk filled up.
+        UserError: the disk is full.
     """
     with temporary_beside(target) as temporary:
         temporary.mkdir()
@@ -31,18 +31,19 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder under another name: half of it, left by a kill, is never taken for the whole."""
+    """Rename a folder, then remove it: if killed halfway, the remains are never mistaken for a complete folder."""
     renamed = folder.with_name(f".{folder.name.lstrip('.')}.removed")
-    remove(renamed)  # of a removal that was killed
+    remove(renamed)  # left by a removal that was killed
     folder.replace(renamed)
     remove(renamed)
 
 
 def write_folder_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write `provenance.json`."""
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2, sort_keys=True) + "\n")
 
 
 def folder_provenance(folder: Path) -> dict[str, Any] | None:
-    """What a folder says of its origin; None where it says nothing."""
+    """The provenance in a folder's `provenance.json`; None if there is none."""
     path = folder / PROVENANCE
     return json.loads(path.read_text()) if path.is_file() else None

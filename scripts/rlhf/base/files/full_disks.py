@@ -1,4 +1,4 @@
-"""Full disks and used-up quotas, whatever the libraries make of them, as one sentence."""
+"""Turns the many errors that libraries raise on a full disk or quota into one readable error."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rlhf.base.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 TORCH_WRITER = "inline_container.cc"
-"""Torch's writer of archives names its source file where a write fails, and no cause."""
+"""On a failed write, torch's archive writer names this source file and no cause."""
 PROBE_BYTES = 1 << 20
-REMEDY = "Make room on the disk or in the quota, and run the same line again."
+REMEDY = "Free some space on the disk or in the quota, and run the same command again."
 
 
 @contextmanager
 def named_full_disk(path: Path, remedy: str = REMEDY) -> Iterator[None]:
-    """Around what writes to `path`, or to a folder of that name.
+    """Wrap code that writes to the file or folder `path`.
 
     Raises:
-        UserError: in place of any error that a full disk or quota has caused. It names the path and the disk.
+        UserError: instead of any error caused by a full disk or quota; it names the path and the disk.
     """
     try:
         yield
@@ -39,9 +39,9 @@ def named_full_disk(path: Path, remedy: str = REMEDY) -> Iterator[None]:
 
 
 def no_room(error: BaseException | None) -> int | None:
-    """ENOSPC or EDQUOT, if an error says so: by its number, by its text or by an error behind it.
+    """ENOSPC or EDQUOT, if an error or its cause has that number or text; otherwise None.
 
-    Those of Rust (safetensors, tokenizers) and of torch have only the text.
+    Errors from Rust (safetensors, tokenizers) and torch have only the text.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -54,7 +54,7 @@ def no_room(error: BaseException | None) -> int | None:
 
 
 def _probe(path: Path) -> int | None:
-    """What a write of a little more beside `path` fails with: ENOSPC, EDQUOT, or None where it does not."""
+    """Try to write a little beside `path`: ENOSPC or EDQUOT if it fails, None if it succeeds."""
     try:
         with tempfile.TemporaryFile(dir=_existing(path)) as file:
             file.write(bytes(PROBE_BYTES))
@@ -69,15 +69,15 @@ def _in_words(number: int, path: Path) -> str:
     while not os.path.ismount(disk):
         disk = disk.parent
     if number == errno.EDQUOT:
-        return f"your quota on the disk {disk} is used up"
+        return f"your quota on the disk {disk} is exhausted"
     status = os.statvfs(disk)
     if status.f_files and not status.f_favail:
-        return f"the disk {disk} is full: it can hold no more files"
+        return f"the disk {disk} is full: it cannot hold more files (no free inodes)"
     free = status.f_bavail * status.f_frsize
-    return f"the disk {disk} is full ({free / 1e6:,.1f} MB are free, and more is needed)"
+    return f"the disk {disk} is full ({free / 1e6:,.1f} MB free, which is not enough)"
 
 
 def _existing(path: Path) -> Path:
-    """The first folder of a path, from its end, that is there."""
+    """The closest existing folder at or above `path`."""
     path = path.absolute()
     return path if path.is_dir() else _existing(path.parent)

@@ -1,7 +1,7 @@
-"""Temporary files and folders beside what they become, named by the process that writes them.
+"""Temporary files and folders beside their targets, with the writing process in their names.
 
-A process that is killed leaves them behind. Their names tell whether it lives, so that the next job of the same target
-removes them, or `make clean-temporary` does.
+A killed process leaves them behind. Their names tell whether the process is still alive, so that the next job with the
+same target, or `make clean-temporary`, can remove them.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from rlhf.base.files.full_disks import named_full_disk
 
 OWNED = re.compile(r"\.(?P<target>.+)@(?P<machine>.+)-(?P<process>\d+)-(?P<started>\d+)\.tmp")
 TEMPORARY = re.compile(r"\..+\.(tmp|removed)")
-"""These, and those that name no process: half-saved states of a training, and folders that are being removed."""
+"""The above, and those without a process: half-saved training states, and folders being removed."""
 UNTOUCHED_SECONDS = 24 * 3600
-"""After so long without a write, the process of another machine counts as dead."""
+"""After this long without a write, a process on another machine counts as dead."""
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A temporary file or folder, and why it must stay."""
+    """A temporary file or folder, and whether it may be removed."""
 
     path: Path
     size: int
-    """Bytes of its files."""
+    """Total bytes of its files."""
     kept: str | None
-    """None where its owner is dead."""
+    """Why it must stay; None if its owner is dead."""
 
 
 @contextmanager
 def temporary_beside(target: Path) -> Iterator[Path]:
-    """A path beside `target` for a file or folder of this process, which the block moves to its place.
+    """A temporary path beside `target`, which the block writes and then renames to `target`.
 
-    What killed processes have left of the same target is removed before, and what is there at the end after.
+    Leftovers of killed processes for the same target are removed before the block, and the block's own after it.
 
     Raises:
         UserError: the disk filled up within the block.
@@ -57,13 +57,13 @@ def temporary_beside(target: Path) -> Iterator[Path]:
 
 
 def temporary_path(target: Path) -> Path:
-    """Where this process may write what becomes `target`: in the same folder, so that a rename is atomic."""
+    """This process's temporary path for `target`: in the same folder, so that the rename is atomic."""
     process = os.getpid()
     return target.with_name(f".{target.name}@{_machine()}-{process}-{_start_of(process)}.tmp")
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what dead processes have left of `target`."""
+    """Remove what dead processes left behind for `target`."""
     for path in target.parent.glob(".*.tmp"):
         found = OWNED.fullmatch(path.name)
         if found and found["target"] == target.name and _inspect(path).kept is None:
@@ -71,7 +71,7 @@ def remove_leftovers(target: Path) -> None:
 
 
 def leftovers(folder: Path) -> Iterator[Leftover]:
-    """All temporary files and folders below a folder, in the order of their paths; links are not followed."""
+    """All temporary files and folders below a folder, folder by folder, sorted by name; links are not followed."""
     for parent, folders, files in os.walk(folder):
         found = sorted(name for name in [*folders, *files] if TEMPORARY.fullmatch(name))
         folders[:] = sorted(set(folders) - set(found))
@@ -79,9 +79,9 @@ def leftovers(folder: Path) -> Iterator[Leftover]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file or folder if it exists."""
     while os.path.lexists(path):
-        with suppress(FileNotFoundError):  # another process removes it too
+        with suppress(FileNotFoundError):  # another process is removing it too
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -91,7 +91,7 @@ def remove(path: Path) -> None:
 def _inspect(path: Path) -> Leftover:
     size, touched = 0, 0.0
     for each in [path, *path.rglob("*")]:
-        with suppress(FileNotFoundError):  # its owner lives, and works
+        with suppress(FileNotFoundError):  # its owner is alive and working on it
             status = each.lstat()
             size += 0 if each.is_dir() else status.st_size
             touched = max(touched, status.st_mtime)
@@ -99,27 +99,27 @@ def _inspect(path: Path) -> Leftover:
 
 
 def _why_kept(name: str, untouched: float) -> str | None:
-    """Why a temporary file that nobody has written to for some seconds must stay; None where its owner is dead."""
+    """Why a temporary file, last written `untouched` seconds ago, must stay; None if its owner is dead."""
     found = OWNED.fullmatch(name)
     if found and found["machine"] == _machine():
         process = int(found["process"])
-        return f"process {process} lives, and writes it" if _start_of(process) == int(found["started"]) else None
+        return f"process {process} is alive and writing it" if _start_of(process) == int(found["started"]) else None
     if untouched > UNTOUCHED_SECONDS:
         return None
     owner = f"process {found['process']} on {found['machine'].rpartition('-')[0]}" if found else "its owner"
-    return f"{owner} may live: it was written to in the last {UNTOUCHED_SECONDS // 3600} hours"
+    return f"{owner} may be alive: it was written to in the last {UNTOUCHED_SECONDS // 3600} hours"
 
 
 @cache
 def _machine() -> str:
-    """Host, and the space in which process numbers count there: each container has one of its own."""
+    """Host name and PID namespace: each container has its own process numbers."""
     return f"{socket.gethostname()}-{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def _start_of(process: int) -> int | None:
-    """When a process of this machine started, in clock ticks since the machine did; None where it is dead.
+    """When a process on this machine started, in clock ticks since boot; None if it is dead.
 
-    Numbers of processes are given again, but not with the same start.
+    Process numbers are reused, but not with the same start time.
     """
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

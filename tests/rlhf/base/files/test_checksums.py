@@ -70,7 +70,7 @@ def test_no_flipped_bit_of_a_file_is_read(keep_time: bool, file: Path) -> None:
         file.write_bytes(content)
 
 
-def test_a_damaged_origin_is_not_believed(file: Path) -> None:
+def test_damaged_provenance_is_refused(file: Path) -> None:
     content = file.read_bytes()
     assert content.count(b'"a":1') == 1
     file.write_bytes(content.replace(b'"a":1', b'"a":2'))
@@ -85,7 +85,7 @@ def test_what_is_no_parquet_file_is_refused_with_its_name(content: bytes, file: 
         SCORES.read(file)
 
 
-def test_a_file_without_a_checksum_is_not_of_the_pipeline(file: Path) -> None:
+def test_a_file_without_a_checksum_is_refused(file: Path) -> None:
     pq.write_table(pq.read_table(file).replace_schema_metadata(), file)
     with pytest.raises(DamagedError):
         SCORES.read(file)
@@ -106,7 +106,7 @@ def test_no_flipped_bit_of_a_folder_is_read(name: str, folder: Path) -> None:
 
 def test_added_and_removed_files_are_named(folder: Path) -> None:
     (folder / "added_tokens.json").write_text("{}")
-    with pytest.raises(DamagedError, match=r"`added_tokens.json` is not as `SHA256SUMS`"):
+    with pytest.raises(DamagedError, match=r"`added_tokens.json` does not match `SHA256SUMS`"):
         verify(folder)
     (folder / "added_tokens.json").unlink()
     (folder / ".snakemake_timestamp").touch()

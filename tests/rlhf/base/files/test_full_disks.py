@@ -63,7 +63,7 @@ def test_each_library_that_writes(library: str, disk: tuple[Path, SmallDisk]) ->
 def test_no_more_files(tmp_path: Path) -> None:
     """Room for bytes, and none for another file."""
     with SmallDisk(tmp_path, size="1m,nr_inodes=3"):
-        with pytest.raises(UserError, match="it can hold no more files"), whole_folder(tmp_path / "out") as temporary:
+        with pytest.raises(UserError, match="it cannot hold more files"), whole_folder(tmp_path / "out") as temporary:
             for name in "abc":
                 (temporary / name).write_text(name)
         assert list(tmp_path.iterdir()) == []
@@ -78,7 +78,7 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
 
 
 def test_a_quota(tmp_path: Path) -> None:
-    sentence = r"out: cannot be written: your quota on the disk \S+ is used up\. Make room on the disk or in the quota"
+    sentence = r"out: cannot be written: your quota on the disk \S+ is exhausted\. Free some space on the disk"
     with pytest.raises(UserError, match=sentence), named_full_disk(tmp_path / "out"):
         raise OSError(122, "Disk quota exceeded")
     assert no_room(RuntimeError("Error while serializing: I/O error: Disk quota exceeded (os error 122)")) == 122

@@ -98,7 +98,7 @@ def test_the_next_job_of_an_output_removes_what_a_killed_one_left(
     assert set(tmp_path.iterdir()) == {target, at_work, at_work_too, dead_of_another[1]}
 
 
-def test_a_process_number_that_was_given_again(tmp_path: Path) -> None:
+def test_a_reused_process_number(tmp_path: Path) -> None:
     """This process has the number in the name, and another start."""
     own = temporary_path(tmp_path / "output")
     reused = own.with_name(own.name.rpartition("-")[0] + "-1.tmp")
@@ -108,7 +108,7 @@ def test_a_process_number_that_was_given_again(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [own]
 
 
-def test_another_machine_has_a_day(tmp_path: Path) -> None:
+def test_files_of_another_machine_are_kept_for_a_day(tmp_path: Path) -> None:
     target = tmp_path / "output"
     old, fresh = elsewhere(target), elsewhere(target, "node18-4026531836")
     for path in (old, fresh):
@@ -130,7 +130,7 @@ def test_the_same_number_in_another_container_is_another_process(tmp_path: Path)
     assert other.exists()
 
 
-def test_what_lies_below_a_folder(start: Start, tmp_path: Path) -> None:
+def test_leftovers_below_a_folder(start: Start, tmp_path: Path) -> None:
     killed, left = start(tmp_path / "a" / "checkpoint")
     _, at_work = start(tmp_path / "b" / "checkpoint")
     kill(killed)
@@ -147,8 +147,8 @@ def test_what_lies_below_a_folder(start: Start, tmp_path: Path) -> None:
     assert set(found) == {left, at_work, *states}
     assert {path for path, each in found.items() if each.kept is None} == {left, *states[:3]}
     assert (found[left].size, found[states[0]].size) == (1000, 50)
-    assert "lives, and writes it" in (found[at_work].kept or "")
-    assert found[states[3]].kept == "its owner may live: it was written to in the last 24 hours"
+    assert "is alive and writing it" in (found[at_work].kept or "")
+    assert found[states[3]].kept == "its owner may be alive: it was written to in the last 24 hours"
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
