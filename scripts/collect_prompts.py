@@ -1,13 +1,11 @@
-"""Collect the prompts of a dataset: normalised, each once, short enough for the policy, ordered by hash."""
+"""Collect the prompts of a dataset: normalised, deduplicated, filtered by length and ordered by hash."""
 
-import logging
 from pathlib import Path
 
-from command_line import add_revisions_flag, parse_arguments, program_parser, run
+from command_line import add_output_flag, add_revisions_flag, log_counts, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.base.settings import canonical_json
 from rlhf.datasets.files import is_local, open_dataset, require_columns
 from rlhf.machine.progress import track
 from rlhf.models.round_trip import check_round_trip
@@ -23,17 +21,17 @@ def main() -> None:
     parser = program_parser(__doc__, CollectSpec)
     parser.add_argument("--dataset", type=Path, nargs="?", help="Parquet or JSON lines (default: the spec's dataset)")
     parser.add_argument(
-        "--base-model", type=Path, nargs="?", help="the folder of the base model (default: the spec's model)"
+        "--base-model", type=Path, nargs="?", help="folder of the base model (default: the spec's model)"
     )
-    parser.add_argument("--train", type=int, default=0, help="prompts that the train split takes from the start")
-    parser.add_argument("--test", type=int, default=0, help="prompts that the test split takes from the end")
-    parser.add_argument("--output", type=Path, required=True, help="the prompts, Parquet")
+    for split in ("train", "test"):
+        parser.add_argument(f"--{split}", type=int, default=0, help=f"size of the {split} split, which must be reached")
+    add_output_flag(parser, "the prompts")
     add_revisions_flag(parser)
     arguments, spec = parse_arguments(parser, CollectSpec)
     model, model_revision = model_location(arguments.base_model, spec.model, arguments.revisions)
     name = arguments.dataset or spec.dataset
     if name is None:
-        raise UserError("no dataset: give a file by --dataset, or `dataset` in --spec")
+        raise UserError("no dataset: give a file with --dataset, or `dataset` in --spec")
     where = str(name)
 
     tokenizer = load_tokenizer(model, model_revision)
@@ -41,10 +39,12 @@ def main() -> None:
     check_round_trip(tokenizer)
     opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
-        require_columns(dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the prompts'.")
+        require_columns(
+            dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the column of the prompts."
+        )
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
         collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
-    logging.info("%s: %s", where, canonical_json(collection.counts))
+    log_counts(where, collection.counts)
     require_split_sizes(collection.kept.count, arguments.train, arguments.test, where, collection.dropped)
     inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, base_model=arguments.base_model)
     origin = provenance(

@@ -1,9 +1,9 @@
-"""Combine the scores of several scorers of a part into its rewards: the weighted mean of standardized scores."""
+"""Combine the scores of several scorers into the rewards of a part: the weighted mean of standardized scores."""
 
 import logging
 from pathlib import Path
 
-from command_line import parse_arguments, program_parser, run
+from command_line import add_output_flag, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -18,12 +18,20 @@ def main() -> None:
     parser = program_parser(__doc__, CombineSpec)
     parser.add_argument("--responses", type=Path, required=True, help="the responses that were scored, Parquet")
     parser.add_argument(
-        "--scores", type=Path, nargs="+", required=True, help="the scores of the part, a file per scorer, by name"
+        "--scores",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the part's scores, a file per scorer, by name",
     )
     parser.add_argument(
-        "--reference-scores", type=Path, nargs="+", required=True, help="the scores that give mean and deviation"
+        "--reference-scores",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the scores for mean and deviation",
     )
-    parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
+    add_output_flag(parser, "the rewards")
     arguments, spec = parse_arguments(parser, CombineSpec)
     for flag in ("scores", "reference_scores"):
         if len(getattr(arguments, flag)) != len(spec.weights):

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from rlhf.base.errors import UserError
 from rlhf.base.files.full_disks import REMEDY, no_room
-from rlhf.base.settings import Settings
+from rlhf.base.settings import Settings, canonical_json
 from rlhf.base.telemetry import switch_off_reports
 from rlhf.machine.choices import DEFAULT_BUDGET
 
@@ -52,6 +52,26 @@ def takes_arguments_of_snakemake(description: str | None) -> list[str]:
         parser.print_help()
         sys.exit()
     return sys.argv[1:]
+
+
+def add_prompts_flag(parser: argparse.ArgumentParser) -> None:
+    """`--prompts`: all prompts of the experiment; `rows` in the spec selects the part."""
+    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
+
+
+def add_policy_flag(parser: argparse.ArgumentParser) -> None:
+    """`--policy`: the folder of a policy that a rule trained."""
+    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
+
+
+def add_output_flag(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--output`: the Parquet file that the program writes."""
+    parser.add_argument("--output", type=Path, required=True, help=f"{what}, Parquet")
+
+
+def log_counts(where: object, counts: Mapping[str, object], level: int = logging.INFO) -> None:
+    """Log what a program counted, as JSON on one line."""
+    logging.log(level, "%s: %s", where, canonical_json(counts))
 
 
 def add_hardware_flags(parser: argparse.ArgumentParser) -> None:

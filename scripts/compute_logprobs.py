@@ -1,9 +1,9 @@
-"""Compute the log-probabilities of a part's pairs under the policy that is their reference."""
+"""Compute the log-probabilities of a part's pairs under their reference policy."""
 
 from functools import partial
 from pathlib import Path
 
-from command_line import add_model_flags, parse_arguments, program_parser, run
+from command_line import add_model_flags, add_output_flag, add_policy_flag, parse_arguments, program_parser, run
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
@@ -26,8 +26,8 @@ from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, PairTable
 def main() -> None:
     parser = program_parser(__doc__, LogprobSpec)
     parser.add_argument("--pairs", type=Path, required=True, help="the pairs of a part, Parquet")
-    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
-    parser.add_argument("--output", type=Path, required=True, help="the log-probabilities, Parquet")
+    add_policy_flag(parser)
+    add_output_flag(parser, "the log-probabilities")
     add_model_flags(parser)
     arguments, spec = parse_arguments(parser, LogprobSpec)
     inputs = checked_inputs(pairs=arguments.pairs, policy=arguments.policy)

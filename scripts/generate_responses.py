@@ -1,9 +1,15 @@
-"""Sample the responses of a policy to a part of the prompts."""
+"""Sample a policy's responses to a part of the prompts."""
 
-from importlib import import_module
-from pathlib import Path
-
-from command_line import add_model_flags, parse_arguments, program_parser, run
+from command_line import (
+    add_model_flags,
+    add_output_flag,
+    add_policy_flag,
+    add_prompts_flag,
+    parse_arguments,
+    program_parser,
+    run,
+)
+from rlhf.base.choices import import_choice
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.machine.choices import budget_or_default
@@ -20,9 +26,9 @@ from rlhf.responses.settings import GenerateSpec
 
 def main() -> None:
     parser = program_parser(__doc__, GenerateSpec)
-    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
-    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
-    parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
+    add_prompts_flag(parser)
+    add_policy_flag(parser)
+    add_output_flag(parser, "the responses")
     add_model_flags(parser)
     arguments, spec = parse_arguments(parser, GenerateSpec)
     inputs = checked_inputs(prompts=arguments.prompts, policy=arguments.policy)
@@ -38,10 +44,10 @@ def main() -> None:
         for row in prompts
     ]
     check_context(requests, spec, context_length(name, revision))  # before anything takes a GPU
-    device = granted_device(arguments.gpus, arguments.threads)
     budget = budget_or_default(arguments.token_budget)
+    device = granted_device(arguments.gpus, arguments.threads)
     job = SamplingJob(name, revision, spec, device, arguments.gpus, arguments.threads, budget)
-    engine: Engine = import_module(spec.engine_module).start(job)
+    engine: Engine = import_choice(spec.engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)
     rows = response_rows(requests, completions, load_tokenizer(name, revision))

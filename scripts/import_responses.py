@@ -1,12 +1,19 @@
-"""Import the responses to a part of the prompts from a dataset: `response_0`, `response_1`, ..., or a row for each."""
+"""Import responses to a part of the prompts from a dataset: `response_0`, `response_1`, ..., or one row each."""
 
-import logging
 from pathlib import Path
 
-from command_line import add_revisions_flag, parse_arguments, program_parser, run
+from command_line import (
+    add_output_flag,
+    add_policy_flag,
+    add_prompts_flag,
+    add_revisions_flag,
+    log_counts,
+    parse_arguments,
+    program_parser,
+    run,
+)
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.base.settings import canonical_json
 from rlhf.datasets.files import is_local, open_dataset
 from rlhf.machine.progress import track
 from rlhf.models.source import model_location, resolved_revision
@@ -19,9 +26,9 @@ from rlhf.responses.settings import ImportResponsesSpec
 
 def main() -> None:
     parser = program_parser(__doc__, ImportResponsesSpec)
-    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
-    parser.add_argument("--policy", type=Path, nargs="?", help="the policy's folder (default: the spec's model)")
-    parser.add_argument("--output", type=Path, required=True, help="the responses, Parquet")
+    add_prompts_flag(parser)
+    add_policy_flag(parser)
+    add_output_flag(parser, "the responses")
     add_revisions_flag(parser)
     arguments, spec = parse_arguments(parser, ImportResponsesSpec)
     model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
@@ -36,7 +43,7 @@ def main() -> None:
 
     truncated = sum(row["finish_reason"] == "length" for row in rows)
     counts = {"prompts": len(prompts), "responses": len(rows), "truncated": truncated, **imported.counts}
-    logging.info("%s: %s", spec.dataset, canonical_json(counts))
+    log_counts(spec.dataset, counts)
     dataset_file = Path(spec.dataset) if is_local(spec.dataset) else None
     inputs = checked_inputs(prompts=arguments.prompts, dataset=dataset_file, policy=arguments.policy)
     origin = provenance(

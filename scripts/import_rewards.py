@@ -1,12 +1,18 @@
-"""Import the rewards of imported responses from their dataset: `response_0_reward`, ..., or `reward`."""
+"""Import the rewards of imported responses from the same dataset: `response_0_reward`, ..., or `reward`."""
 
-import logging
 from pathlib import Path
 
-from command_line import add_revisions_flag, parse_arguments, program_parser, run
+from command_line import (
+    add_output_flag,
+    add_prompts_flag,
+    add_revisions_flag,
+    log_counts,
+    parse_arguments,
+    program_parser,
+    run,
+)
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.base.settings import canonical_json
 from rlhf.datasets.files import is_local, open_dataset
 from rlhf.prompts.schema import read_part
 from rlhf.responses.imported import read_imported
@@ -17,8 +23,8 @@ from rlhf.rewards.schema import REWARDS, reward_counts
 
 def main() -> None:
     parser = program_parser(__doc__, ImportSpec)
-    parser.add_argument("--prompts", type=Path, required=True, help="prompts.parquet")
-    parser.add_argument("--output", type=Path, required=True, help="the rewards, Parquet")
+    add_prompts_flag(parser)
+    add_output_flag(parser, "the rewards")
     add_revisions_flag(parser)
     arguments, spec = parse_arguments(parser, ImportSpec)
 
@@ -27,7 +33,7 @@ def main() -> None:
     with opened as (dataset, dataset_revision):
         rows = imported_rewards(prompts, read_imported(dataset, prompts, spec, spec.dataset, rewards=True))
     counts = reward_counts(rows)
-    logging.info("%s: %s", spec.dataset, canonical_json(counts))
+    log_counts(spec.dataset, counts)
     inputs = checked_inputs(prompts=arguments.prompts, dataset=Path(spec.dataset) if is_local(spec.dataset) else None)
     origin = provenance(__file__, spec, inputs, counts=counts, dataset_revision=dataset_revision)
     REWARDS.write(arguments.output, rows, origin)

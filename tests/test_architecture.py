@@ -16,12 +16,9 @@ LIBRARY = sorted((SCRIPTS / "rlhf").rglob("*.py"))
 STAGES = ("prompts", "responses", "rewards", "pairs", "logprobs", "training", "evaluation", "report")
 EXCEPTIONS = {
     ("rlhf.rewards.imported", "rlhf.responses.imported"),  # both are columns of one dataset
-    ("rlhf.training.data", "rlhf.logprobs.pairs"),  # the reference and the policy are computed by the same functions
-    ("rlhf.training.loop", "rlhf.logprobs.pairs"),
-    ("rlhf.training.loop", "rlhf.logprobs.responses"),
+    ("rlhf.training.loop", "rlhf.logprobs.responses"),  # policy and reference are computed by the same functions
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),
-    ("rlhf.evaluation.settings", "rlhf.rewards.scorer"),  # the judge is a scorer like those of the rewards
     ("rlhf.report.material", "rlhf.evaluation.scored_responses"),  # the page shows what was evaluated
 }
 """What a stage imports of an earlier one beside its schema."""

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows, part_names, part_rows, variant_and_iteration
 from rlhf.base.settings import Settings
-from rlhf.evaluation.settings import EvaluationSettings
+from rlhf.evaluation.settings import IntervalSettings
 from rlhf.logprobs.settings import LogprobSettings
 from rlhf.models.source import ModelSettings
 from rlhf.pairs.settings import PairSettings
@@ -41,6 +41,13 @@ class VariantSettings(TrainingSettings):
 
     loss: PairLoss
     """The loss and its hyperparameters."""
+
+
+class EvaluationSettings(IntervalSettings):
+    """Who judges, beside the training reward, and how intervals are made."""
+
+    judge: Scorer | None = None
+    """An independent judge of the test responses: policies should not be judged by their training reward alone."""
 
 
 class Experiment(Settings):

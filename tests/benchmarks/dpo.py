@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from preference_pairs import Pair, random_policy, the_pairs, training_spec
+from preference_pairs import random_policy, the_pairs, training_spec
+from rlhf.pairs.schema import Pair
 from rlhf.training.data import epoch_order
 from rlhf.training.loop import count_tokens
 from rlhf.training.settings import TrainSpec
@@ -71,8 +73,8 @@ def dpo_spec(options: dict[str, Any]) -> TrainSpec:
 def with_reference(pair: Pair, vocabulary: int) -> Pair:
     """The pair with about the log-probabilities that random weights give, so that no loss begins at log 2."""
     per_token = -math.log(vocabulary) - 0.05
-    sides = ("chosen", "rejected")
-    return {**pair, **{f"{side}_logprob": per_token * len(pair[f"{side}_token_ids"]) for side in sides}}
+    chosen, rejected = len(pair.chosen_token_ids), len(pair.rejected_token_ids)
+    return replace(pair, chosen_logprob=per_token * chosen, rejected_logprob=per_token * rejected)
 
 
 def by_pipeline(options: dict[str, Any], pairs: list[Pair], spec: TrainSpec, pause: Pause) -> None:

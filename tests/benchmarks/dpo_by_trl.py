@@ -10,7 +10,8 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
-from preference_pairs import Pair, random_policy
+from preference_pairs import random_policy
+from rlhf.pairs.schema import Pair
 from small_tokenizers import small_tokenizer
 from turns import Pause
 
@@ -75,7 +76,7 @@ def dataset(pairs: list[Pair], reference: bool) -> Dataset:
     columns = {"prompt_ids": "prompt_token_ids", "chosen_ids": "chosen_token_ids", "rejected_ids": "rejected_token_ids"}
     if reference:
         columns |= {"ref_chosen_logps": "chosen_logprob", "ref_rejected_logps": "rejected_logprob"}
-    return Dataset.from_dict({name: [pair[column] for pair in pairs] for name, column in columns.items()})
+    return Dataset.from_dict({name: [getattr(pair, column) for pair in pairs] for name, column in columns.items()})
 
 
 class PausingTrainer(DPOTrainer):

@@ -15,9 +15,10 @@ from accelerate import Accelerator
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from padded_layout import PAD_ID, PROMPT_LENGTH, RESPONSE_LENGTH, padded_pair
-from rlhf.logprobs.pairs import pair_logprobs, prompt_group
+from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.device import granted_device
+from rlhf.pairs.schema import Pair
 from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs, pack_budget
 from rlhf.training.compute_rate import ComputeMeter
 from rlhf.training.data import pair_batch
@@ -27,7 +28,6 @@ from rlhf.training.settings import RecipeSettings, TrainSpec
 
 TEMPERATURE = 0.8
 ETA = 1e6
-Pair = dict[str, Any]
 
 
 def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Callable[[], Any]:
@@ -109,8 +109,8 @@ def tutorial_gradient(policy: LlamaForCausalLM, pairs: list[Pair], device: torch
     for pair in pairs:
         with autocast(device, precision):
             chosen, rejected = (tutorial_row(policy, row, device) for row in padded_rows(pair))
-        gap = ETA * (pair["chosen_reward"] - pair["rejected_reward"])
-        logratios = chosen - pair["chosen_logprob"], rejected - pair["rejected_logprob"]
+        gap = ETA * (pair.chosen_reward - pair.rejected_reward)
+        logratios = chosen - pair.chosen_logprob, rejected - pair.rejected_logprob
         ((logratios[0] - logratios[1] - gap) ** 2 / ETA / len(pairs)).backward()
         sums += torch.stack(logratios).detach().cpu()
     return (sums / len(pairs)).tolist()
@@ -121,7 +121,7 @@ def gradient_apart(
 ) -> list[float]:
     """Packs too, but a prompt stands there twice: once before each of its responses."""
     sums = torch.zeros(2)
-    groups = [prompt_group(pair) for pair in pairs]
+    groups = [pair.prompt_group for pair in pairs]
     for members in balanced_packs([group.tokens for group in groups], pack_budget(token_budget, device)):
         apart = [PromptGroup(groups[index].prompt, [ids]) for index in members for ids in groups[index].responses]
         with autocast(device, precision):
@@ -133,7 +133,7 @@ def gradient_apart(
 
 
 def padded_rows(pair: Pair) -> tuple[list[int], list[int]]:
-    return padded_pair(pair["prompt_token_ids"], pair["chosen_token_ids"], pair["rejected_token_ids"])
+    return padded_pair(pair.prompt_token_ids, pair.chosen_token_ids, pair.rejected_token_ids)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -181,9 +181,10 @@ def training_spec(options: dict[str, Any]) -> TrainSpec:
 
 
 def the_pairs(options: dict[str, Any]) -> list[Pair]:
-    """Real ones, where `measuring` has made a file of them, else made ones; with all that training reads."""
-    real = "pairs_file" in options
-    return with_training_columns(json.loads(Path(options["pairs_file"]).read_text()) if real else made_pairs(options))
+    """Real ones, where `measuring` has made a file of them, else made ones."""
+    if "pairs_file" not in options:
+        return made_pairs(options)
+    return [pair_of(index, *ids) for index, ids in enumerate(json.loads(Path(options["pairs_file"]).read_text()))]
 
 
 def made_pairs(options: dict[str, Any]) -> list[Pair]:
@@ -197,30 +198,22 @@ def made_pairs(options: dict[str, Any]) -> list[Pair]:
     prompt, response = options.get("log_lengths", (3.5, 5.9))
     longest = options.get("longest", RESPONSE_LENGTH)
     return [
-        pair_of(ids(prompt, 0.7, min(longest, PROMPT_LENGTH)), *(ids(response, 0.6, longest) for _ in range(2)))
-        for _ in range(options["pairs"])
+        pair_of(index, ids(prompt, 0.7, min(longest, PROMPT_LENGTH)), *(ids(response, 0.6, longest) for _ in range(2)))
+        for index in range(options["pairs"])
     ]
 
 
-def pair_of(prompt: list[int], chosen: list[int], rejected: list[int]) -> Pair:
-    return {"prompt_token_ids": prompt, "chosen_token_ids": chosen, "rejected_token_ids": rejected}
-
-
-def with_training_columns(pairs: list[Pair]) -> list[Pair]:
-    """What training reads beside the tokens; the reference's log-probabilities are arbitrary, but the same for all."""
-    more = {
-        "chosen_reward": 0.15,
-        "rejected_reward": 0.1,
-        "chosen_win_probability": 0.6,
-        "rejected_win_probability": 0.4,
-    }
-    return [
-        {
-            **pair,
-            "prompt_id": str(index),
-            "chosen_logprob": -8.0 * len(pair["chosen_token_ids"]),
-            "rejected_logprob": -8.0 * len(pair["rejected_token_ids"]),
-            **more,
-        }
-        for index, pair in enumerate(pairs)
-    ]
+def pair_of(index: int, prompt: list[int], chosen: list[int], rejected: list[int]) -> Pair:
+    """A pair with rewards and reference log-probabilities that are made up, but the same for all."""
+    return Pair(
+        prompt_id=str(index),
+        prompt_token_ids=prompt,
+        chosen_token_ids=chosen,
+        rejected_token_ids=rejected,
+        chosen_reward=0.15,
+        rejected_reward=0.1,
+        chosen_win_probability=0.6,
+        rejected_win_probability=0.4,
+        chosen_logprob=-8.0 * len(chosen),
+        rejected_logprob=-8.0 * len(rejected),
+    )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from preference_pairs import random_policy, the_pairs, training_spec
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS
 from small_models import SCRIPTS
 from small_tokenizers import small_tokenizer
 
@@ -25,7 +25,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     """Write policy and pairs as the rule gives them; a loss without a reference needs no log-probabilities."""
     pairs = the_pairs(options)
     texts = {"chosen": "", "rejected": "", "chosen_draw": 0, "rejected_draw": 1}
-    rows = [{**{name: pair[name] for name in pair if "logprob" not in name}, **texts} for pair in pairs]
+    rows = [{**{name: getattr(pair, name) for name in PAIR_COLUMNS}, **texts} for pair in pairs]
     PAIRS.write(folder / "pairs.parquet", rows, {})
     PAIRS.write(folder / "no-pairs.parquet", [], {})
     random_policy(options, torch.device("cpu")).save_pretrained(folder / "policy")

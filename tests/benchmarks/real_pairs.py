@@ -20,21 +20,19 @@ from padded_layout import PROMPT_LENGTH, RESPONSE_LENGTH
 from rlhf.tokens.chat import encode_prompt, encode_response
 
 
-def real_pairs(options: dict[str, Any]) -> list[dict[str, list[int]]]:
-    """Prompts drawn by a fixed seed with two of their responses, where they fit the padded layout."""
+def real_pairs(options: dict[str, Any]) -> list[list[list[int]]]:
+    """Prompts drawn by a fixed seed with two of their responses, three lists each, where they fit the padded layout."""
     tokenizer = AutoTokenizer.from_pretrained(options["tokenizer"])
     rows = pq.read_table(options["texts"], columns=["prompt", "response_0", "response_1"]).to_pylist()
     random.Random(0).shuffle(rows)
-    pairs: list[dict[str, list[int]]] = []
-    names = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
+    pairs: list[list[list[int]]] = []
     for row in rows:
         found = [
             encode_prompt(tokenizer, row["prompt"]),
             *(encode_response(tokenizer, row[f"response_{draw}"]) for draw in (0, 1)),
         ]
         if len(found[0]) <= PROMPT_LENGTH and max(map(len, found[1:])) <= RESPONSE_LENGTH:
-            ids = ([token % options["vocabulary"] for token in part] for part in found)
-            pairs.append(dict(zip(names, ids, strict=True)))
+            pairs.append([[token % options["vocabulary"] for token in part] for part in found])
         if len(pairs) == options["pairs"]:
             break
     return pairs

@@ -52,7 +52,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
                 options["token_budget"],
                 progress,
             )
-        return [score.reward for score in scores if score.reward is not None], progress.tokens
+        return [score.value for score in scores if score.value is not None], progress.tokens
 
     def work() -> dict[str, Any]:
         start = time.perf_counter()

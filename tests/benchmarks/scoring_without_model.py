@@ -9,14 +9,14 @@ import torch
 
 from rlhf.base.names import Rows
 from rlhf.machine.progress import Progress
-from rlhf.rewards.packed_scoring import RewardOutput, score_conversations
+from rlhf.rewards.packed_scoring import PackScores, score_conversations
 from rlhf.tokens.packing import Pack
 from score_responses import read_conversations
 from small_tokenizers import small_tokenizer
 
 
-def no_model(pack: Pack) -> RewardOutput:
-    return RewardOutput(torch.zeros(len(pack.responses)))
+def no_model(pack: Pack) -> PackScores:
+    return PackScores(torch.zeros(len(pack.responses)))
 
 
 def main() -> None:

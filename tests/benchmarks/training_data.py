@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from rlhf.training.data import read_pairs
@@ -46,7 +47,8 @@ def main() -> None:
     accelerator = make_accelerator("ddp" if processes > 1 else "single", processes, "float32", None, cpu=True)
     before = held()
     pairs = read_pairs(pair_files, logprob_files, spec, partial(once_per_machine, accelerator=accelerator))
-    total = sum(int(value.sum()) for row in range(len(pairs)) for value in pairs[row].values() if hasattr(value, "sum"))
+    groups = (pair.prompt_group for pair in pairs)
+    total = sum(int(np.sum(ids)) for group in groups for ids in (group.prompt, *group.responses))
     accelerator.wait_for_everyone()
     after = held()
     accelerator.wait_for_everyone()

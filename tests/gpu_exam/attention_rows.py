@@ -12,7 +12,6 @@ import torch
 from cases import SMALL_PAIRS
 from preference_pairs import TEMPERATURE, autocast, made_pairs, random_policy
 from record import Row, judged, not_measured
-from rlhf.logprobs.pairs import prompt_group
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.tokens import packed_attention
 from rlhf.tokens.packed_attention import HowToAttend, attend_by_flash, attend_by_segments, flash_options
@@ -131,7 +130,7 @@ def reached(device: torch.device) -> Iterator[Row]:
     """Calls of flash attention in a forward and backward pass of a policy under autocast."""
     options = {**SMALL_PAIRS, "hidden": 128, "layers": 3}
     model = ResponseLogprobs(random_policy(options, device), TEMPERATURE)
-    pack = Pack([prompt_group(pair) for pair in made_pairs(options)], device)
+    pack = Pack([pair.prompt_group for pair in made_pairs(options)], device)
     with mock.patch.object(packed_attention, "attend_by_flash", wraps=attend_by_flash) as calls:
         with autocast(device, "bfloat16"):
             logprobs = model(pack)

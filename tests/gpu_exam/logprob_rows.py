@@ -16,10 +16,11 @@ from transformers import LlamaForCausalLM
 
 from cases import ULTRAFEEDBACK
 from paths import segments_only
-from preference_pairs import TEMPERATURE, Pair, made_pairs, random_policy
+from preference_pairs import TEMPERATURE, made_pairs, random_policy
 from record import Row, judged
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.pairs.schema import Pair
 from small_models import direct_logprob
 from tasks import Exam, Task
 
@@ -71,8 +72,8 @@ class References:
         with torch.no_grad():
             return torch.stack(
                 [
-                    direct_logprob(exact, pair["prompt_token_ids"], pair[f"{side}_token_ids"], TEMPERATURE)
-                    for side in ("chosen", "rejected")
+                    direct_logprob(exact, pair.prompt_token_ids, pair.prompt_group.responses[side], TEMPERATURE)
+                    for side in range(2)
                     for pair in self.pairs
                 ]
             )
@@ -83,7 +84,7 @@ class References:
         by = "" if device.type == "cpu" or precision == "float32" else ", by flash" if flash else ", by segments"
         with segments_only() if not flash else contextlib.nullcontext():
             chosen, rejected = pair_logprobs(model, self.pairs, precision, self.options["budget"])
-        tokens = [len(pair[f"{side}_token_ids"]) for side in ("chosen", "rejected") for pair in self.pairs]
+        tokens = [len(pair.prompt_group.responses[side]) for side in range(2) for pair in self.pairs]
         errors = (torch.tensor([*chosen, *rejected]).double() - self.expected).abs() / torch.tensor(tokens)
         mean, largest, bar = float(errors.mean()), float(errors.max()), BARS[precision]
         yield judged(

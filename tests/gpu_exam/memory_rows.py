@@ -16,12 +16,13 @@ import torch
 from transformers import LlamaForCausalLM
 
 from measured_memory import LiveBytes
-from preference_pairs import TEMPERATURE, Pair, made_pairs, random_policy, training_spec, with_training_columns
+from preference_pairs import TEMPERATURE, made_pairs, random_policy, training_spec
 from record import Row, judged
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs, checkpoint_activations
 from rlhf.machine.memory import MemoryUse, TrainingSetup, logprob_memory, training_memory
+from rlhf.pairs.schema import Pair
 from rlhf.training.adapters import add_adapters
 from rlhf.training.data import micro_batches
 from rlhf.training.loop import backward_batch, count_tokens
@@ -107,7 +108,7 @@ def policy_of(options: dict[str, Any], device: torch.device, setup: TrainingSetu
 
 def two_packs(options: dict[str, Any]) -> tuple[list[Pair], int]:
     """Pairs that make two packs, so that gradients are there when the second is computed; tokens of the larger one."""
-    pairs = with_training_columns(made_pairs(options))
+    pairs = made_pairs(options)
     sizes = itertools.accumulate(map(count_tokens, pairs))
     pairs = [pair for pair, size in zip(pairs, sizes, strict=True) if size <= 1.95 * options["budget"]]
     packs = micro_batches(pairs, options["budget"], 0, 1)

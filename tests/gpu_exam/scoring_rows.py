@@ -57,7 +57,7 @@ class Scoring:
                 progress,
             )
         self.computed = progress.tokens
-        return [score.reward for score in scores if score.reward is not None]
+        return [score.value for score in scores if score.value is not None]
 
     def alone(self) -> list[float]:
         return one_by_one(self.model, self.tokenizer, self.conversations, self.device)

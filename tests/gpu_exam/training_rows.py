@@ -10,6 +10,7 @@ import functools
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,12 +20,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 
 from cases import TINY_POLICY
-from preference_pairs import TEMPERATURE, Pair, made_pairs, random_policy, training_spec, with_training_columns
+from preference_pairs import TEMPERATURE, made_pairs, random_policy, training_spec
 from record import Row, judged
 from rlhf.base.settings import Precision
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.choices import Strategy
+from rlhf.pairs.schema import Pair
 from rlhf.training.loop import train
 from rlhf.training.processes import strategies
 from rlhf.training.processes.strategies import make_accelerator
@@ -147,11 +149,11 @@ def tiny_spec(options: dict[str, Any], precision: Precision) -> TrainSpec:
 
 def tiny_pairs(options: dict[str, Any], precision: Precision) -> list[Pair]:
     """Random pairs with the log-probabilities that the policy gives them on the CPU: the training checks its start."""
-    pairs = with_training_columns(made_pairs(options))
+    pairs = made_pairs(options)
     model = ResponseLogprobs(random_policy(options, CPU), TEMPERATURE)
     columns = zip(*pair_logprobs(model, pairs, precision, BUDGETS["reference"]), strict=True)
     return [
-        {**pair, "chosen_logprob": chosen, "rejected_logprob": rejected}
+        replace(pair, chosen_logprob=chosen, rejected_logprob=rejected)
         for pair, (chosen, rejected) in zip(pairs, columns, strict=True)
     ]
 

@@ -12,19 +12,18 @@ from transformers import LlamaForCausalLM
 from cases import LLAMA3_8B_8_LAYERS, SMALL_PAIRS, ULTRAFEEDBACK
 from preference_pairs import (
     TEMPERATURE,
-    Pair,
     gradient_apart,
     made_pairs,
     random_policy,
     training_spec,
     tutorial_gradient,
     tutorial_logprobs,
-    with_training_columns,
 )
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.memory import TrainingSetup, training_memory, usable
 from rlhf.machine.model_shapes import ModelShape
+from rlhf.pairs.schema import Pair
 from rlhf.training.compute_rate import ComputeMeter
 from rlhf.training.loop import backward_batch, count_response_tokens, count_tokens
 from tasks import Exam
@@ -97,7 +96,7 @@ class Workbench:
 
     @functools.cached_property
     def pairs(self) -> list[Pair]:
-        return with_training_columns(made_pairs(self.options))
+        return made_pairs(self.options)
 
     @functools.cached_property
     def policy(self) -> LlamaForCausalLM:

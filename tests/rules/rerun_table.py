@@ -1,4 +1,4 @@
-"""What reruns after an edit of each configuration key, for the micro experiment. README shows it as a table.
+"""An edit of each configuration key, and the jobs of the micro experiment that it reruns.
 
 The micro experiment has the policies base, rebel-1, rebel-2 (two iterations) and simpo-1 (a loss without a reference).
 """
@@ -22,7 +22,6 @@ REBEL = {"rebel-1": TRAINING | PARENT, "rebel-2": TRAINING | SAMPLED}
 SIMPO = {"simpo-1": TRAINING | SAMPLED}
 TRAINED = REBEL | SIMPO
 SERVER = {"kind": "http", "url": "http://localhost:1/"}
-SCORER_KEYS = ("kind", "function", "url", "token_variable", "model", "max_tokens", "precision", "revision")
 ALL_POLICIES = ("base", "rebel-1", "rebel-2", "simpo-1")
 
 
@@ -30,15 +29,13 @@ ALL_POLICIES = ("base", "rebel-1", "rebel-2", "simpo-1")
 class Row:
     """Edits of keys that have the same effect: key -> the patches of a test (path -> new value)."""
 
-    shown: str
-    """What README says of it."""
+    words: str
+    """What `config/README.md` says of it."""
     edits: dict[str, dict[str, Any]]
     policies: dict[str, Rules] = field(default_factory=dict)
     """Policy -> the rules that rerun for it."""
     others: Rules = frozenset()
     """Rules without a policy that rerun."""
-    tested_apart: tuple[str, ...] = ()
-    """Keys that another test edits, in an experiment that has them."""
 
 
 def same(rules: Rules) -> dict[str, Rules]:
@@ -49,26 +46,46 @@ def one(key: str, value: Any) -> dict[str, dict[str, Any]]:
     return {key: {key: value}}
 
 
+def each(section: str, **values: Any) -> dict[str, dict[str, Any]]:
+    """Keys of a section, each edited alone."""
+    return {f"{section}.{name}": {f"{section}.{name}": value} for name, value in values.items()}
+
+
+def of_simpo(**values: Any) -> dict[str, dict[str, Any]]:
+    """Keys of a variant, each edited alone in simpo."""
+    return {f"variants.<name>.{name}": {f"variants.simpo.{name}": value} for name, value in values.items()}
+
+
+RECIPE = {
+    "batch_size": 1,
+    "learning_rate": 1.0e-4,
+    "epochs": 2,
+    "adam_beta1": 0.8,
+    "adam_beta2": 0.9,
+    "adam_epsilon": 1.0e-6,
+    "weight_decay": 0.1,
+    "warmup": 0.2,
+    "max_grad_norm": 0.5,
+    "pairs": 8,
+    "optimizer": "adamw_8bit",
+    "validation_interval": 1,
+}
+"""Other values of the keys that `training` and each variant have."""
+LORA = {"rank": 4, "alpha": 32, "targets": ["q_proj"]}
 ARMO_JUDGE = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
 IMPORTED = {"dataset": "models/imported.jsonl"}
 REPORT: Rules = frozenset({"report"})
+WORLD = TINY_MODELS | frozenset({"make_tiny_prompts", "train_tiny_tokenizer"})
 PROMPTS_ON = frozenset({"collect_prompts"}) | REPORT
 
 TABLE = [
-    Row("nothing (`gpu`, `threads`, memory, time, token budgets)", {}),
-    Row("the report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT),
+    Row("report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT),
+    Row("evaluations, report", each("evaluation", bootstrap_samples=200, confidence=0.9), same(EVALUATION), REPORT),
     Row(
-        "evaluations, report",
-        one("evaluation.bootstrap_samples", 200) | one("evaluation.confidence", 0.9),
-        same(EVALUATION),
-        REPORT,
-    ),
-    Row(
-        "judgements of the test responses, evaluations, report",
+        "judgements, evaluations, report",
         {
             "evaluation.judge.function": {"evaluation.judge.function": "reward_of_length:score"},
             "evaluation.judge.url": {"evaluation.judge": SERVER},
-            "evaluation.judge.token_variable": {"evaluation.judge": {**SERVER, "token_variable": "MINE"}},
             "evaluation.judge.kind": {"evaluation.judge": ARMO_JUDGE},
             "evaluation.judge.model": {"evaluation.judge": {**ARMO_JUDGE, "model": "models/other"}},
             "evaluation.judge.max_tokens": {"evaluation.judge": {**ARMO_JUDGE, "max_tokens": 99}},
@@ -78,65 +95,35 @@ TABLE = [
         REPORT,
     ),
     Row(
-        "the policies of that variant, from its training on; report",
+        "policies of that variant from training on, report",
         {
             "variants.<name>.loss.eta": {"variants.rebel.loss.eta": 11.0},
             "variants.<name>.loss.name": {"variants.rebel.loss": {"name": "dpo"}},
-            "variants.<name>.loss.label_smoothing": {"variants.rebel.loss": {"name": "dpo", "label_smoothing": 0.1}},
-            "variants.<name>.loss.tau": {"variants.rebel.loss": {"name": "ipo", "tau": 0.2}},
-            "variants.<name>.loss.per_token": {"variants.rebel.loss": {"name": "ipo", "per_token": False}},
         },
         REBEL,
         REPORT,
     ),
     Row(
-        "the policies of that variant, from its training on; report",
+        "policies of that variant from training on, report",
         {
             "variants.<name>.loss.beta": {"variants.simpo.loss.beta": 2.6},
             "variants.<name>.loss.gamma": {"variants.simpo.loss.gamma": 1.0},
-            "variants.<name>.loss.weight": {"variants.simpo.loss": {"name": "orpo", "weight": 0.2}},
-            "variants.<name>.batch_size": {"variants.simpo.batch_size": 1},
-            "variants.<name>.learning_rate": {"variants.simpo.learning_rate": 1.0e-4},
-            "variants.<name>.epochs": {"variants.simpo.epochs": 2},
-            "variants.<name>.adam_beta1": {"variants.simpo.adam_beta1": 0.8},
-            "variants.<name>.adam_beta2": {"variants.simpo.adam_beta2": 0.9},
-            "variants.<name>.adam_epsilon": {"variants.simpo.adam_epsilon": 1.0e-6},
-            "variants.<name>.weight_decay": {"variants.simpo.weight_decay": 0.1},
-            "variants.<name>.warmup": {"variants.simpo.warmup": 0.2},
-            "variants.<name>.max_grad_norm": {"variants.simpo.max_grad_norm": 0.5},
-            "variants.<name>.pairs": {"variants.simpo.pairs": 8},
-            "variants.<name>.optimizer": {"variants.simpo.optimizer": "adamw_8bit"},
-            "variants.<name>.lora.rank": {"variants.simpo.lora": {"rank": 4}},
-            "variants.<name>.lora.alpha": {"variants.simpo.lora": {"alpha": 32}},
-            "variants.<name>.lora.targets": {"variants.simpo.lora": {"targets": ["q_proj"]}},
-            "variants.<name>.validation_interval": {"variants.simpo.validation_interval": 1},
-        },
+        }
+        | {f"variants.<name>.lora.{name}": {"variants.simpo.lora": {name: value}} for name, value in LORA.items()}
+        | of_simpo(**RECIPE),
         SIMPO,
         REPORT,
     ),
     Row(
-        "all trained policies, from their training on; report",
-        one("training.batch_size", 1)
-        | one("training.learning_rate", 1.0e-4)
-        | one("training.epochs", 2)
-        | one("training.adam_beta1", 0.8)
-        | one("training.adam_beta2", 0.9)
-        | one("training.adam_epsilon", 1.0e-6)
-        | one("training.weight_decay", 0.1)
-        | one("training.warmup", 0.2)
-        | one("training.max_grad_norm", 0.5)
-        | one("training.pairs", 8)
-        | one("training.optimizer", "adamw_8bit")
-        | {"training.lora.rank": {"training.lora": {"rank": 4}}}
-        | {"training.lora.alpha": {"training.lora": {"alpha": 32}}}
-        | {"training.lora.targets": {"training.lora": {"targets": ["q_proj"]}}}
-        | one("training.validation_interval", 1)
+        "all trained policies from training on, report",
+        each("training", **RECIPE)
+        | {f"training.lora.{name}": {"training.lora": {name: value}} for name, value in LORA.items()}
         | one("prompts.per_iteration", 1),
         TRAINED,
         REPORT,
     ),
     Row(
-        "raised: what the new iterations need; report",
+        "raised: the new iterations, report",
         {
             "training.iterations": {"training.iterations": 2},
             "variants.<name>.iterations": {"variants.simpo.iterations": 2},
@@ -152,8 +139,7 @@ TABLE = [
     ),
     Row(
         "pairs and all that follows",
-        one("pairs.min_margin", 1.0e-6)
-        | one("pairs.choose", "random")
+        each("pairs", min_margin=1.0e-6, choose="random")
         | {"pairs.target_margin": {"pairs": {"choose": "margin", "target_margin": 0.1}}},
         {"base": PAIRS} | TRAINED,
         REPORT,
@@ -164,7 +150,6 @@ TABLE = [
             "rewards.kind": {"rewards": {"kind": "function", "function": "rlhf.tiny.language.grammar:true_quality"}},
             "rewards.function": {"rewards": {"kind": "function", "function": "reward_of_length:score"}},
             "rewards.url": {"rewards": SERVER},
-            "rewards.token_variable": {"rewards": {**SERVER, "token_variable": "MINE"}},
             "rewards.model": {"rewards.model": "models/other"},
             "rewards.max_tokens": {"rewards.max_tokens": 200},
             "rewards.precision": {"rewards.precision": "bfloat16"},
@@ -173,124 +158,93 @@ TABLE = [
         REPORT,
     ),
     Row(
-        "combined rewards and all that follows; before them that scorer's own scores, unless only its weight changed",
-        {},
-        tested_apart=tuple(
-            f"rewards.scorers.<name>.{key}" for key in ("weight", *(f"scorer.{key}" for key in SCORER_KEYS))
-        ),
-    ),
-    Row(
         "responses and all that follows",
-        one("responses.draws", 4)
-        | one("responses.temperature", 0.7)
-        | one("responses.top_p", 0.8)
-        | one("responses.top_k", 50)
-        | one("responses.min_p", 0.01)
-        | one("responses.stop_tokens", ["!"])
-        | one("responses.max_model_len", 100)
-        | one("responses.max_tokens", 20)
-        | one("responses.precision", "bfloat16")
-        | one("responses.engine", "vllm")
+        each(
+            "responses",
+            draws=4,
+            temperature=0.7,
+            top_p=0.8,
+            top_k=50,
+            min_p=0.01,
+            stop_tokens=["!"],
+            max_model_len=100,
+            max_tokens=20,
+            precision="bfloat16",
+            engine="vllm",
+        )
         | one("prompts.part_size", 2),
         {"base": PARENT} | TRAINED,
         REPORT,
     ),
     Row(
-        "grown: the new part; the trainings that now see more data, and all that follows",
+        "raised: the new part, and trainings that see more data with all that follows",
         one("prompts.train", 12),
         {"base": RESPONSES | REWARDS | PAIRS} | TRAINED,
         REPORT,
     ),
-    Row("grown: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
+    Row("raised: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
     Row(
         "prompts and all that follows",
         {
             "base_model.name": {"base_model.name": "models/policy"},
             "prompts.dataset": {"prompts.dataset": "models/prompts.parquet"},
         }
-        | one("prompts.revision", "main")
-        | one("prompts.split", "test")
-        | one("prompts.subset", "en")
-        | one("prompts.column", "other")
-        | one("prompts.system", "Be brief.")
-        | one("prompts.max_tokens", 48),
+        | each("prompts", revision="main", split="test", subset="en", column="other", max_tokens=48)
+        | one("prompts.system", "Be brief."),
         {"base": PARENT} | TRAINED,
         PROMPTS_ON,
     ),
     Row(
-        "the train responses of base and all that follows",
+        "train responses of base and all that follows",
         {
-            "responses.imported.dataset": {"responses.imported": IMPORTED},
-            "responses.imported.column": {"responses.imported": {**IMPORTED, "column": "text"}},
-            "responses.imported.subset": {"responses.imported": {**IMPORTED, "subset": "en"}},
-            "responses.imported.split": {"responses.imported": {**IMPORTED, "split": "test"}},
+            f"responses.imported.{name}": {"responses.imported": {**IMPORTED, name: value}}
+            for name, value in {**IMPORTED, "column": "text", "subset": "en", "split": "test"}.items()
         },
         {"base": frozenset({"import_responses"}) | REWARDS | PAIRS} | TRAINED,
         REPORT,
     ),
     Row(
-        "the train rewards of base and all that follows",
+        "train rewards of base and all that follows",
         {"responses.imported.rewards": {"responses.imported": {**IMPORTED, "rewards": True}}},
         {"base": frozenset({"import_responses", "import_rewards"}) | PAIRS} | TRAINED,
         REPORT,
     ),
     Row(
-        "the tiny reward model, rewards and all that follows",
-        one("tiny.reward_model.steps", 21)
-        | one("tiny.reward_model.batch_size", 16)
-        | one("tiny.reward_model.learning_rate", 2.0e-3)
-        | one("tiny.reward_model.gate_steps", 6),
+        "tiny reward model, rewards and all that follows",
+        each("tiny.reward_model", steps=21, batch_size=16, learning_rate=2.0e-3, gate_steps=6),
         {"base": REWARDS | PAIRS | EVALUATION} | TRAINED,
         REPORT | frozenset({"train_tiny_reward_model"}),
     ),
     Row(
-        "the tiny policy, prompts and all that follows",
-        one("tiny.mixture.steps", 1)
-        | one("tiny.mixture.batch_size", 16)
-        | one("tiny.mixture.learning_rate", 2.0e-3)
-        | one("tiny.mixture.correct", 0.3),
+        "tiny policy, prompts and all that follows",
+        each("tiny.mixture", steps=1, batch_size=16, learning_rate=2.0e-3, correct=0.3),
         {"base": PARENT} | TRAINED,
         PROMPTS_ON | frozenset({"train_tiny_policy"}),
     ),
     Row(
-        "the tiny models, prompts and all that follows",
-        one("tiny.network.hidden_size", 16)
-        | one("tiny.network.intermediate_size", 32)
-        | one("tiny.network.layers", 2)
-        | one("tiny.network.heads", 4)
-        | one("tiny.pretraining.steps", 61)
-        | one("tiny.pretraining.batch_size", 16)
-        | one("tiny.pretraining.learning_rate", 2.0e-3),
+        "tiny models, prompts and all that follows",
+        each("tiny.network", hidden_size=16, intermediate_size=32, layers=2, heads=4)
+        | each("tiny.pretraining", steps=61, batch_size=16, learning_rate=2.0e-3),
         {"base": PARENT} | TRAINED,
         PROMPTS_ON | TINY_MODELS,
     ),
     Row(
-        "the tiny tokenizer and models, prompts and all that follows",
+        "tiny tokenizer and models, prompts and all that follows",
         one("tiny.vocabulary_size", 410),
         {"base": PARENT} | TRAINED,
         PROMPTS_ON | TINY_MODELS | frozenset({"train_tiny_tokenizer"}),
     ),
     Row(
-        "the tiny dataset and models, prompts and all that follows",
+        "tiny dataset and models, prompts and all that follows",
         one("tiny.prompts", 17),
         {"base": PARENT} | TRAINED,
         PROMPTS_ON | TINY_MODELS | frozenset({"make_tiny_prompts"}),
     ),
+    Row("everything", one("seed", 2), {"base": PARENT} | TRAINED, PROMPTS_ON | WORLD),
     Row(
-        "everything (another experiment is another folder: the first one's results stay)",
-        one("seed", 2) | one("experiment", "other"),
+        "everything, in a folder of its own: the results of the old name stay",
+        one("experiment", "other"),
         {"base": PARENT} | TRAINED,
-        PROMPTS_ON | TINY_MODELS | frozenset({"make_tiny_prompts", "train_tiny_tokenizer"}),
+        PROMPTS_ON | WORLD,
     ),
 ]
-
-
-def rerun_table_markdown() -> str:
-    """The table as README shows it."""
-    rows: dict[str, list[str]] = {}
-    for row in TABLE:
-        rows.setdefault(row.shown, []).extend(f"`{key}`" for key in (*row.edits, *row.tested_apart))
-    lines = ["| edit of | reruns |", "| --- | --- |"]
-    for shown, keys in rows.items():
-        lines.append(f"| {', '.join(keys) or '`hardware.*`'} | {shown} |")
-    return "\n".join(lines)

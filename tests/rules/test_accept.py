@@ -6,11 +6,11 @@ import subprocess
 
 import pytest
 
+from experiments import patch
 from project import Project
 from rlhf.base.artifacts import read_provenance
 from rlhf.responses.schema import RESPONSES
 from test_determinism import COMPARED, digest
-from test_reruns import patch
 
 pytestmark = pytest.mark.slow
 

@@ -20,10 +20,10 @@ from packaging.requirements import Requirement
 
 from conda_stand_in import make_conda
 from environment_pins import pins
+from experiments import patch
 from project import REPOSITORY, Project, copy_project
 from rlhf.base.artifacts import read_provenance
 from test_determinism import COMPARED, digest
-from test_reruns import patch
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from experiments import patch
 from project import WORLD, Project, copy_project, copy_with
-from test_reruns import patch
 
 COMPARED = (
     "prompts.parquet",

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from experiments import patch
 from project import Project
-from test_reruns import patch
 
 LOGPROBS = "results/micro/base/logprobs/test-000.parquet"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments import patch
 from project import Project, programs, remove, wait_for
 from small_disk import NEEDS_ROOT, SmallDisk
 from test_determinism import digest
-from test_reruns import patch
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from experiments import patch
 from project import Project
 from published_rows import readme_rows
-from test_reruns import patch
 
 
 def plan(project: Project, *arguments: str) -> str:

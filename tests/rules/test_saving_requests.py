@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from experiments import patch
 from project import Project, copy_project
 from published_rows import PUBLISHED
 from rlhf.base.errors import UserError
-from test_reruns import patch
 from workflow.experiment import Experiment, load_experiment
 from workflow.planning.saving_requests import with_stop_seconds
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from experiments import patch
 from project import WORLD, Project, copy_project, copy_with, programs
 from rlhf.training.schema import TRAINING
 from slurm_cluster import NEEDS_SLURM, SlurmCluster
 from test_determinism import COMPARED, digest
-from test_reruns import patch
 
 pytestmark = NEEDS_SLURM
 

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import patch
 from project import Project, copy_project
 from rlhf.base.names import part_names
 from rlhf.prompts.schema import PROMPTS
 from slurm_cluster import NEEDS_SLURM, Machine, SlurmCluster
-from test_reruns import patch
 from test_slurm import fill_in, finish, start
 from workflow.experiment import load_experiment
 

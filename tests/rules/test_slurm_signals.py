@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments import patch
 from project import Project, wait_for
 from slurm_cluster import NEEDS_SLURM, SlurmCluster
-from test_reruns import patch
 from test_slurm import CHECKPOINT, fill_in, finish, start
 
 pytestmark = NEEDS_SLURM

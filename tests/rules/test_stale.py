@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from experiments import patch
 from project import Project
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.files.checksums import DamagedError, verify
 from rlhf.rewards.schema import REWARDS
-from test_reruns import patch
 
 pytestmark = pytest.mark.slow
 RESULTS = "results/micro"

@@ -145,4 +145,4 @@ def test_a_response_that_vllm_gives_up_is_an_error(project: Project, tmp_path: P
     command = [project.python, program, project.folder / POLICY]
     environment = {**os.environ, "PYTHONPATH": str(project.folder / "scripts")}
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, env=environment)
-    assert done.stdout.startswith("vLLM gave up a response to prompt prompt-2 ("), done.stderr[-3000:]
+    assert done.stdout.startswith("vLLM aborted a response to prompt prompt-2 ("), done.stderr[-3000:]

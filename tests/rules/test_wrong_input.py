@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from experiments import patch
 from project import Project, copy_project
-from test_reruns import patch
 
 SECONDS = 3
 """Of a processor, for a refusal; on a slow machine `TIMES_IMPORT` the import of Snakemake, nearly half of it."""
@@ -37,6 +37,22 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"prompts.dataset": "owner/name", "prompts.train": 10**9, "prompts.part_size": 1},
         ["prompts.part_size: it is 1", "1,000,000,004 parts", "10,000"],
     ),
+    "a kind of reward that is not Python": (
+        {"rewards": {"kind": "broken_kind"}},
+        ["rewards/kinds/broken_kind.py: cannot be imported: SyntaxError", "line 2: class Broken(", "Fix the file"],
+    ),
+    "a kind of reward without settings": (
+        {"rewards": {"kind": "empty_kind"}},
+        ["rewards/kinds/empty_kind.py: defines 0 subclasses of RewardSettings", "Fix the file"],
+    ),
+    "a loss that needs what is not installed": (
+        {"variants.rebel.loss": {"name": "broken_loss"}},
+        ["losses/broken_loss.py: cannot be imported: ModuleNotFoundError", "line 1: import nothing_here"],
+    ),
+    "an engine that is not Python": (
+        {"responses.engine": "broken_engine"},
+        ["engines/broken_engine.py: cannot be read as Python: SyntaxError", "Fix the file"],
+    ),
     "heads that do not divide": ({"tiny.network.heads": 3}, ["tiny.network: heads: 3", "allowed: 1, 2, 4, 8, 16"]),
     "no such imported responses": (
         {"responses.imported": {"dataset": "none.jsonl"}},
@@ -44,11 +60,21 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
 }
 
+BROKEN = {
+    "rewards/kinds/broken_kind.py": '"""A kind."""\nclass Broken(:\n',
+    "rewards/kinds/empty_kind.py": '"""A kind."""\n',
+    "training/losses/broken_loss.py": "import nothing_here\n",
+    "responses/engines/broken_engine.py": "def start(:\n",
+}
+"""Choices with a mistake; they are named in the configuration, or disturb no other."""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_project(tmp_path_factory.mktemp("wrong"))
     (project.folder / "broken_rewards.py").write_text("def score(prompts, responses): return []\nHALF = 1 / 0\n")
+    for name, code in BROKEN.items():
+        (project.folder / "scripts/rlhf" / name).write_text(code)
     (project.folder / "texts.jsonl").write_text('{"text": "a"}\n')
     return project
 

@@ -68,7 +68,7 @@ def test_equal_inputs_give_equal_bytes(folder: Path, monkeypatch: pytest.MonkeyP
     assert run_program(folder, monkeypatch, -2, 0).read_bytes() == first
 
 
-def test_drawn_pairs_follow_the_seed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_pairs_follow_the_seed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three prompts with four responses each."""
     keys = [{"prompt_id": f"p{number}", "draw": draw} for number in (2, 3, 4) for draw in range(4)]
     responses = [
@@ -112,12 +112,12 @@ def test_no_pairs_of_many_prompts_stop_the_run(folder: Path, monkeypatch: pytest
 
 def test_another_part_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is none of the part's 2 prompts"
+        ArtifactError, match=r"responses\.parquet: row 0: prompt_id 'p3' is not among the part's 2 prompts"
     ):
         run_program(folder, monkeypatch, 0, 2)
 
 
-def test_the_commits_of_policy_and_reward_model_are_carried_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commits_of_policy_and_reward_model_are_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def written_by(artifact: Artifact, **origin: Any) -> None:
         path = folder / f"{artifact.name}.parquet"
         artifact.write(path, artifact.read(path), origin)

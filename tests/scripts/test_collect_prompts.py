@@ -82,7 +82,7 @@ def test_parquet_and_json_lines_give_the_same_prompts(collect: Collect, tmp_path
     assert set(from_lines["prompt"].to_pylist()) == {"a", "c\u0000d", "🦙 שלום", "<|eot_id|>"}
 
 
-def test_column_of_mixed_types_counts_what_is_no_text(collect: Collect, tmp_path: Path) -> None:
+def test_a_column_of_mixed_types_counts_what_is_not_text(collect: Collect, tmp_path: Path) -> None:
     dataset = write_lines(tmp_path / "data.jsonl", [{"prompt": value} for value in ("a", 3, None, ["b"], {"c": "d"})])
     assert read_provenance(collect(dataset))["counts"]["dropped"]["not_text"] == 4
 

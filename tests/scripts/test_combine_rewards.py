@@ -107,7 +107,7 @@ def test_wrong_number_of_files(
             run_program(monkeypatch, {**files, flag: paths}, WEIGHTS, tmp_path / "out.parquet")
 
 
-def test_files_that_do_not_fit(tmp_path: Path, files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mismatched_files(tmp_path: Path, files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out.parquet"
     shorter = write(tmp_path / "shorter.parquet", LENGTH[:3])
     scores = [files["--scores"][0], shorter]
@@ -117,12 +117,12 @@ def test_files_that_do_not_fit(tmp_path: Path, files: dict[str, list[Path]], mon
         run_program(monkeypatch, {**files, "--scores": scores}, WEIGHTS, output)
     constant = write(tmp_path / "constant.parquet", [2.5, 2.5, None])
     references = [files["--reference-scores"][0], constant]
-    with pytest.raises(UserError, match=r"constant\.parquet: among its 2 scores no two are different"):
+    with pytest.raises(UserError, match=r"constant\.parquet: its 2 scores are all equal"):
         run_program(monkeypatch, {**files, "--reference-scores": references}, WEIGHTS, output)
     assert not output.exists()
 
 
-def test_scores_of_two_revisions_of_a_scorer_do_not_go_together(
+def test_scores_of_two_revisions_of_a_scorer_are_an_error(
     tmp_path: Path, files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for paths in (files["--scores"], files["--reference-scores"]):

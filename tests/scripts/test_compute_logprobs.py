@@ -12,7 +12,7 @@ from rlhf.logprobs.schema import LOGPROBS
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.policies import load_policy
 from rlhf.pairs.schema import PAIRS
-from small_models import CPU, direct_logprob, random_pairs, run_program, save_small_policy
+from small_models import CPU, direct_logprob, pair_rows, run_program, save_small_policy
 
 SPEC = {"model": None, "precision": "float32", "temperature": 0.8}
 
@@ -23,7 +23,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_row_per_pair(tmp_path: Path, policy: Path) -> None:
-    pairs = random_pairs(10)
+    pairs = pair_rows(10)
     PAIRS.write(tmp_path / "pairs.parquet", pairs, {})
     output = tmp_path / "logprobs" / "part.parquet"
     flags = ("--spec", json.dumps(SPEC), "--pairs", tmp_path / "pairs.parquet", "--policy", policy)

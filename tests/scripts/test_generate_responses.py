@@ -78,9 +78,9 @@ def test_without_a_policy(tmp_path: Path, prompts: tuple[Path, list[dict[str, An
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"max_tokens": 500}, ["with responses.max_tokens 500 that makes 5", "room for 128"]),
-        ({"max_model_len": 20}, ["room for 20", "responses.max_model_len 20"]),
-        ({"stop_tokens": ["<nothing>"]}, ["responses.stop_tokens: '<nothing>' is no token"]),
+        ({"max_tokens": 500}, ["with responses.max_tokens 500 that makes 5", "limit of 128"]),
+        ({"max_model_len": 20}, ["limit of 20", "responses.max_model_len 20"]),
+        ({"stop_tokens": ["<nothing>"]}, ["responses.stop_tokens: '<nothing>' is not a token"]),
         ({"engine": "vllm"}, ["No module named 'vllm'", "`environments: conda`", "`responses.engine: transformers`"]),
     ],
     ids=["context", "max_model_len", "stop token", "no vLLM"],

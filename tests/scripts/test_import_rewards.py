@@ -128,11 +128,11 @@ def test_bad_rewards_are_an_error_with_file_row_and_remedy(
     assert str(error.value).startswith(
         f"{dataset}: 2 values cannot be used:\n  row 2, column 'reward': {reward!r} is not"
     )
-    assert "row 5, column 'reward'" in str(error.value) and "Mend these rows; null stands for" in str(error.value)
+    assert "row 5, column 'reward'" in str(error.value) and "Fix these rows; use null for" in str(error.value)
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_nan_in_parquet_is_no_null(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_in_parquet_is_not_null(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pa.table(
         {"prompt": ["a", "b"], "response": ["x", "y"], "reward": pa.array([float("nan"), None], pa.float32())}
     )

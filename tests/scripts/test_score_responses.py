@@ -1,9 +1,5 @@
-"""The program score_responses, run for real, with a reward model and with a function."""
+"""The program score_responses, run for real with a reward model."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,61 +7,38 @@ from typing import Any
 import pytest
 import torch
 
-from reward_server import SmallRewardServer
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.provenance import digest
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.rewards.schema import REWARDS
 from rlhf.rewards.settings import ScoreSpec
 from rlhf.tokens.chat import encode_conversation, encode_prompt
 from rlhf.tokens.packing import Pack, PromptGroup
+from scoring_inputs import Part, spec, write_part
 from small_models import (
     CPU,
-    SCRIPTS,
     run_program,
     save_small_classifier,
     save_small_policy,
     save_small_reward_model,
     small_reward_model,
-    write_prompts,
 )
 from small_tokenizers import small_tokenizer
 
 MAX_TOKENS = 70
-ANSWERS = ["the lazy dog", "jumps", "over and over", "", "the quick brown fox " * 20]
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> tuple[Path, Path, list[tuple[str, str]]]:
-    """Prompts, the responses to prompts 1 to 4, and both as texts."""
-    rows = write_prompts(tmp_path / "prompts.parquet", 6)
-    keys = [(row, draw) for row in rows[1:5] for draw in range(5)]
-    responses = [
-        {
-            "prompt_id": row["prompt_id"],
-            "draw": draw,
-            "response": ANSWERS[draw],
-            "response_token_ids": [7],
-            "finish_reason": "stop",
-            "seed": draw,
-        }
-        for row, draw in keys
-    ]
-    RESPONSES.write(tmp_path / "responses.parquet", responses, {})
-    texts = [(row["prompt"], ANSWERS[draw]) for row, draw in keys]
-    return tmp_path / "prompts.parquet", tmp_path / "responses.parquet", texts
-
-
-def spec(scorer: dict[str, Any], start: int = 1) -> str:
-    return json.dumps({"rows": {"start": start, "stop": 5}, "scorer": scorer, "model": None})
+def part(tmp_path: Path) -> Part:
+    return write_part(tmp_path)
 
 
 ARMO = {"kind": "armo", "max_tokens": MAX_TOKENS, "precision": "float32"}
 
 
-def test_a_reward_model(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:
+def test_a_reward_model(tmp_path: Path, part: Part) -> None:
     prompts, responses, texts = part
     folder = save_small_reward_model(tmp_path / "reward_model")
     output = tmp_path / "rewards" / "part.parquet"
@@ -86,7 +59,7 @@ def test_a_reward_model(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, 
             assert (row["reward"], row["invalid"], row["objectives"]) == (None, "too_long", None)
             continue
         expected = score_alone(reward, ids, len(encode_prompt(tokenizer, prompt)))
-        assert row["reward"] == pytest.approx(float(expected.score), abs=1e-5)
+        assert row["reward"] == pytest.approx(float(expected.values), abs=1e-5)
         assert row["objectives"] == pytest.approx(expected.objectives[0].tolist(), abs=1e-5)
         assert row["invalid"] is None
     too_long = sum(row["reward"] is None for row in rows)
@@ -104,13 +77,13 @@ def test_a_reward_model(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, 
     }
 
 
-def score_alone(reward: Callable[[Pack], RewardOutput], ids: list[int], prompt_tokens: int) -> Any:
+def score_alone(reward: Callable[[Pack], PackScores], ids: list[int], prompt_tokens: int) -> Any:
     with torch.inference_mode():
         return reward(Pack([PromptGroup(ids[:prompt_tokens], [ids[prompt_tokens:]])], CPU))
 
 
 @pytest.mark.parametrize("form", ["llama3", "chatml"])
-def test_a_sequence_classifier(form: str, tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:
+def test_a_sequence_classifier(form: str, tmp_path: Path, part: Part) -> None:
     """The raw score is what transformers' own class gives at the last token of the rendered conversation."""
     prompts, responses, texts = part
     tokenizer = small_tokenizer(form)
@@ -135,9 +108,7 @@ def test_a_sequence_classifier(form: str, tmp_path: Path, part: tuple[Path, Path
 
 
 @pytest.mark.parametrize(("labels", "said"), [(2, "with 2 outputs"), (1, "without weights for `score`")])
-def test_what_is_no_reward_model(
-    labels: int, said: str, tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
-) -> None:
+def test_another_kind_of_model_is_an_error(labels: int, said: str, tmp_path: Path, part: Part) -> None:
     prompts, responses, _ = part
     if labels == 2:
         save_small_classifier(tmp_path / "model", small_tokenizer(), labels)
@@ -151,9 +122,7 @@ def test_what_is_no_reward_model(
     assert said in done.stderr
 
 
-def test_a_tokenizer_that_knows_more_than_its_model(
-    tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
-) -> None:
+def test_a_tokenizer_that_knows_more_than_its_model(tmp_path: Path, part: Part) -> None:
     prompts, responses, _ = part
     folder = save_small_reward_model(tmp_path / "reward_model")
     tokenizer = small_tokenizer()
@@ -164,92 +133,6 @@ def test_a_tokenizer_that_knows_more_than_its_model(
     assert done.returncode == 1
     assert "'<|reserved|>'" in done.stderr.splitlines()[-1]
     assert "do not belong together" in done.stderr
-
-
-def score_in(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run it from `folder`, where a user's module lies; PYTHONPATH does not help it."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, str(SCRIPTS / "score_responses.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
-
-
-def test_a_function_of_the_user(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:
-    """It lies in the working directory, and its code is part of the provenance."""
-    prompts, responses, texts = part
-    output = tmp_path / "rewards.parquet"
-    settings = spec({"kind": "function", "function": "my_reward:brevity"})
-    flags = ("--spec", settings, "--prompts", prompts, "--responses", responses, "--output", output, "--reward-model")
-    codes = set()
-    for scale in (1, 2):
-        (tmp_path / "my_reward.py").write_text(
-            f"def brevity(prompts, responses):\n"
-            f"    return [{scale} * (len(p) - len(r)) for p, r in zip(prompts, responses)]\n"
-        )
-        done = score_in(tmp_path, *flags)
-        assert done.returncode == 0, done.stderr
-        rows = REWARDS.read(output).to_pylist()
-        assert [row["reward"] for row in rows] == [scale * (len(prompt) - len(answer)) for prompt, answer in texts]
-        assert all(row["invalid"] is None and row["objectives"] is None for row in rows)
-        codes.add(read_provenance(output)["code"])
-    assert len(codes) == 2
-
-
-def test_a_reward_server(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:
-    prompts, responses, texts = part
-    output = tmp_path / "rewards.parquet"
-    with SmallRewardServer() as server:
-        settings = spec({"kind": "http", "url": server.url})
-        flags = ("--prompts", prompts, "--responses", responses, "--output", output)
-        done = run_program("score_responses", "--spec", settings, *flags)
-    assert done.returncode == 0, done.stderr
-    rewards = [row["reward"] for row in REWARDS.read(output).to_pylist()]
-    assert rewards == [len(answer) or None for _, answer in texts]
-    asked = {pair for body in server.bodies for pair in zip(body["prompts"], body["responses"], strict=True)}
-    assert asked == set(texts)
-
-
-def test_none_is_counted_as_a_response_without_a_reward(
-    tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
-) -> None:
-    prompts, responses, texts = part
-    (tmp_path / "my_reward.py").write_text(
-        "def some(prompts, responses):\n    return [float(len(text)) if text else None for text in responses]\n"
-    )
-    settings = spec({"kind": "function", "function": "my_reward:some"})
-    output = tmp_path / "rewards.parquet"
-    done = score_in(tmp_path, "--spec", settings, "--prompts", prompts, "--responses", responses, "--output", output)
-    assert done.returncode == 0, done.stderr
-    rows = REWARDS.read(output).to_pylist()
-    assert [row["reward"] for row in rows] == [len(answer) or None for _, answer in texts]
-    assert [row["invalid"] for row in rows] == [None if answer else "no_reward" for _, answer in texts]
-    assert read_provenance(output)["counts"] == {"responses": 20, "scored": 16, "invalid": {"no_reward": 4}}
-    assert "no_reward" in done.stderr
-
-
-def test_a_function_that_raises_ends_the_program_with_its_own_line(
-    tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]
-) -> None:
-    prompts, responses, _ = part
-    (tmp_path / "my_reward.py").write_text("def inverse(prompts, responses):\n    return [1 / 0 for _ in responses]\n")
-    settings = spec({"kind": "function", "function": "my_reward:inverse"})
-    flags = ("--spec", settings, "--prompts", prompts, "--responses", responses)
-    done = score_in(tmp_path, *flags, "--output", tmp_path / "rewards.parquet")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    line = "return [1 / 0 for _ in responses]"
-    said = f"ZeroDivisionError: division by zero, at {tmp_path / 'my_reward.py'}, line 2: {line}"
-    assert f"error: the reward function raised {said}\n" in done.stderr
-
-
-def test_responses_of_another_part(tmp_path: Path, part: tuple[Path, Path, list[tuple[str, str]]]) -> None:
-    prompts, responses, _ = part
-    (tmp_path / "my_reward.py").write_text("def zero(prompts, responses):\n    return [0] * len(prompts)\n")
-    settings = spec({"kind": "function", "function": "my_reward:zero"}, start=2)
-    flags = ("--spec", settings, "--prompts", prompts, "--responses", responses)
-    done = score_in(tmp_path, *flags, "--output", tmp_path / "rewards.parquet")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {responses}: row 0: prompt ")
-    assert done.stderr.endswith("is not of this part\n")
 
 
 def test_help_explains_the_spec() -> None:

@@ -99,7 +99,7 @@ def test_the_reward_model_scores_conversations_of_the_pipeline(world: Path) -> N
     output = ArmoScorer(model, tokenizer)(Pack([PromptGroup(prompt, [response])], torch.device("cpu")))
     assert output.objectives is not None
     assert output.objectives.shape == (1, 4)
-    assert torch.isfinite(output.score).all()
+    assert torch.isfinite(output.values).all()
     assert model.objective_names == ("correctness", "politeness", "brevity", "willingness")
 
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, PairTable
 from rlhf.training.schema import TRAINING
 from small_models import run_program
 from training_inputs import TEMPERATURE, flags, spec, write_all
@@ -57,7 +57,7 @@ def test_the_last_validation_is_of_the_merged_policy_as_it_is_saved(data: tuple[
     assert done.returncode == 0, done.stderr
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
     assert saved.dtype == torch.bfloat16
-    pairs = PAIRS.read(tmp_path / "test.parquet").to_pylist()
+    pairs = PairTable(PAIRS.read(tmp_path / "test.parquet", PAIR_COLUMNS))
     reference = LOGPROBS.read(tmp_path / "test-logprobs.parquet").to_pydict()
     chosen, rejected = pair_logprobs(ResponseLogprobs(saved.float().eval(), TEMPERATURE), pairs, "bfloat16", 10**6)
     differences = np.subtract(chosen, reference["chosen_logprob"]) - np.subtract(

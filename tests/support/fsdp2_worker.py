@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import distributed
 from torch.distributed.tensor import DTensor
 
 from rlhf.base.settings import Precision
-from rlhf.logprobs.pairs import logprob_rows, pair_logprobs, prompt_group
+from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs, autocast, checkpoint_activations
 from rlhf.tokens.packing import Pack
 from rlhf.training.loop import Trained, train
@@ -42,7 +43,7 @@ def pretend_gpus() -> None:
 
 def pack(process: int) -> Pack:
     """A different batch in each process."""
-    return Pack([prompt_group(pair) for pair in PAIRS[process::2]], CPU)
+    return Pack([pair.prompt_group for pair in PAIRS[process::2]], CPU)
 
 
 def policy(recompute: bool) -> ResponseLogprobs:
@@ -80,8 +81,10 @@ def shared(accelerator: Accelerator, recompute: bool) -> tuple[torch.Tensor, dic
 
 def trained(accelerator: Accelerator) -> Trained:
     """In float32: in bfloat16, splitting a batch differently gives different numbers."""
-    reference = logprob_rows(PAIRS, *pair_logprobs(policy(recompute=False), PAIRS, "float32", token_budget=100))
-    given = [{**pair, **row} for pair, row in zip(PAIRS, reference, strict=True)]
+    chosen, rejected = pair_logprobs(policy(recompute=False), PAIRS, "float32", token_budget=100)
+    given = [
+        replace(pair, chosen_logprob=c, rejected_logprob=r) for pair, c, r in zip(PAIRS, chosen, rejected, strict=True)
+    ]
     return train(policy(recompute=False), given, given[:5], SPEC, accelerator, token_budget=100)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import fsdp2_worker
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
-from rlhf.logprobs.pairs import prompt_group
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.memory import ROUNDS_FROZEN_WEIGHTS
 from rlhf.models.policies import load_policy
@@ -38,7 +37,7 @@ def main() -> None:
         store_frozen_matrices(policy, precision)  # type: ignore[arg-type]
     model, optimizer = accelerator.prepare(model, make_optimizer(model, RecipeSettings()))
     with accumulate(accelerator, model, last=True), accelerator.autocast():
-        found = model(Pack([prompt_group(pair) for pair in random_pairs(4, seed=1)], accelerator.device))
+        found = model(Pack([pair.prompt_group for pair in random_pairs(4, seed=1)], accelerator.device))
         accelerator.backward(found.sum())
     optimizer.step()
     accelerator.wait_for_everyone()

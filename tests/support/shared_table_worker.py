@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rlhf.pairs.schema import PairTable
+from rlhf.base.artifacts import TOKEN_IDS
+from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, PairTable
 from rlhf.training.processes.shared_table import once_per_machine
 from rlhf.training.processes.strategies import leave, make_accelerator
+from small_models import pair_rows
 
 PARTS, ROWS, TOKENS = 4, 1000, 1000
 
@@ -27,16 +29,23 @@ def main() -> None:
         for part in range(PARTS):
             reads.append(part)
             ids = np.arange(ROWS * TOKENS, dtype=np.int32) + part
-            lists = pa.ListArray.from_arrays(np.arange(0, ROWS * TOKENS + 1, TOKENS, dtype=np.int32), ids)
-            yield pa.table({"ids": lists})
+            lists = pa.ListArray.from_arrays(np.arange(0, ROWS * TOKENS + 1, TOKENS, dtype=np.int32), ids, TOKEN_IDS)
+            yield part_table(lists)
 
     pairs = PairTable(once_per_machine(read, accelerator))
-    total = sum(int(pair["ids"].sum(dtype=np.int64)) for pair in pairs)
+    total = sum(int(np.sum(pair.chosen_token_ids, dtype=np.int64)) for pair in pairs)
     accelerator.wait_for_everyone()  # all have looked at every page
     found = {"reads": len(reads), "rows": len(pairs), "total": total, **mapped()}
     (output / f"{accelerator.process_index}.json").write_text(json.dumps(found))
     accelerator.wait_for_everyone()
     leave()
+
+
+def part_table(chosen: pa.ListArray) -> pa.Table:
+    """Pairs with these chosen responses, and next to nothing in their other columns."""
+    row = pair_rows(1)[0]
+    table = pa.Table.from_pylist([row] * len(chosen), PAIRS.schema).select(PAIR_COLUMNS)
+    return table.set_column(PAIR_COLUMNS.index("chosen_token_ids"), PAIRS.schema.field("chosen_token_ids"), chosen)
 
 
 def mapped() -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from transformers import (
     PreTrainedModel,
 )
 
+from rlhf.pairs.schema import PAIR_COLUMNS, Pair
 from rlhf.prompts.schema import PROMPTS, prompt_id
 from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.tokens.chat import encode_prompt
+from rlhf.tokens.prompt_group import TokenIds
 from rlhf.training.settings import RecipeSettings, TrainSpec
 from small_tokenizers import small_tokenizer
 
@@ -112,7 +115,7 @@ def random_ids(count: int, generator: torch.Generator, vocabulary: int = VOCABUL
     return torch.randint(vocabulary, (count,), generator=generator).tolist()
 
 
-def random_pairs(count: int, seed: int = 0, longest: int = 12) -> list[dict[str, Any]]:
+def pair_rows(count: int, seed: int = 0, longest: int = 12) -> list[dict[str, Any]]:
     """Rows of `PAIRS` with prompts of 3 to 8 tokens and responses of 1 to `longest` tokens."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -138,28 +141,31 @@ def random_pairs(count: int, seed: int = 0, longest: int = 12) -> list[dict[str,
     ]
 
 
-def direct_logprob(policy: PreTrainedModel, prompt: list[int], response: list[int], temperature: float) -> torch.Tensor:
+def random_pairs(count: int, seed: int = 0, longest: int = 12) -> list[Pair]:
+    """The pairs of `pair_rows`."""
+    return [Pair(**{name: row[name] for name in PAIR_COLUMNS}) for row in pair_rows(count, seed, longest)]
+
+
+def direct_logprob(policy: PreTrainedModel, prompt: TokenIds, response: TokenIds, temperature: float) -> torch.Tensor:
     """Reference: one unpacked sequence, all logits at once, in the dtype of the weights. Shape ()."""
-    logits = policy(torch.tensor([prompt + response])).logits[0] / temperature
+    logits = policy(torch.tensor([[*prompt, *response]])).logits[0] / temperature
     rows = torch.log_softmax(logits[len(prompt) - 1 : -1], dim=-1)
     return rows[torch.arange(len(response)), torch.tensor(response)].sum()
 
 
-def with_reference(policy: LlamaForCausalLM, pairs: list[dict[str, Any]], temperature: float) -> list[dict[str, Any]]:
+def with_reference(policy: LlamaForCausalLM, pairs: list[Pair], temperature: float) -> list[Pair]:
     """The pairs with their log-probabilities under `policy`, as returned by `read_pairs`."""
+
+    def logprob(pair: Pair, response: TokenIds) -> float:
+        return float(direct_logprob(policy, pair.prompt_token_ids, response, temperature))
+
     with torch.no_grad():
         return [
-            {
-                **pair,
-                **{
-                    f"{side}_logprob": float(
-                        direct_logprob(policy, pair["prompt_token_ids"], pair[f"{side}_token_ids"], temperature)
-                    )
-                    for side in ("chosen", "rejected")
-                },
-                "chosen_tokens": len(pair["chosen_token_ids"]),
-                "rejected_tokens": len(pair["rejected_token_ids"]),
-            }
+            replace(
+                pair,
+                chosen_logprob=logprob(pair, pair.chosen_token_ids),
+                rejected_logprob=logprob(pair, pair.rejected_token_ids),
+            )
             for pair in pairs
         ]
 
@@ -185,23 +191,23 @@ def weights(policy: LlamaForCausalLM) -> torch.Tensor:
 
 
 def step_by_hand(
-    batch: list[dict[str, Any]], spec: TrainSpec, max_norm: float | None = None
+    batch: list[Pair], spec: TrainSpec, max_norm: float | None = None
 ) -> tuple[torch.Tensor, float, float]:
     """Weights after one AdamW step on the mean loss, the published loss and the gradient's norm, all in float64."""
     policy = small_llama().double()
     losses = []
     for pair in batch:
         chosen, rejected = (
-            direct_logprob(policy, pair["prompt_token_ids"], pair[f"{side}_token_ids"], spec.temperature)
-            for side in ("chosen", "rejected")
+            direct_logprob(policy, pair.prompt_token_ids, response, spec.temperature)
+            for response in (pair.chosen_token_ids, pair.rejected_token_ids)
         )
-        d = (chosen - pair["chosen_logprob"]) - (rejected - pair["rejected_logprob"])
+        d = (chosen - pair.chosen_logprob) - (rejected - pair.rejected_logprob)
         if spec.loss.name == "rebel":
-            losses.append((d - 10.0 * (pair["chosen_reward"] - pair["rejected_reward"])) ** 2 / 10.0)
+            losses.append((d - 10.0 * (pair.chosen_reward - pair.rejected_reward)) ** 2 / 10.0)
         elif spec.loss.name == "dpo":
             losses.append(-torch.log(torch.sigmoid(0.5 * d)))
         else:
-            means = chosen / len(pair["chosen_token_ids"]) - rejected / len(pair["rejected_token_ids"])
+            means = chosen / len(pair.chosen_token_ids) - rejected / len(pair.rejected_token_ids)
             losses.append(-torch.log(torch.sigmoid(2.5 * means - 1.0)))
     loss = torch.stack(losses).mean()
     loss.backward()

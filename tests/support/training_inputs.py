@@ -11,7 +11,7 @@ from rlhf.logprobs.schema import LOGPROBS
 from rlhf.models.policies import load_policy
 from rlhf.pairs.schema import PAIRS
 from rlhf.training.settings import RecipeSettings
-from small_models import CPU, random_pairs
+from small_models import CPU, pair_rows, random_pairs
 
 TEMPERATURE = 0.8
 
@@ -36,7 +36,7 @@ def write_pairs(folder: Path, name: str, seed: int, count: int, policy: Path, pr
     model = ResponseLogprobs(load_policy(str(policy), None, "float32", CPU), TEMPERATURE)
     chosen, rejected = pair_logprobs(model, pairs, precision, token_budget=100)
     rows = logprob_rows(pairs, chosen, rejected)
-    PAIRS.write(folder / f"{name}.parquet", pairs, {})
+    PAIRS.write(folder / f"{name}.parquet", pair_rows(count, seed), {})
     made_with = {"model": None, "precision": precision, "temperature": TEMPERATURE}
     LOGPROBS.write(folder / f"{name}-logprobs.parquet", rows, {"spec": made_with})
 

@@ -1,7 +1,7 @@
 """Parquet artifacts: one schema each, checked on every write and read, written atomically, with their provenance."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +22,11 @@ TOKEN_IDS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 ROWS_PER_GROUP = 4096
 """Rows of a row group: small enough that reading a slice reads little else. A constant, so that equal rows give equal
 bytes."""
+
+
+def table_schema(types: Mapping[str, pa.DataType], nullable: Collection[str] = ()) -> pa.Schema:
+    """The schema of a table whose columns hold no nulls, but for those in `nullable`."""
+    return pa.schema([pa.field(name, kind, nullable=name in nullable) for name, kind in types.items()])
 
 
 class ArtifactError(UserError):

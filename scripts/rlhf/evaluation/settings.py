@@ -1,16 +1,13 @@
-"""Who judges, and how intervals are made."""
+"""How policies are compared. The judge is the workflow's: `workflow.experiment` adds it to this section."""
 
 from pydantic import Field
 
 from rlhf.base.settings import Settings
-from rlhf.rewards.scorer import Scorer
 
 
-class EvaluationSettings(Settings):
-    """Who judges, beside the training reward, and how intervals are made."""
+class IntervalSettings(Settings):
+    """How confidence intervals are computed."""
 
-    judge: Scorer | None = None
-    """An independent judge of the test responses: policies should not be judged by their training reward alone."""
     bootstrap_samples: int = Field(2000, ge=100, le=1_000_000)
     """Resamples of the prompts behind each interval; more than a million change no digit that is shown."""
     confidence: float = Field(0.95, ge=0.5, lt=1)

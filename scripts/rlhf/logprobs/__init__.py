@@ -1,1 +1,1 @@
-"""Stage 5: log-probabilities of the pairs under the policy that sampled them."""
+"""Stage 5: log-probabilities of the pairs under their reference policy, which sampled them."""

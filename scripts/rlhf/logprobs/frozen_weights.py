@@ -1,4 +1,4 @@
-"""Weights that are not trained, in the type in which they are multiplied."""
+"""Frozen weights, stored in the dtype of the computation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def store_frozen_matrices(policy: PreTrainedModel, precision: Precision) -> None:
-    """Keep the matrices that are not trained in the precision of the computation, in place.
+    """Convert the frozen weight matrices to the precision of the computation, in place.
 
-    Autocast rounds a float32 matrix at every use, and keeps each rounded copy for the backward pass: of an 8B model 28
-    GB of weights and 14 GB of copies. A matrix that nobody trains is rounded once: the products are the same to the
-    last bit. Norms and the embedding stay float32: autocast does not round those.
+    Autocast rounds a float32 matrix at every use and keeps the rounded copies for the backward pass: for an 8B model,
+    28 GB of weights and 14 GB of copies. Rounding a frozen matrix once gives bitwise identical products. Norms and the
+    embedding stay float32, since autocast does not round them.
     """
     embedding = policy.get_input_embeddings().weight
     for module in policy.modules():

@@ -1,7 +1,7 @@
-"""A policy's head and the log-softmax behind it as one function: its memory grows with neither vocabulary nor length.
+"""Output head and log-softmax fused into one function, whose memory grows with neither vocabulary nor length.
 
-Logits exist in tiles, of some tokens and a part of the vocabulary. The backward pass computes them again, and makes the
-gradient in their place: of s = log softmax(z)[y] it is ds/dz = onehot(y) - softmax(z).
+Logits are computed in tiles of some tokens and a slice of the vocabulary. The backward pass recomputes each tile and
+overwrites it with its gradient: for s = log softmax(z)[y], ds/dz = onehot(y) - softmax(z).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 TILE_TOKENS = 1024
-"""Tokens whose logits exist at once."""
+"""Tokens per tile."""
 CPU_TILE_VOCABULARY = 2048
-"""Logits of a token that exist at once on a CPU: a tile stays in its cache. On GPUs they are the whole vocabulary."""
+"""Vocabulary slice of a tile on the CPU, so that a tile stays in cache. On GPUs a tile has the whole vocabulary."""
 
 
 class TokenLogprobs(nn.Module):
-    """A policy's head, which gives log-probabilities of tokens in place of logits. Its weights keep their names.
+    """A policy's output head that returns log-probabilities of given tokens instead of logits; keeps parameter names.
 
-    One call for all chunks: ZeRO-3 gathers the weights of a module once per call, in every process.
+    All tiles are computed in one call, since ZeRO-3 gathers the weights of a module once per call, in every process.
     """
 
     def __init__(self, head: nn.Linear, temperature: float) -> None:
@@ -33,9 +33,13 @@ class TokenLogprobs(nn.Module):
         self.temperature = temperature
 
     def forward(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """(tokens, width) and the tokens' ids to log softmax(logits / temperature) of these ids, float32 (tokens,).
+        """Log-probabilities log softmax(logits / temperature)[target] of the targets, float32 (tokens,).
 
-        The products are in autocast's type where that is on, and all that follows is float32.
+        Matrix products use autocast's dtype if it is enabled; everything after them is float32.
+
+        Args:
+            hidden: final hidden states, (tokens, hidden size).
+            targets: token IDs, int64 (tokens,).
         """
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
@@ -72,15 +76,15 @@ class _TiledLogprobs(torch.autograd.Function):
         of_hidden = torch.zeros_like(hidden, dtype=torch.float32)
         of_weight = torch.zeros_like(weight, dtype=torch.float32) if context.needs_input_grad[1] else None
         of_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
-        scale = -gradient[:, None] / temperature  # of a token's logits before the temperature
+        scale = -gradient[:, None] / temperature  # gradient factor of the logits before the temperature
         inputs = (hidden * scale).to(dtype)
         for tile in _tiles(hidden, weight, bias, targets, temperature, dtype):
-            rest = tile.logits.sub_(normalizers[tile.tokens, None]).exp_()  # softmax(z) - onehot(y), in their place
+            rest = tile.logits.sub_(normalizers[tile.tokens, None]).exp_()  # softmax(z) - onehot(y), in place
             rest.scatter_add_(1, tile.columns[:, None], -tile.holds_target[:, None].float())
             if of_bias is not None:
                 of_bias[tile.vocabulary] += rest.T @ scale[tile.tokens, 0]
             rest = rest.to(dtype)
-            if dtype == torch.float32:  # products by themselves would take memory again
+            if dtype == torch.float32:  # a separate product would need memory of its own
                 of_hidden[tile.tokens].addmm_(rest, tile.weight)
                 if of_weight is not None:
                     of_weight[tile.vocabulary].addmm_(rest.T, inputs[tile.tokens])
@@ -99,18 +103,18 @@ class _TiledLogprobs(torch.autograd.Function):
 
 
 class _Tile(NamedTuple):
-    """Logits of some tokens for a part of the vocabulary."""
+    """Logits of some tokens for a slice of the vocabulary."""
 
     tokens: slice
     vocabulary: slice
     logits: torch.Tensor
-    """/ temperature, float32 (tokens, part of the vocabulary); to be overwritten."""
+    """Divided by the temperature, float32 (tokens, slice); may be overwritten."""
     weight: torch.Tensor
-    """The head's rows of this part."""
+    """The head's rows of this slice."""
     columns: torch.Tensor
-    """(tokens,) where the targets stand in `logits`, and anywhere in it where they are not of this part."""
+    """Column of each target in `logits`, int64 (tokens,); arbitrary if the target is outside the slice."""
     holds_target: torch.Tensor
-    """(tokens,) whether the target is of this part."""
+    """Whether the target is in the slice, bool (tokens,)."""
 
 
 def _tiles(
@@ -139,6 +143,6 @@ def _slices(length: int, step: int) -> Iterator[slice]:
 
 
 def _logsumexp(logits: torch.Tensor) -> torch.Tensor:
-    """Over each row, which is overwritten."""
+    """Log-sum-exp of each row, (rows,). Overwrites `logits`."""
     highest = logits.amax(1, keepdim=True)
     return logits.sub_(highest).exp_().sum(1).log_() + highest[:, 0]

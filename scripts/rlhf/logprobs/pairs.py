@@ -1,6 +1,6 @@
-"""Log-probabilities of whole pairs, without gradients, in packs."""
+"""Log-probabilities of pairs, in packs, without gradients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,14 +8,15 @@ import torch
 from rlhf.base.settings import Precision
 from rlhf.logprobs.responses import ResponseLogprobs, autocast
 from rlhf.machine.progress import Progress
-from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs, pack_budget
+from rlhf.pairs.schema import Pair
+from rlhf.tokens.packing import Pack, balanced_packs, pack_budget
 from rlhf.tokens.token_budget import TokenBudget, as_budget
 
 
-@torch.no_grad()  # not inference mode: ZeRO-3 keeps what it gathers within, for the steps after
+@torch.no_grad()  # not inference_mode: ZeRO-3 would keep inference tensors for later steps
 def pair_logprobs(
     model: ResponseLogprobs,
-    pairs: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Pair],
     precision: Precision,
     token_budget: TokenBudget | int,
     progress: Progress | None = None,
@@ -26,16 +27,15 @@ def pair_logprobs(
     """Log-probabilities of the chosen and of the rejected responses, in the order of the pairs.
 
     Args:
-        pairs: rows of `PAIRS`.
-        token_budget: tokens in one forward pass; fewer from where memory runs out.
+        token_budget: tokens per forward pass; reduced when memory runs out.
         progress: counts pairs.
-        process, processes: which of how many computes; what the others compute is 0 here.
+        process, processes: rank and number of processes. Pairs that other processes compute are 0 in the result.
     """
     chosen, rejected = [0.0] * len(pairs), [0.0] * len(pairs)
     if not pairs:
         return chosen, rejected
     device = next(model.parameters()).device
-    sizes = [prompt_group(pair).tokens for pair in pairs]
+    sizes = [pair.prompt_group.tokens for pair in pairs]
     left = dict.fromkeys(range(len(pairs)))
 
     def compute_left(tokens: int) -> None:
@@ -43,8 +43,8 @@ def pair_logprobs(
         packs = balanced_packs([sizes[index] for index in indices], pack_budget(tokens, device), processes)
         for places in packs[process::processes]:
             members = [indices[place] for place in places]
-            # An empty share is computed too: every process must make as many forward passes.
-            pack = Pack([prompt_group(pairs[index]) for index in members or [0]], device)
+            # All processes must make the same number of forward passes, so a process without pairs computes one too.
+            pack = Pack([pairs[index].prompt_group for index in members or [0]], device)
             with autocast(precision, device):
                 values = model(pack).tolist()
             for position, index in enumerate(members):
@@ -57,22 +57,15 @@ def pair_logprobs(
     return chosen, rejected
 
 
-def logprob_rows(
-    pairs: Sequence[Mapping[str, Any]], chosen: Sequence[float], rejected: Sequence[float]
-) -> list[dict[str, Any]]:
-    """Rows of `LOGPROBS`: pairs with what `pair_logprobs` gives of them."""
+def logprob_rows(pairs: Sequence[Pair], chosen: Sequence[float], rejected: Sequence[float]) -> list[dict[str, Any]]:
+    """Rows of `LOGPROBS`, from what `pair_logprobs` returns."""
     return [
         {
-            "prompt_id": pair["prompt_id"],
+            "prompt_id": pair.prompt_id,
             "chosen_logprob": chosen_logprob,
             "rejected_logprob": rejected_logprob,
-            "chosen_tokens": len(pair["chosen_token_ids"]),
-            "rejected_tokens": len(pair["rejected_token_ids"]),
+            "chosen_tokens": len(pair.chosen_token_ids),
+            "rejected_tokens": len(pair.rejected_token_ids),
         }
         for pair, chosen_logprob, rejected_logprob in zip(pairs, chosen, rejected, strict=True)
     ]
-
-
-def prompt_group(pair: Mapping[str, Any]) -> PromptGroup:
-    """The prompt of a row of `PAIRS` with its chosen and its rejected response."""
-    return PromptGroup(pair["prompt_token_ids"], [pair["chosen_token_ids"], pair["rejected_token_ids"]])

@@ -1,4 +1,4 @@
-"""The log-probability of responses under a policy: the one function behind `compute_logprobs` and `train_policy`."""
+"""Log-probabilities of responses under a policy: the one function that `compute_logprobs` and `train_policy` share."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Keys of a model's config by which it changes its logits behind the head."""
+"""Config keys of models that transform their logits after the head."""
 
 
 class ResponseLogprobs(nn.Module):
-    """A policy as a function from packs to the log-probabilities of their responses; it takes over its head."""
+    """Wraps a policy so that it returns one log-probability per packed response; replaces the output head in place."""
 
     def __init__(self, policy: PreTrainedModel, temperature: float) -> None:
-        """Raises UserError for a model that caps or scales its logits after the head, or that reads no packs."""
+        """Raises UserError if the model caps or scales its logits after the head, or does not support packs."""
         super().__init__()
         for key in LOGIT_CHANGES:
             if getattr(policy.config, key, None):
@@ -36,33 +36,35 @@ class ResponseLogprobs(nn.Module):
         use_packed_attention(policy)
         head = policy.get_output_embeddings()
         if not isinstance(head, nn.Linear):
-            raise UserError(f"{policy.config.name_or_path}: its head is a {type(head).__name__}, not one matrix")
+            raise UserError(f"{policy.config.name_or_path}: its output head is a {type(head).__name__}, not a Linear")
         policy.set_output_embeddings(TokenLogprobs(head, temperature))
         self.policy = policy
-        self._no_split_modules = policy._no_split_modules  # where FSDP cuts a model, accelerate asks for it
+        self._no_split_modules = policy._no_split_modules  # accelerate reads this to wrap layers for FSDP
 
     def forward(self, pack: Pack) -> torch.Tensor:
-        """Sum over each response's tokens of log softmax(logits / temperature), given its prompt and earlier tokens.
+        """Log-probability of each response given its prompt: sum of log softmax(logits / temperature) over its tokens.
+
+        Only the positions that predict response tokens go through the head.
 
         Returns:
-            float32 (responses,). Only the positions before response tokens reach the head.
+            float32 (responses,).
         """
         hidden = packed_hidden_states(self.policy.get_decoder(), pack)
         tokens = pack.response_tokens()
         head = self.policy.get_output_embeddings()
         token_logprobs: torch.Tensor = head(hidden[tokens.predictors], pack.input_ids[0, tokens.targets])
-        # The sum of a thousand tokens in float32 would be wrong by 1e-2.
+        # Summing a thousand tokens in float32 would be off by 1e-2.
         sums = token_logprobs.new_zeros(len(pack.responses), dtype=torch.float64)
         return sums.index_add(0, tokens.of_response, token_logprobs.double()).float()
 
 
 def checked_logprobs(policy: PreTrainedModel, temperature: float) -> ResponseLogprobs:
-    """The policy as `ResponseLogprobs`, after a comparison of both (see `pack_check`).
+    """Wrap a policy in `ResponseLogprobs`, and check it against the unwrapped policy (see `pack_check`).
 
-    Where processes share the weights, every one of them must ask.
+    If processes shard the weights, all of them must call this.
 
     Raises:
-        UserError: as `ResponseLogprobs`, or its log-probabilities in a pack are others than by itself.
+        UserError: as `ResponseLogprobs`, or packed log-probabilities differ from those of separate sequences.
     """
     pack = short_pack(policy)
     policy.set_attn_implementation(OWN_ATTENTION)
@@ -77,16 +79,16 @@ def checked_logprobs(policy: PreTrainedModel, temperature: float) -> ResponseLog
 
 
 def _own_logprob(policy: PreTrainedModel, prompt: list[int], response: list[int], temperature: float) -> torch.Tensor:
-    """The definition: the whole model as transformers wrote it, all logits, one sequence. Shape ()."""
+    """The definition: one sequence through the unmodified model, with all logits. Shape ()."""
     ids = torch.tensor([prompt + response], device=policy.device)
     logits = policy(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
     return torch.log_softmax(logits / temperature, dim=-1).gather(1, ids[0, len(prompt) :, None]).sum()
 
 
 def checkpoint_activations(policy: PreTrainedModel) -> None:
-    """Compute a policy's layers again in the backward pass, in place of keeping what they had computed.
+    """Enable activation checkpointing: recompute a policy's layers in the backward pass instead of storing activations.
 
-    Only the layers themselves are set to training, not what is in them: dropout stays off.
+    Only the layers themselves are in training mode, not their submodules, so dropout stays off.
     """
     policy.gradient_checkpointing_enable({"use_reentrant": False})
     for module in policy.modules():
@@ -95,9 +97,9 @@ def checkpoint_activations(policy: PreTrainedModel) -> None:
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The precision of the computation: float32 weights, and bfloat16 matrix products where it is asked for.
+    """Autocast for the precision of the computation: weights are float32, matrix products bfloat16 if asked for.
 
-    Without autocast's cache of rounded weights: each is used once in a pass, and would be kept until its end.
+    Autocast's weight cache is disabled: each weight is used once per pass, but would be cached until its end.
     """
     enabled = precision == "bfloat16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

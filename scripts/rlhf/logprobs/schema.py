@@ -1,19 +1,19 @@
-"""The file of log-probabilities of the pairs, under the policy that is their reference."""
+"""The schema of the pairs' log-probabilities under their reference policy."""
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import Artifact
+from rlhf.base.artifacts import Artifact, table_schema
 
 LOGPROBS = Artifact(
     "logprobs",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("chosen_logprob", pa.float32(), nullable=False),
-            pa.field("rejected_logprob", pa.float32(), nullable=False),
-            pa.field("chosen_tokens", pa.int32(), nullable=False),
-            pa.field("rejected_tokens", pa.int32(), nullable=False),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "chosen_logprob": pa.float32(),
+            "rejected_logprob": pa.float32(),
+            "chosen_tokens": pa.int32(),
+            "rejected_tokens": pa.int32(),
+        }
     ),
     key=("prompt_id",),
 )

@@ -1,22 +1,22 @@
-"""How log-probabilities are computed."""
+"""Settings of log-probabilities."""
 
 from rlhf.base.settings import Precision, Settings
 from rlhf.models.source import ModelSource
 
 
 class LogprobSettings(Settings):
-    """How log-probabilities are computed, here and in training."""
+    """How log-probabilities are computed, by `compute_logprobs` and in training."""
 
     precision: Precision = "bfloat16"
-    """Type of the computation. The log-softmax and all after it is float32 in any case."""
+    """Dtype of the computation. The log-softmax and everything after it are always float32."""
 
 
 class LogprobSpec(Settings):
     """What `compute_logprobs` reads."""
 
     model: ModelSource | None
-    """The policy; null where --policy gives its folder."""
+    """The policy; null if --policy names its folder."""
     precision: Precision
-    """Type of the computation."""
+    """Dtype of the computation."""
     temperature: float
-    """Logits are divided by it: the sampling temperature."""
+    """Sampling temperature, which divides the logits."""

@@ -1,1 +1,1 @@
-"""Stage 4: of each prompt a chosen and a rejected response."""
+"""Stage 4: a preference pair per prompt: the chosen and the rejected response."""

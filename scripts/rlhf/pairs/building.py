@@ -1,29 +1,27 @@
-"""From the scored responses of a prompt to its preference pair; whatever is dropped is counted."""
+"""Build the preference pair of each prompt from its rewarded responses, and count what is dropped."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import ArtifactError
+from rlhf.pairs.candidates import candidates_by_prompt
 from rlhf.pairs.choice import Candidate, choose_pair
 from rlhf.pairs.schema import PAIRS
 from rlhf.pairs.settings import PairSpec
 
 DROP_REASONS = ("no_two_candidates", "tie", "identical", "below_margin")
-"""Why a prompt has no pair, in the order in which it is looked at; the first reason that fits counts."""
-FINISHED, TRUNCATED = "stop", "length"
+"""Why a prompt has no pair, in the order of the checks; the first reason that applies is counted."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of a part, as rows of `PAIRS` in the order of the prompts, and what was dropped."""
+    """The pairs of a part, as rows of `PAIRS` in the order of the prompts, and counts of what was dropped."""
 
     table: pa.Table
     prompts: int
@@ -32,7 +30,7 @@ class Pairs:
 
     @property
     def counts(self) -> dict[str, object]:
-        """Each of the `prompts` has one of the `pairs` or was `dropped`; candidates are dropped before that."""
+        """Counts for the provenance: each of the `prompts` has one of the `pairs` or was `dropped`."""
         return {
             "prompts": self.prompts,
             "pairs": len(self.table),
@@ -50,21 +48,21 @@ def build(
     responses_path: Path,
     rewards_path: Path,
 ) -> Pairs:
-    """The pair of each prompt.
+    """Build the pair of each prompt.
 
-    A candidate came to its end and has a reward; the others are dropped, and not the prompt while two are left. No
-    pair: a margin of 0, identical tokens, or a margin below `spec.min_margin`. The order of the rows of `responses`
-    and `rewards` does not matter.
+    Candidates are responses that were not truncated and have a reward. There is no pair if fewer than two candidates
+    are left, the margin is 0 or below `spec.min_margin`, or the token sequences are identical. The order of the rows of
+    `responses` and `rewards` does not matter.
 
     Args:
         prompts, responses, rewards: rows of `PROMPTS`, `RESPONSES` and `REWARDS` of one part.
-        spec: how the two are chosen, and the smallest margin of their rewards.
-        responses_path, rewards_path: for messages.
+        spec: how the two responses are chosen, and the minimum margin of their rewards.
+        responses_path, rewards_path: files to name in messages.
 
     Raises:
-        ArtifactError: responses and rewards are not those of the prompts, or of each other; with file and row.
+        ArtifactError: prompts, responses and rewards do not match; names file and row.
     """
-    candidates, candidates_dropped = _candidates(prompts, responses, rewards, responses_path, rewards_path)
+    candidates, candidates_dropped = candidates_by_prompt(prompts, responses, rewards, responses_path, rewards_path)
     token_ids = responses["response_token_ids"].combine_chunks()
     dropped = dict.fromkeys(DROP_REASONS, 0)
     chosen = _Side()
@@ -85,21 +83,21 @@ def build(
 
 
 def win_probability(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
-    """Mean over the other candidates j of sigmoid(r - r_j): SPPO's estimate of winning against the policy.
+    """Mean of sigmoid(r - r_j) over the other candidates j: SPPO's estimate of the win rate against the policy.
 
-    The sum is exact, so that the order of the candidates does not matter.
+    The sum is exact (`math.fsum`), so that the order of the candidates does not matter.
     """
     others = [other for other in candidates if other.draw != candidate.draw]
     return math.fsum(_sigmoid(candidate.reward - other.reward) for other in others) / len(others)
 
 
 def _sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), without overflow."""
+    """The logistic function 1 / (1 + exp(-x)), without overflow."""
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def _reason(pair: tuple[Candidate, Candidate] | None, token_ids: pa.ListArray, min_margin: float) -> str | None:
-    """Why the prompt has no pair, or None."""
+    """Why the prompt has no pair; None if it has one."""
     if pair is None:
         return "no_two_candidates"
     best, worst = pair
@@ -111,69 +109,9 @@ def _reason(pair: tuple[Candidate, Candidate] | None, token_ids: pa.ListArray, m
     return "below_margin" if margin < min_margin else None
 
 
-def _candidates(
-    prompts: pa.Table, responses: pa.Table, rewards: pa.Table, responses_path: Path, rewards_path: Path
-) -> tuple[dict[str, list[Candidate]], dict[str, int]]:
-    """The candidates of each prompt, and how many responses are none, by reason."""
-    candidates: dict[str, list[Candidate]] = {prompt: [] for prompt in prompts["prompt_id"].to_pylist()}
-    scores = _scores(responses, rewards, responses_path, rewards_path)
-    dropped: Counter[str] = Counter()
-    for row, prompt, draw, finish_reason in _rows(responses, "prompt_id", "draw", "finish_reason"):
-        if prompt not in candidates:
-            raise ArtifactError(
-                f"{responses_path}: row {row}: prompt_id {prompt!r} is none of the part's {len(candidates)} prompts"
-            )
-        reward, invalid = scores[prompt, draw]
-        if finish_reason not in (FINISHED, TRUNCATED):
-            raise ArtifactError(
-                f"{responses_path}: row {row}: finish_reason is {finish_reason!r}; it may be "
-                f"{FINISHED!r} or {TRUNCATED!r}"
-            )
-        if finish_reason == TRUNCATED:
-            dropped["truncated"] += 1
-        elif reward is None:
-            dropped[invalid] += 1
-        else:
-            candidates[prompt].append(Candidate(draw, reward, row))
-    return candidates, dict(sorted(dropped.items()))
-
-
-def _scores(
-    responses: pa.Table, rewards: pa.Table, responses_path: Path, rewards_path: Path
-) -> dict[tuple[str, int], tuple[float | None, str]]:
-    """The reward of each response and why it has none, by prompt and draw.
-
-    Raises:
-        ArtifactError: a response without a row of rewards, a reward without its response, or null without a reason.
-    """
-    rows = {(prompt, draw): row for row, prompt, draw in _rows(responses, "prompt_id", "draw")}
-    scores: dict[tuple[str, int], tuple[float | None, str]] = {}
-    for row, prompt, draw, reward, invalid in _rows(rewards, "prompt_id", "draw", "reward", "invalid"):
-        if (prompt, draw) not in rows:
-            raise ArtifactError(
-                f"{rewards_path}: row {row}: there is no response with prompt_id {prompt!r} and draw {draw} "
-                f"in {responses_path}"
-            )
-        if reward is None and not invalid:
-            raise ArtifactError(f"{rewards_path}: row {row}: reward is null, and `invalid` does not say why")
-        scores[prompt, draw] = reward, invalid
-    for key, row in rows.items():
-        if key not in scores:
-            raise ArtifactError(
-                f"{responses_path}: row {row}: {rewards_path} has no reward for prompt_id {key[0]!r} and draw {key[1]}"
-            )
-    return scores
-
-
-def _rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """Row number and the values of some columns."""
-    columns = [table[name].to_pylist() for name in names]
-    return zip(range(len(table)), *columns, strict=True)
-
-
 @dataclass
 class _Side:
-    """One side of the pairs: the chosen, or the rejected."""
+    """One side of all pairs: the chosen responses, or the rejected ones."""
 
     rows: list[int] = field(default_factory=list)
     draws: list[int] = field(default_factory=list)

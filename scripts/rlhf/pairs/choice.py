@@ -1,4 +1,4 @@
-"""Which two of a prompt's candidates become its pair."""
+"""Choose the pair among a prompt's candidates."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ class Candidate:
     draw: int
     reward: float
     row: int
-    """Its row of the responses."""
+    """Its row in the responses."""
 
 
 def choose_pair(candidates: Sequence[Candidate], prompt_id: str, spec: PairSpec) -> tuple[Candidate, Candidate]:
-    """The chosen and the rejected of at least two candidates; among equals the one with the lowest draw.
+    """The chosen and the rejected one of at least two candidates; ties go to the lowest draw.
 
-    Their rewards may be equal: a tie is no pair, which is for the caller to see. Only `margin` passes over ties with
-    the best and over what lies below `min_margin`, as long as there is something else.
+    The two may have equal rewards, which the caller must check. Only `margin` skips candidates that tie with the best
+    one or are below `min_margin`, as long as there are others.
     """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.reward, candidate.draw))
     best, others = ordered[0], ordered[1:]
@@ -36,7 +36,7 @@ def choose_pair(candidates: Sequence[Candidate], prompt_id: str, spec: PairSpec)
 
 
 def in_random_order(candidates: Sequence[Candidate], prompt_id: str, seed: int | None) -> list[Candidate]:
-    """By a hash of seed, prompt and draw: no other prompt has a say in it."""
+    """Sorted by a hash of seed, prompt and draw, so that the order does not depend on other prompts."""
 
     def key(candidate: Candidate) -> str:
         return hashlib.sha256(f"{seed}\0{prompt_id}\0{candidate.draw}".encode()).hexdigest()
@@ -45,7 +45,7 @@ def in_random_order(candidates: Sequence[Candidate], prompt_id: str, seed: int |
 
 
 def nearest_margin(best: Candidate, others: Sequence[Candidate], target: float, least: float) -> Candidate:
-    """The one of `others` whose margin to `best` is nearest to `target`, among those that make a pair if there are."""
+    """The candidate in `others` whose margin to `best` is nearest to `target`; one that makes a pair, if possible."""
     margins = {other: best.reward - other.reward for other in others}
     possible = [other for other in others if margins[other] > 0 and margins[other] >= least]
     return min(possible or others, key=lambda other: (abs(margins[other] - target), other.draw))

@@ -1,4 +1,4 @@
-"""A part of which no prompt has a pair: the main cause, and the key of the configuration behind it."""
+"""An error for parts without a single pair, which names the main cause and the setting behind it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from rlhf.base.errors import UserError
 from rlhf.pairs.settings import PairSpec
 
 FEW_PROMPTS = 20
-"""In a part of fewer it may be chance: training goes on with the pairs of the others."""
+"""In a smaller part it may be chance, and training continues with the pairs of the other parts."""
 REMEDIES = {
-    "truncated": "were cut at the length limit: raise `responses.max_tokens`",
-    "too_long": "are longer than what is scored: raise `rewards.max_tokens`",
-    "no_reward": "have no reward: see what `rewards.function` returns, or the rewards of `responses.imported.dataset`",
+    "truncated": "were truncated at the length limit: raise `responses.max_tokens`",
+    "too_long": "are too long to be scored: raise `rewards.max_tokens`",
+    "no_reward": "have no reward: check what `rewards` returns, or the rewards in `responses.imported.dataset`",
 }
-"""Why a response is no candidate."""
+"""What to do, by the reason why responses are not candidates."""
 
 
 def require_pairs(counts: Mapping[str, Any], spec: PairSpec, where: str) -> None:
-    """Stop where no prompt of a part has a pair: nothing could be learnt from it, and what follows would be in vain.
+    """Stop if no prompt of a part has a pair: there would be nothing to train on.
 
     Args:
-        counts: what `build_pairs` counts.
-        where: the pairs' file, for the message.
+        counts: counts of `Pairs`.
+        where: the file of the pairs, for the message.
 
     Raises:
-        UserError: with the main cause and its key.
+        UserError: names the main cause and its setting.
     """
     if counts["pairs"] or counts["prompts"] < FEW_PROMPTS:
         return
@@ -35,15 +35,15 @@ def require_pairs(counts: Mapping[str, Any], spec: PairSpec, where: str) -> None
     share = f"{dropped[reason]} of {counts['prompts']} prompts"
     if reason == "no_two_candidates" and candidates:
         cause = max(candidates, key=candidates.__getitem__)
-        remedy = REMEDIES.get(cause, f"have no reward ({cause}): see `rewards`")
+        remedy = REMEDIES.get(cause, f"have no reward ({cause}): check `rewards`")
         said = f"{share} have no two responses to choose from: {candidates[cause]} responses {remedy}"
     elif reason == "no_two_candidates":
-        said = f"{share} have fewer than two responses: raise `responses.draws`, or bring more (`responses.imported`)"
+        said = f"{share} have fewer than two responses: raise `responses.draws`, or import more (`responses.imported`)"
     elif reason == "below_margin":
         said = f"the margins of {share} are below {spec.min_margin}: lower `pairs.min_margin`"
     else:
         said = (
-            f"all responses to {share} are equal, or have equal rewards: see what `rewards` gives, and raise "
-            "`responses.temperature` where the responses are the same"
+            f"all responses to {share} are equal or have equal rewards: check the output of `rewards`, or raise "
+            "`responses.temperature` if the responses themselves are equal"
         )
     raise UserError(f"{where}: no prompt has a pair. {said}.")

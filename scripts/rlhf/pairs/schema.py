@@ -1,55 +1,80 @@
-"""The file of preference pairs, and pairs as they lie in it."""
+"""The schema of preference pairs, and its rows as objects."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import reduce
 from itertools import accumulate
 from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, table_schema
+from rlhf.tokens.prompt_group import PromptGroup, TokenIds
 
 PAIRS = Artifact(
     "pairs",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("prompt_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("chosen_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("rejected_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("chosen_draw", pa.int32(), nullable=False),
-            pa.field("rejected_draw", pa.int32(), nullable=False),
-            pa.field("chosen_reward", pa.float32(), nullable=False),
-            pa.field("rejected_reward", pa.float32(), nullable=False),
-            pa.field("chosen_win_probability", pa.float32(), nullable=False),
-            pa.field("rejected_win_probability", pa.float32(), nullable=False),
-            pa.field("chosen", pa.string(), nullable=False),
-            pa.field("rejected", pa.string(), nullable=False),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "prompt_token_ids": TOKEN_IDS,
+            "chosen_token_ids": TOKEN_IDS,
+            "rejected_token_ids": TOKEN_IDS,
+            "chosen_draw": pa.int32(),
+            "rejected_draw": pa.int32(),
+            "chosen_reward": pa.float32(),
+            "rejected_reward": pa.float32(),
+            "chosen_win_probability": pa.float32(),
+            "rejected_win_probability": pa.float32(),
+            "chosen": pa.string(),
+            "rejected": pa.string(),
+        }
     ),
     key=("prompt_id",),
 )
 
-Pair = Mapping[str, Any]
-"""A row of `PAIRS` and, where the loss has a reference, of `LOGPROBS`: the columns that are computed with."""
-PAIR_COLUMNS = [
-    "prompt_id",
-    "prompt_token_ids",
-    "chosen_token_ids",
-    "rejected_token_ids",
-    "chosen_reward",
-    "rejected_reward",
-    "chosen_win_probability",
-    "rejected_win_probability",
-]
-"""Of `PAIRS`, all but the texts and where they come from."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """A row of `PAIRS`, without texts and draws, and its reference log-probabilities from `LOGPROBS`.
+
+    Token ids are int32 (tokens,), end-of-turn token included.
+    """
+
+    prompt_id: str
+    prompt_token_ids: TokenIds
+    chosen_token_ids: TokenIds
+    rejected_token_ids: TokenIds
+    chosen_reward: float
+    rejected_reward: float
+    chosen_win_probability: float
+    rejected_win_probability: float
+    chosen_logprob: float = math.nan
+    """NaN if the loss needs no reference, so that a loss that reads it anyway fails visibly."""
+    rejected_logprob: float = math.nan
+
+    @property
+    def prompt_group(self) -> PromptGroup:
+        """The prompt with its two responses, the chosen one first."""
+        return PromptGroup(self.prompt_token_ids, [self.chosen_token_ids, self.rejected_token_ids])
+
+
+PAIR_COLUMNS = [field.name for field in fields(Pair) if field.name in PAIRS.schema.names]
+"""Columns of `PAIRS` that a `Pair` holds."""
+REFERENCE_COLUMNS = [field.name for field in fields(Pair) if field.name not in PAIRS.schema.names]
+"""Columns of `LOGPROBS` that a `Pair` holds, if its loss needs a reference."""
 
 
 class PairTable(Sequence[Pair]):
-    """Rows of a table. Each is made anew at every access; its token ids are views of the table, int32 (tokens,)."""
+    """The pairs of an Arrow table. Each `Pair` is created on access; its token ids are views into the table.
+
+    Args:
+        table: `PAIR_COLUMNS`, and `REFERENCE_COLUMNS` or none of them.
+    """
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -61,9 +86,10 @@ class PairTable(Sequence[Pair]):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest pair, its prompt once; 0 without pairs."""
-        lengths = [pc.list_value_length(self._table[f"{part}_token_ids"]) for part in ("prompt", "chosen", "rejected")]
-        return pc.max(pc.add(pc.add(lengths[0], lengths[1]), lengths[2])).as_py() or 0
+        """Number of tokens of the longest pair, its prompt counted once; 0 without pairs."""
+        columns = (name for name in PAIR_COLUMNS if PAIRS.schema.field(name).type == TOKEN_IDS)
+        lengths = (pc.list_value_length(self._table[name]) for name in columns)
+        return pc.max(reduce(pc.add, lengths)).as_py() or 0
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...
@@ -76,9 +102,9 @@ class PairTable(Sequence[Pair]):
         place = bisect_right(self._ends, row)
         batch = self._batches[place]
         values = (column[row - self._ends[place] + batch.num_rows] for column in batch.columns)
-        return {name: _plain(value) for name, value in zip(batch.schema.names, values, strict=True)}
+        return Pair(**{name: _plain(value) for name, value in zip(batch.schema.names, values, strict=True)})
 
 
 def _plain(value: pa.Scalar) -> Any:
-    """A string or number, or a view of a list's elements."""
+    """A string, a number, or a NumPy view of a list."""
     return value.values.to_numpy() if isinstance(value, pa.ListScalar) else value.as_py()

@@ -1,4 +1,4 @@
-"""Which two responses of a prompt become its pair."""
+"""Settings of pairs."""
 
 from typing import Literal
 
@@ -12,11 +12,11 @@ DRAWN_CHOICES = ("best_random", "random")
 
 
 LARGEST_MARGIN = 1e9
-"""Of rewards: with a larger one no pair would be left."""
+"""Upper bound of margins; with a larger one there would be no pairs."""
 
 
 def require_target_for_margin(choose: Choice, target_margin: float | None) -> None:
-    """Raise ValueError where only one of the two is there."""
+    """Raise ValueError if only one of the two is given."""
     if (choose == "margin") != (target_margin is not None):
         raise ValueError("`target_margin` goes with `choose: margin`: give both, or neither")
 
@@ -25,13 +25,13 @@ class PairSettings(Settings):
     """Which two responses of a prompt become its pair."""
 
     choose: Choice = "best_worst"
-    """`best_worst`: the highest and the lowest reward. `best_random`: the highest against one of the others at random.
-    `random`: two at random, as REBEL's analysis has it. `margin`: the highest against the one whose margin to it is
-    nearest to `target_margin`."""
+    """`best_worst`: the highest against the lowest reward. `best_random`: the highest against a random other one.
+    `random`: two at random, as in the analysis of REBEL. `margin`: the highest against the one whose margin is nearest
+    to `target_margin`."""
     target_margin: float | None = Field(None, ge=1e-9, le=LARGEST_MARGIN)
-    """Reward margin that `choose: margin` looks for; null with the other choices."""
+    """Target reward margin of `choose: margin`; null for other choices."""
     min_margin: float = Field(0.0, ge=0, le=LARGEST_MARGIN)
-    """Smallest reward margin of a pair; pairs below are dropped and counted. A margin of 0 is never a pair."""
+    """Minimum reward margin of a pair; pairs below it are dropped and counted. Ties are always dropped."""
 
     @model_validator(mode="after")
     def _check_target(self) -> "PairSettings":
@@ -43,19 +43,19 @@ class PairSpec(Settings):
     """What `build_pairs` reads."""
 
     rows: Rows
-    """The part: rows of the prompts."""
+    """Rows of the prompts that are the part."""
     choose: Choice
     """How the two responses are chosen."""
     target_margin: float | None
-    """Reward margin to look for (`margin`)."""
+    """Target reward margin (`choose: margin`)."""
     min_margin: float
-    """Smallest reward margin."""
+    """Minimum reward margin."""
     seed: int | None
-    """The experiment's seed, where responses are chosen at random; else null."""
+    """The experiment's seed if responses are chosen at random, else null."""
 
     @model_validator(mode="after")
     def _check_together(self) -> "PairSpec":
         require_target_for_margin(self.choose, self.target_margin)
         if (self.choose in DRAWN_CHOICES) != (self.seed is not None):
-            raise ValueError(f"`seed` goes with the choices {', '.join(DRAWN_CHOICES)}, and with no others")
+            raise ValueError(f"`seed` goes with the choices {', '.join(DRAWN_CHOICES)} only")
         return self

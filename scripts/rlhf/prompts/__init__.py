@@ -1,1 +1,1 @@
-"""Stage 1: the prompts of a dataset."""
+"""Stage 1: collect the prompts of a dataset."""

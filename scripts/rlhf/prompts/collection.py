@@ -1,4 +1,4 @@
-"""From the texts of a dataset to prompts: normalised, each once, short enough, ordered by hash; the rest is counted."""
+"""Turn the texts of a dataset into prompts: normalised, deduplicated, filtered by length and ordered by hash."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DROP_REASONS = ("not_text", "empty", "duplicate", "too_long")
-"""In the order in which a text is looked at; it is dropped for the first one that fits."""
+"""Why a text is dropped, in the order of the checks; the first reason that applies is counted."""
 
 
 ORDER = pa.field("order", pa.string())
 BUCKETS = 64
-"""By the order: of a million prompts, 16,000 are in one. As many files are open at once."""
+"""Ranges of the order, each with a temporary file of its own. A million prompts make 16,000 per bucket."""
 ROWS_AT_ONCE = 256
-"""That wait in memory for their bucket."""
+"""Rows buffered in memory before they are written to their bucket."""
 
 
 class KeptPrompts:
-    """Prompts on disk, in unnamed files by where they stand in the order: one file at a time is sorted."""
+    """Prompts on disk, bucketed by their place in the order, so that only one bucket at a time is sorted in memory."""
 
     def __init__(self) -> None:
         self.count = 0
         self._schema = PROMPTS.schema.insert(0, ORDER)
-        self._files = [tempfile.TemporaryFile() for _ in range(BUCKETS)]  # noqa: SIM115 - open as long as this is there
+        self._files = [tempfile.TemporaryFile() for _ in range(BUCKETS)]  # noqa: SIM115 - open as long as this object lives
         self._writers = [pa.ipc.new_stream(file, self._schema) for file in self._files]
         self._waiting: list[list[dict[str, object]]] = [[] for _ in self._files]
 
@@ -50,13 +50,13 @@ class KeptPrompts:
             self._flush(bucket)
 
     def close(self) -> None:
-        """No more are added."""
+        """Write what is buffered; nothing can be added afterwards."""
         for bucket, writer in enumerate(self._writers):
             self._flush(bucket)
             writer.close()
 
     def tables(self) -> Iterator[pa.Table]:
-        """All of them, rows of `PROMPTS` in order."""
+        """All prompts as rows of `PROMPTS`, in order, bucket by bucket."""
         for file in self._files:
             file.seek(0)
             yield pa.ipc.open_stream(file).read_all().combine_chunks().sort_by("order").drop_columns("order")
@@ -68,14 +68,14 @@ class KeptPrompts:
 
 @dataclass(frozen=True)
 class Collection:
-    """The prompts that are kept, and how many texts were dropped, by reason."""
+    """The prompts that were kept, and the number of texts that were dropped, by reason."""
 
     kept: KeptPrompts
     dropped: dict[str, int]
 
     @property
     def counts(self) -> dict[str, object]:
-        """`rows` of the dataset; each is one of the `prompts` or was `dropped`."""
+        """Counts for the provenance: each of the dataset's `rows` is one of the `prompts` or was `dropped`."""
         kept = self.kept.count
         return {"rows": kept + sum(self.dropped.values()), "prompts": kept, "dropped": self.dropped}
 
@@ -83,17 +83,17 @@ class Collection:
 def collect(
     texts: Iterable[object], tokenizer: PreTrainedTokenizerBase, *, seed: int, system: str | None, max_tokens: int
 ) -> Collection:
-    """Normalise, drop what is not text, empty, a duplicate of an earlier text or too long, and order by hash.
+    """Normalise the texts, drop those that are not text, empty, duplicate or too long, and order the rest by hash.
 
     Args:
-        texts: what the dataset's column holds, in the order of its rows: strings, nulls, anything.
-        tokenizer: the policy's, with its chat template.
-        seed: of the order.
-        system: system prompt, which counts as part of each prompt's tokens.
-        max_tokens: longest prompt in tokens, chat template included.
+        texts: values of the dataset's column, in the order of its rows: strings, nulls, anything.
+        tokenizer: tokenizer of the policy, with its chat template.
+        seed: seed of the order.
+        system: system prompt; counts towards the tokens of each prompt.
+        max_tokens: maximum length of a prompt in tokens, chat template included.
 
     Raises:
-        UserError: a prompt cannot be encoded, see `encode_prompt`; with its row.
+        UserError: a prompt cannot be encoded, see `encode_prompt`; names its row.
     """
     dropped = dict.fromkeys(DROP_REASONS, 0)
     seen: set[bytes] = set()
@@ -118,7 +118,7 @@ def collect(
 
 
 def _reason_before_encoding(text: str | None, seen: set[bytes]) -> str | None:
-    """Why a normalised text is dropped, as far as no tokenizer is needed; keeps `seen` up to date."""
+    """Why a normalised text is dropped before tokenization, or None; adds the text to `seen`."""
     if text is None:
         return "not_text"
     if not text:

@@ -1,4 +1,4 @@
-"""The prompts' file, and what makes two prompts the same."""
+"""The schema of prompts, and what makes two prompts the same."""
 
 import hashlib
 import re
@@ -8,51 +8,55 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact, ArtifactError, count_rows
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, ArtifactError, count_rows, table_schema
 from rlhf.base.names import Rows
 
 PROMPTS = Artifact(
     "prompts",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("prompt", pa.string(), nullable=False),
-            pa.field("prompt_token_ids", TOKEN_IDS, nullable=False),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "prompt": pa.string(),
+            "prompt_token_ids": TOKEN_IDS,
+        }
     ),
     key=("prompt_id",),
 )
 
 
 def normalise_prompt(text: str) -> str:
-    """Unicode NFC, line ends as LF, no outer white space. Normalising twice changes nothing."""
+    """Unicode NFC, LF line endings, no leading or trailing whitespace. Idempotent."""
     return unicodedata.normalize("NFC", re.sub(r"\r\n?", "\n", text)).strip()
 
 
 def prompt_id(prompt: str) -> str:
-    """The identity of a normalised prompt: the first 16 hexadecimal characters of the SHA-256 of its UTF-8 text."""
+    """ID of a normalised prompt: the first 16 hexadecimal digits of the SHA-256 of its UTF-8 text."""
     return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
 def duplicate_key(prompt: str) -> str:
-    """What two duplicates share: the text without case, and with white space collapsed."""
+    """Equal for duplicates: the text case-folded, with whitespace collapsed."""
     return " ".join(prompt.casefold().split())
 
 
 def order_key(seed: int, identity: str) -> str:
-    """Where a prompt stands in the order: a hash, so that no other prompt and no machine has a say in it."""
+    """Sort key of a prompt: a hash, so that the order depends on neither other prompts nor the machine."""
     return hashlib.sha256(f"{seed}\0{identity}".encode()).hexdigest()
 
 
 def read_part(path: Path, rows: Rows, columns: Sequence[str] | None = None) -> pa.Table:
-    """Those rows of the prompts, or some columns of them, whatever else the file holds.
+    """Read the prompts of a part.
+
+    Args:
+        rows: the rows of the part; negative numbers count from the end.
+        columns: the columns to read; all by default.
 
     Raises:
-        ArtifactError: the file has fewer rows.
+        ArtifactError: the file has fewer rows than that.
     """
     total = count_rows(path)
     start, stop, _ = slice(rows.start, rows.stop if rows.stop or rows.start >= 0 else None).indices(total)
     wanted = rows.stop - rows.start
     if stop - start != wanted:
-        raise ArtifactError(f"{path}: rows {rows.start} to {rows.stop} are asked for, and it has {total} rows")
+        raise ArtifactError(f"{path}: cannot read rows {rows.start} to {rows.stop}: the file has {total} rows")
     return PROMPTS.read(path, columns, range(start, stop))

@@ -1,4 +1,4 @@
-"""Whether there are as many prompts as `train` and `test` ask for."""
+"""Check that there are enough prompts for the splits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,20 +8,20 @@ from rlhf.base.errors import UserError
 from rlhf.prompts.settings import CollectSpec
 
 REMEDIES = {
-    "not_text": "what most rows hold in the column is no text: set `prompts.column` to one that holds text",
-    "empty": "most texts are empty: set `prompts.column` to another one",
-    "duplicate": "most texts stand there before: give a larger dataset (`prompts.dataset`)",
+    "not_text": "most values in the column are not text: set `prompts.column` to a column of texts",
+    "empty": "most texts are empty: set `prompts.column` to another column",
+    "duplicate": "most texts are duplicates: use a larger dataset (`prompts.dataset`)",
     "too_long": "most texts are too long: raise `prompts.max_tokens`",
 }
-"""By why most rows of a dataset are dropped."""
+"""What to do, by the main reason why rows are dropped."""
 
 
 def require_split_sizes(prompts: int, train: int, test: int, where: str, dropped: Mapping[str, int]) -> None:
-    """Raise UserError where `train` and `test` would meet, or there is no prompt at all.
+    """Raise UserError if the two splits would overlap, or there are no prompts at all.
 
     Args:
         where: names the prompts in the message.
-        dropped: rows of the dataset that are no prompts, by reason; the main one decides what to do.
+        dropped: number of dropped rows of the dataset, by reason; the main reason decides the advice.
     """
     if prompts and prompts >= train + test:
         return
@@ -31,12 +31,12 @@ def require_split_sizes(prompts: int, train: int, test: int, where: str, dropped
     asked = f"`prompts.train` ({train}) and `prompts.test` ({test}) ask for {train + test}"
     there = f"there are {prompts} prompts" if prompts else "no prompt is left"
     raise UserError(
-        f"{where} (dropped: {counts}): {there}, and {asked}{main or '. Lower them, or give a larger dataset'}."
+        f"{where} (dropped: {counts}): {there}, but {asked}{main or '. Lower them, or use a larger dataset'}."
     )
 
 
 def check_split_sizes(path: Path, train: int, test: int, spec: CollectSpec) -> None:
-    """Stop at the start of a run where the prompts that exist, and are made by `spec`, are too few.
+    """Stop at the start of a run if `prompts.parquet` exists, was made by `spec`, and has too few prompts.
 
     Raises:
         UserError: as `collect_prompts` would.

@@ -1,1 +1,1 @@
-"""Stage 2: several responses to each prompt, sampled from a policy or brought by the user."""
+"""Stage 2: several responses to each prompt, sampled from a policy or imported."""

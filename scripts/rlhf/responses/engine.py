@@ -1,7 +1,7 @@
-"""What the sampling engines share: a request, a completion, and the checks before the first token.
+"""What sampling engines have in common: requests, completions, and checks before sampling starts.
 
-An engine is a module of `rlhf.responses.engines` with a function `start`, which takes a `SamplingJob` and returns an
-`Engine`. It is named like the value of `responses.engine` that chooses it.
+An engine is a module of `rlhf.responses.engines`, named like the value of `responses.engine` that selects it. Its
+function `start` takes a `SamplingJob` and returns an `Engine`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Request:
 
 
 FINISH_REASONS = ("stop", "length")
-"""How a response ends: with a stop token, or cut at the limit."""
+"""How a response ends: with a stop token, or truncated at the length limit."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A response exactly as sampled; the stop token, if it came, is its last one."""
+    """A response exactly as sampled; its last token is the stop token, if one was sampled."""
 
     token_ids: list[int]
     finish_reason: str
@@ -44,7 +44,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class SamplingJob:
-    """What an engine is started with."""
+    """Arguments of an engine's `start`."""
 
     model: str
     """Hub name or folder."""
@@ -52,26 +52,26 @@ class SamplingJob:
     sampling: SamplingSettings
     device: torch.device
     gpus: int
-    """0 runs on the CPU."""
+    """0 means the CPU."""
     threads: int
     """Compute threads."""
     token_budget: int
-    """Tokens of prompts and responses in one batch, for an engine that has no budget of its own."""
+    """Tokens of prompts and responses in one batch, for engines that do not schedule their own batches."""
 
 
 class Engine(Protocol):
-    """Samples all draws of all requests; the result does not depend on how it groups them."""
+    """Samples all draws of all requests. The result must not depend on how requests are batched."""
 
     def sample(self, requests: Sequence[Request], progress: Progress) -> list[list[Completion]]:
-        """The completions of each request, in the order of its seeds; `progress` counts responses."""
+        """The completions of each request, in the order of its seeds. Advances `progress` by each response."""
         ...
 
 
 def check_context(requests: Sequence[Request], sampling: SamplingSettings, context: int | None) -> None:
-    """Raise UserError where a prompt and a response of `max_tokens` do not fit the model's context.
+    """Raise UserError if the longest prompt with a response of `max_tokens` exceeds the model's context.
 
     Args:
-        context: longest sequence of the model, if it has one; `sampling.max_model_len` may be shorter.
+        context: context length of the model, if it has one; `sampling.max_model_len` may be shorter.
     """
     limits = [limit for limit in (context, sampling.max_model_len) if limit is not None]
     longest = max(requests, key=lambda request: len(request.prompt_token_ids))
@@ -79,7 +79,7 @@ def check_context(requests: Sequence[Request], sampling: SamplingSettings, conte
     if limits and needed > min(limits):
         raise UserError(
             f"prompt {longest.prompt_id} has {len(longest.prompt_token_ids)} tokens; with responses.max_tokens "
-            f"{sampling.max_tokens} that makes {needed}, and there is room for {min(limits)} (the model's context is "
+            f"{sampling.max_tokens} that makes {needed}, more than the limit of {min(limits)} (the model's context is "
             f"{context}, responses.max_model_len {sampling.max_model_len}). Lower `prompts.max_tokens` or "
             "`responses.max_tokens`."
         )
@@ -88,19 +88,22 @@ def check_context(requests: Sequence[Request], sampling: SamplingSettings, conte
 def stop_token_ids(
     generation_config: GenerationConfig, tokenizer: PreTrainedTokenizerBase, extra: Sequence[str]
 ) -> list[int]:
-    """What ends a response: the stop tokens of the model's generation config, the tokenizer's, and those of `extra`.
+    """IDs of the tokens that end a response: those of the generation config, of the tokenizer, and `extra`.
+
+    Args:
+        extra: further stop tokens, as text.
 
     Raises:
-        UserError: there is none, or a text of `extra` is no single token.
+        UserError: there is no stop token, or one of `extra` is not in the vocabulary.
     """
     configured = generation_config.eos_token_id
     ids = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
     vocabulary = tokenizer.get_vocab()
     for text in extra:
         if text not in vocabulary:
-            raise UserError(f"responses.stop_tokens: {text!r} is no token of {tokenizer.name_or_path!r}")
+            raise UserError(f"responses.stop_tokens: {text!r} is not a token of {tokenizer.name_or_path!r}")
         ids.add(vocabulary[text])
     found = sorted(token for token in ids if token is not None)
     if not found:
-        raise UserError("the model names no stop token: neither its generation config nor its tokenizer has one")
+        raise UserError("the model has no stop token: neither its generation config nor its tokenizer names one")
     return found

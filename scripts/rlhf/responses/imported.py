@@ -1,6 +1,6 @@
-"""Responses that the user brings, in the wide form (`response_0`, `response_1`, ...) or one row per response.
+"""Responses imported from a dataset, in wide form (`response_0`, `response_1`, ...) or long form (a row per response).
 
-Both forms may hold rewards too: `response_0_reward`, ..., or `reward`.
+Both forms may have rewards too: `response_0_reward`, ..., or `reward`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 IMPORTED_SEED = 0
-"""The seed of every imported response: nothing here drew it."""
+"""Seed of imported responses, which were not sampled here."""
 LONG_RESPONSE, LONG_REWARD = "response", "reward"
 SHOWN_CHARACTERS = 80
 SHOWN_ROWS = 5
@@ -31,31 +31,31 @@ SHOWN_ROWS = 5
 
 @dataclass(frozen=True)
 class ImportedDraw:
-    """A response of the dataset."""
+    """A response in the dataset."""
 
     draw: int
-    """Number of its column, or how many responses to the same prompt stand in rows before."""
+    """Number of its column, or of earlier rows with the same prompt."""
     response: str
     reward: float | None
-    """None where the dataset has none for it, or was not asked."""
+    """None if the dataset has no reward for it, or rewards were not read."""
 
 
 @dataclass
 class Imported:
-    """The draws of each prompt, in the order of the prompts, and what was left out."""
+    """The draws of each prompt, in the order of the prompts, and counts of what was left out."""
 
     draws: list[list[ImportedDraw]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=lambda: Counter(missing=0, beyond_draws=0))
-    """`missing`: null or nothing but white space. `beyond_draws`: more rows for a prompt than `responses.draws`.
-    `duplicate_rows`: in the wide form, further rows of a prompt."""
+    """`missing`: null or whitespace. `beyond_draws`: rows of a prompt beyond `responses.draws`. `duplicate_rows`:
+    further rows with the same prompt, in wide form."""
 
 
 def read_imported(
     dataset: Dataset, prompts: Sequence[Mapping[str, Any]], spec: ImportSpec, where: str, *, rewards: bool
 ) -> Imported:
-    """The responses to some prompts, matched by the prompts' normalised text.
+    """Read the responses to some prompts, matched by the normalised text of the prompts.
 
-    In the wide form a prompt that occurs twice has the responses of its first row, as in `collect_prompts`.
+    In wide form, the first row of a prompt counts, as in `collect_prompts`.
 
     Args:
         prompts: rows of `PROMPTS`.
@@ -63,8 +63,8 @@ def read_imported(
         rewards: whether to read the rewards.
 
     Raises:
-        UserError: a column or a prompt is not there, or a response or reward is of the wrong type or not finite; the
-            message names rows and says what to do.
+        UserError: a column or prompt is missing, or a response or reward has the wrong type or is not finite; names the
+            rows and says what to do.
     """
     wide, names, reward_names = require_imported_columns(
         dataset.column_names, spec.draws, spec.column, where, rewards=rewards
@@ -85,7 +85,7 @@ def read_imported(
     if reader.wrong:
         raise UserError(
             f"{where}: {len(reader.wrong)} values cannot be used:\n  " + "\n  ".join(reader.wrong[:SHOWN_ROWS]) + "\n"
-            "Mend these rows; null stands for a response or reward that is missing."
+            "Fix these rows; use null for a missing response or reward."
         )
     return reader.imported
 
@@ -93,14 +93,17 @@ def read_imported(
 def require_imported_columns(
     there: Sequence[str], draws: int, column: str, where: str, *, rewards: bool
 ) -> tuple[bool, list[str], list[str]]:
-    """Whether a dataset has the wide form, and its columns of responses and of rewards.
+    """Find the columns of responses and rewards.
 
     Args:
-        there: the columns of the dataset.
-        column: that of the prompts.
+        there: column names of the dataset.
+        column: column of the prompts.
+
+    Returns:
+        Whether the dataset has the wide form, the columns of responses, and the columns of rewards.
 
     Raises:
-        UserError: one is missing: the columns that there are, and the key to set.
+        UserError: a column is missing; lists the columns that exist, and names the key to set.
     """
     wide = f"{LONG_RESPONSE}_0" in there
     names = [f"{LONG_RESPONSE}_{draw}" for draw in range(draws)] if wide else [LONG_RESPONSE]
@@ -113,12 +116,11 @@ def require_imported_columns(
             names,
             f"`responses.draws: {draws}` asks for as many columns of responses{count}."
             if wide
-            else "Responses are in `response_0`, `response_1`, ..., or one a row in `response`.",
+            else "Responses must be in `response_0`, `response_1`, ..., or in `response`, one per row.",
         ),
         "responses.imported.rewards": (
             reward_names,
-            "`true` asks for a reward beside each response: add them, or set `false` to have the responses scored by "
-            "`rewards`.",
+            "`true` needs a reward for each response: add them, or set `false` to score the responses with `rewards`.",
         ),
     }
     for key, (columns, remedy) in remedies.items():
@@ -130,7 +132,7 @@ def _match_rows(texts: Sequence[object], prompts: Sequence[Mapping[str, Any]], w
     """The dataset's rows of each prompt.
 
     Raises:
-        UserError: prompts that the dataset does not hold, the first one by name.
+        UserError: some prompts are not in the dataset; names the first one.
     """
     rows: dict[str, list[int]] = {prompt["prompt_id"]: [] for prompt in prompts}
     for row, text in enumerate(texts):
@@ -141,14 +143,14 @@ def _match_rows(texts: Sequence[object], prompts: Sequence[Mapping[str, Any]], w
         raise UserError(
             f"{where}: no responses to {len(missing)} of {len(prompts)} prompts; the first is "
             f"{missing[0]['prompt_id']}: {missing[0]['prompt'][:SHOWN_CHARACTERS]!r}. Add rows with these prompts, or "
-            "collect the prompts from this very dataset (`prompts.dataset`)."
+            "collect the prompts from the same dataset (`prompts.dataset`)."
         )
     return list(rows.values())
 
 
 @dataclass
 class _Reader:
-    """Reads the rows of one prompt after the other."""
+    """Reads the rows of one prompt at a time."""
 
     draws: int
     names: list[str]
@@ -180,19 +182,19 @@ class _Reader:
 def imported_rows(
     prompts: Sequence[Mapping[str, Any]], imported: Imported, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `RESPONSES`, for each prompt its draws in order.
+    """Rows of `RESPONSES`, prompt by prompt, draws in order.
 
     Args:
         prompts: rows of `PROMPTS`.
-        tokenizer: the policy's.
-        max_tokens: longest response, end-of-turn token included. A longer one is cut there: its text is that of the
-            tokens that are left, and it has no end-of-turn token.
+        tokenizer: tokenizer of the policy.
+        max_tokens: maximum length of a response, end-of-turn token included. A longer response is truncated: its text
+            is decoded from the remaining tokens, and it has no end-of-turn token.
     """
     for prompt, draws in zip(prompts, imported.draws, strict=True):
         for draw in draws:
             text, ids = draw.response, encode_response(tokenizer, draw.response)
-            cut = len(ids) > max_tokens
-            if cut:
+            truncated = len(ids) > max_tokens
+            if truncated:
                 ids = ids[:max_tokens]
                 text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
             yield {
@@ -200,6 +202,6 @@ def imported_rows(
                 "draw": draw.draw,
                 "response": text,
                 "response_token_ids": ids,
-                "finish_reason": "length" if cut else "stop",
+                "finish_reason": "length" if truncated else "stop",
                 "seed": IMPORTED_SEED,
             }

@@ -1,4 +1,4 @@
-"""The next token of each sequence: temperature, min-p, top-k, nucleus, and a draw by a given uniform number."""
+"""Sampling the next token: temperature, min-p, top-k, nucleus (top-p), then inverse transform sampling."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import torch
 from rlhf.responses.settings import SamplingSettings
 
 NUCLEUS_CANDIDATES = (64, 1024)
-"""How many of the most likely tokens are looked at for the nucleus before all of them are sorted."""
+"""Numbers of most likely tokens to try for the nucleus before sorting the whole vocabulary."""
 
 
 def sample_tokens(logits: torch.Tensor, uniform: torch.Tensor, sampling: SamplingSettings) -> torch.Tensor:
-    """One token per row by inversion of the distribution function of the tokens that are left.
+    """Sample one token per row, by inverting the cumulative distribution of the tokens that pass the filters.
 
     Args:
-        logits: (rows, vocabulary), any floating type.
-        uniform: (rows,), float64 in [0, 1).
+        logits: (rows, vocabulary), any floating dtype.
+        uniform: uniform random numbers, float64 in [0, 1), (rows,).
 
     Returns:
-        int64 of shape (rows,). Tokens are summed up in the order of their ids, not of their probabilities: so rounding
-        that swaps two equally likely tokens does not change the draw.
+        Token IDs, int64 (rows,). The cumulative sum runs in order of token IDs rather than probabilities, so that
+        rounding that swaps two equally likely tokens does not change the draw.
     """
     probabilities = torch.softmax(logits.float() / sampling.temperature, dim=-1)
     kept = probabilities.where(probabilities >= least_probability(probabilities, sampling), 0.0)
@@ -30,13 +30,13 @@ def sample_tokens(logits: torch.Tensor, uniform: torch.Tensor, sampling: Samplin
 
 
 def least_probability(probabilities: torch.Tensor, sampling: SamplingSettings) -> torch.Tensor:
-    """Probability of the least likely token that may be drawn: by min-p, then top-k, then the nucleus of what is left.
+    """Smallest probability that passes the filters: min-p, then top-k, then the nucleus of the remaining tokens.
 
     Args:
-        probabilities: (rows, vocabulary), float32.
+        probabilities: float32 (rows, vocabulary).
 
     Returns:
-        (rows, 1). Tokens exactly as likely as the last one of a limit are within it.
+        float32 (rows, 1). Tokens tied with the last one of a filter pass it too.
     """
     least = sampling.min_p * probabilities.amax(-1, keepdim=True)
     if sampling.top_k is not None and sampling.top_k < probabilities.shape[-1]:
@@ -49,18 +49,18 @@ def least_probability(probabilities: torch.Tensor, sampling: SamplingSettings) -
 
 
 def nucleus_threshold(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Smallest probability in the nucleus: the fewest most likely tokens that have the share `top_p` of the row's sum.
+    """Smallest probability in the nucleus: the fewest most likely tokens that reach the share `top_p` of the row's sum.
 
     Args:
-        probabilities: (rows, vocabulary), float32, of any sum.
+        probabilities: float32 (rows, vocabulary); rows may have any sum.
 
     Returns:
-        (rows, 1).
+        float32 (rows, 1).
     """
     vocabulary = probabilities.shape[-1]
     mass = top_p * probabilities.double().sum(-1, keepdim=True)
     for candidates in (*(count for count in NUCLEUS_CANDIDATES if count < vocabulary), vocabulary):
-        whole = candidates == vocabulary  # then sorting is faster
+        whole = candidates == vocabulary  # sorting is faster than topk here
         top = probabilities.sort(descending=True).values if whole else probabilities.topk(candidates).values
         cumulative = top.double().cumsum(-1)
         if whole or bool((cumulative[:, -1:] >= mass).all()):

@@ -1,4 +1,4 @@
-"""The file of sampled responses, and the seed of each draw."""
+"""The schema of responses, and the seed of each draw."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, table_schema
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 RESPONSES = Artifact(
     "responses",
-    pa.schema(
-        [
-            pa.field("prompt_id", pa.string(), nullable=False),
-            pa.field("draw", pa.int32(), nullable=False),
-            pa.field("response", pa.string(), nullable=False),
-            pa.field("response_token_ids", TOKEN_IDS, nullable=False),
-            pa.field("finish_reason", pa.string(), nullable=False),
-            pa.field("seed", pa.int64(), nullable=False),
-        ]
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "draw": pa.int32(),
+            "response": pa.string(),
+            "response_token_ids": TOKEN_IDS,
+            "finish_reason": pa.string(),
+            "seed": pa.int64(),
+        }
     ),
     key=("prompt_id", "draw"),
 )
 
 
 def draw_seed(seed: int, policy: str, prompt_id: str, draw: int) -> int:
-    """The seed of one draw, 0 to 2^63 - 1: a hash, so that neighbours, parts and machines do not matter."""
+    """Seed of one draw, in [0, 2^63): a hash, so that it depends on neither batches, parts nor machines."""
     text = f"{seed}\0{policy}\0{prompt_id}\0{draw}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -41,7 +41,7 @@ def draw_seed(seed: int, policy: str, prompt_id: str, draw: int) -> int:
 def response_rows(
     requests: Sequence[Request], completions: Sequence[Sequence[Completion]], tokenizer: PreTrainedTokenizerBase
 ) -> list[dict[str, Any]]:
-    """Rows of `RESPONSES`, in the order of the requests and their draws; special tokens are left out of the text."""
+    """Rows of `RESPONSES`, in the order of requests and draws. The text omits special tokens."""
     return [
         {
             "prompt_id": request.prompt_id,

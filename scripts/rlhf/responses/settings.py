@@ -1,4 +1,4 @@
-"""How a policy answers, and responses that the user brings."""
+"""Settings of sampling, and of imported responses."""
 
 from __future__ import annotations
 
@@ -12,74 +12,74 @@ from rlhf.base.settings import LONGEST_CONTEXT, Precision, Settings
 from rlhf.models.source import ModelSource
 
 ENGINES = "rlhf.responses.engines"
-"""The package with a file for each engine."""
+"""Package with a module per engine."""
 if TYPE_CHECKING:
     EngineName = str
 else:
-    EngineName = name_of_choice(ENGINES)
+    EngineName = name_of_choice(ENGINES, "start")
 
 
 class ImportedSettings(Settings):
-    """Responses that you bring, for the train parts of `base`: a hub dataset, a local Parquet or JSON lines file.
+    """Your own responses for the train parts of `base`, from a hub dataset or a local Parquet or JSON Lines file.
 
-    One row per prompt with the columns `response_0`, `response_1`, ..., or one row per response with the column
-    `response`. Rows are matched to the prompts by their normalised text; rows of other prompts are passed over. What is
-    null or nothing but white space is no response, and is counted. Imported responses have no seed: it is 0.
+    The dataset has one row per prompt with the columns `response_0`, `response_1`, ..., or one row per response with
+    the column `response`. Rows are matched to prompts by their normalised text; rows of other prompts are ignored.
+    Responses that are null or whitespace are skipped and counted. The seed of imported responses is 0.
     """
 
     dataset: str = Field(min_length=1)
-    """Hub name of a dataset, or a local Parquet or JSON lines file."""
+    """Hub name of a dataset, or a local Parquet or JSON Lines file."""
     revision: str | None = None
-    """Commit of the hub's dataset repository; null takes the newest and records which one it was."""
+    """Commit of the hub dataset; null takes the newest one and records it."""
     subset: str | None = None
-    """Subset of the hub dataset, where it has several."""
+    """Subset (configuration) of the hub dataset, if it has several."""
     split: str = "train"
-    """Split of the hub dataset (local files have one split)."""
+    """Split of the hub dataset; ignored for local files."""
     column: str = "prompt"
-    """Column with the prompt's text."""
+    """Column with the text of the prompts."""
     rewards: bool = False
-    """Take the rewards too, from `response_0_reward`, ..., or `reward`: they replace the scoring of these responses.
-    Null is no reward. The test responses are scored by `rewards` in any case."""
+    """Also import the rewards of these responses, from `response_0_reward`, ..., or `reward`, instead of scoring them;
+    null means no reward. Test responses are always scored by `rewards`."""
 
 
 class SamplingSettings(Settings):
-    """How tokens are sampled. First the temperature, then `min_p`, `top_k` and `top_p`, each on what is left."""
+    """How responses are sampled: temperature first, then `min_p`, `top_k` and `top_p`, each on the remaining tokens."""
 
     engine: EngineName = "vllm"
-    """What samples: `vllm`, or `transformers`, which needs no other environment and runs well on a CPU."""
+    """Sampling engine: `vllm`, or `transformers`, which needs no environment of its own and is fine on a CPU."""
     draws: int = Field(5, ge=2, le=10_000)
-    """Responses per prompt, at least two: a pair is made of two."""
+    """Responses per prompt; at least two, since a pair needs two."""
     temperature: float = Field(0.8, ge=0.01, le=100)
-    """Logits are divided by it, here and in the log-probabilities. Below 0.01 all draws are the most likely tokens, and
-    there is no pair (vLLM takes 0.01 there without a word); at 100 every token is about as likely."""
+    """Sampling temperature, also applied to the logits of all log-probabilities. At least 0.01: below it all draws are
+    nearly greedy, so there are no pairs (and vLLM silently uses 0.01). At 100 tokens are close to uniform."""
     top_p: float = Field(0.9, ge=0.01, le=1)
-    """Nucleus: the smallest set of most likely tokens whose probability reaches it; 1 for all. Below 0.01 it is the
-    most likely token alone: all draws would be one."""
+    """Nucleus sampling: sample from the smallest set of most likely tokens whose total probability reaches `top_p`; 1
+    disables it. At least 0.01: below it sampling is greedy, and all draws are the same."""
     top_k: int | None = Field(None, ge=1, le=10_000_000)
-    """Number of most likely tokens to sample from; null for all."""
+    """Sample from the k most likely tokens; null disables it."""
     min_p: float = Field(0.0, ge=0, lt=1)
-    """Tokens at least so likely, relative to the most likely one; 0 for all."""
+    """Sample from the tokens that are at least `min_p` times as likely as the most likely one; 0 disables it."""
     max_tokens: int = Field(2048, ge=1, le=LONGEST_CONTEXT)
-    """Longest response in tokens, end-of-turn token included; what is cut here never becomes part of a pair."""
+    """Maximum response length in tokens, end-of-turn token included; a truncated response is never part of a pair."""
     stop_tokens: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-    """Tokens that end a response, by their text, beside those of the model's generation config and tokenizer."""
+    """Further tokens that end a response, as text, in addition to those of the generation config and tokenizer."""
     max_model_len: int | None = Field(None, ge=3, le=LONGEST_CONTEXT)
-    """Longest prompt and response together, in tokens, for which vLLM sets memory aside; null for the model's own. At
-    least `prompts.max_tokens` and `responses.max_tokens` together."""
+    """Context length that vLLM reserves memory for, in tokens; null uses that of the model. Must be at least
+    `prompts.max_tokens` + `responses.max_tokens`."""
     precision: Precision = "bfloat16"
-    """Type of the weights while sampling."""
+    """Dtype of the weights during sampling."""
 
     @property
     def engine_module(self) -> str:
-        """The module of the engine, whose code is part of what makes responses."""
+        """Name of the engine's module, whose code belongs to the digest of responses."""
         return choice_module(ENGINES, self.engine)
 
 
 class ResponseSettings(SamplingSettings):
-    """How a policy answers."""
+    """How a policy responds to prompts."""
 
     imported: ImportedSettings | None = None
-    """Bring your own responses for the train parts of `base`; all others are sampled."""
+    """Import your own responses for the train parts of `base`; all other responses are sampled."""
 
 
 class GenerateSpec(SamplingSettings):
@@ -88,38 +88,38 @@ class GenerateSpec(SamplingSettings):
     seed: int
     """The experiment's seed."""
     policy: str
-    """The policy's name: part of the seed of each draw."""
+    """Name of the policy; part of the seed of each draw."""
     model: ModelSource | None
-    """The policy; null where --policy gives its folder."""
+    """The policy; null if --policy names its folder."""
     rows: Rows
-    """The part: rows of the prompts."""
+    """Rows of the prompts that are the part."""
 
 
 class ImportSpec(Settings):
-    """Where imported responses are, and which of them a part takes."""
+    """What `import_rewards` reads: the source of imported responses, and the part."""
 
     dataset: str
     """Hub name or local file."""
     dataset_fingerprint: str | None
-    """Digest of a local file, so that an exchanged one is noticed."""
+    """Digest of a local file, so that a replaced file is noticed."""
     revision: str | None
-    """Commit of the hub's dataset repository."""
+    """Commit of the hub dataset."""
     subset: str | None = None
-    """Subset of the hub dataset, where it has several."""
+    """Subset of the hub dataset, if it has several."""
     split: str
     """Split of the hub dataset."""
     column: str
-    """Column with the prompt's text."""
+    """Column with the text of the prompts."""
     rows: Rows
-    """The part: rows of the prompts."""
+    """Rows of the prompts that are the part."""
     draws: int
-    """Responses per prompt, at most."""
+    """Maximum number of responses per prompt."""
 
 
 class ImportResponsesSpec(ImportSpec):
     """What `import_responses` reads."""
 
     model: ModelSource | None
-    """The policy whose tokenizer counts; null where --policy gives its folder."""
+    """The policy whose tokenizer is used; null if --policy names its folder."""
     max_tokens: int
-    """Longest response in tokens: a longer one is cut there."""
+    """Maximum response length in tokens; longer responses are truncated."""

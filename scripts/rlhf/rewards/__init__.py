@@ -1,1 +1,1 @@
-"""Stage 3: a reward for each response, by reward models or functions."""
+"""Stage 3: a reward for each response, from reward models, functions or servers."""

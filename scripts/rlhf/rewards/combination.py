@@ -1,4 +1,4 @@
-"""One reward from several scorers: the weighted mean of their standardized scores."""
+"""Combining several scorers: the reward is the weighted mean of their standardized scores."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation (of the population) of a scorer's scores."""
+    """Mean and population standard deviation of a scorer's scores."""
 
     mean: float
     deviation: float
 
     @classmethod
-    def of(cls, rewards: Sequence[float | None], where: Path) -> Scale:
-        """Raises UserError where the scores that are not null are fewer than two or all equal."""
-        scores = [reward for reward in rewards if reward is not None]
-        deviation = statistics.pstdev(scores) if len(scores) > 1 else 0.0
+    def of(cls, scores: Sequence[float | None], where: Path) -> Scale:
+        """The scale of the scores that are not null.
+
+        Raises:
+            UserError: there are fewer than two, or all are equal.
+        """
+        known = [score for score in scores if score is not None]
+        deviation = statistics.pstdev(known) if len(known) > 1 else 0.0
         if deviation == 0:
             raise UserError(
-                f"{where}: among its {len(scores)} scores no two are different, so they cannot be standardized: this "
-                "scorer tells no response from another. Take it out of `rewards.scorers`, or mend it."
+                f"{where}: its {len(known)} scores are all equal, so they cannot be standardized: this scorer does not "
+                "distinguish responses. Fix it, or remove it from `rewards.scorers`."
             )
-        return cls(statistics.fmean(scores), deviation)
+        return cls(statistics.fmean(known), deviation)
 
 
 def combine(
@@ -42,14 +46,14 @@ def combine(
     weights: Mapping[str, float],
     paths: Mapping[str, Path],
 ) -> list[dict[str, Any]]:
-    """Rows of `REWARDS`: sum_k w_k z_k / sum_k w_k with z_k = (score_k - mean_k) / deviation_k, by scorer k.
+    """Rows of `REWARDS`: sum_k w_k z_k / sum_k w_k with z_k = (score_k - mean_k) / deviation_k, over the scorers k.
 
-    The objectives are the z_k in the order of `weights`. Where a scorer has no score, there is no reward and the reason
-    is `<scorer>:<its reason>`.
+    The objectives are the z_k, in the order of `weights`. A response without a score from one of the scorers has no
+    reward; the reason is `<scorer>:<reason>`.
 
     Args:
-        scores: rows of `REWARDS` of the same responses, by scorer.
-        paths: their files, for messages.
+        scores: by scorer, rows of `REWARDS` of the same responses.
+        paths: by scorer, the file of the scores, for messages.
 
     Raises:
         ArtifactError: the files are not of the same responses.

@@ -1,46 +1,44 @@
-"""The reward function of a user: found, imported and looked at. Without any library: a plan imports it each time."""
+"""Find, import and check the user's reward function. Imports no libraries, since every plan does this."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import linecache
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from rlhf.base.digested_modules import import_digested
-from rlhf.base.errors import UserError
+from rlhf.base.errors import UserError, own_line
 from rlhf.base.source_digest import SCRIPTS, find_module
 
 ScoringFunction = Callable[[list[str], list[str]], Sequence[float | None]]
 
 
 def load_function(name: str) -> ScoringFunction:
-    """The function `module:function`, of the very file whose digest is taken.
+    """Load the function `module:function` from the very file whose digest is taken.
 
     Raises:
         UserError: there is no such module in the working directory or in scripts/, another module has its name, it
-            fails to import (with its own line), it has no such function, or the function takes no two lists.
+            cannot be imported (names the line), it has no such function, or the function does not take two lists.
     """
     module_name, function_name = name.split(":")
     module = _import(name, module_name)
     function = getattr(module, function_name, None)
     if not callable(function):
-        what = "is no function" if hasattr(module, function_name) else "is not there"
+        what = "is not a function" if hasattr(module, function_name) else "is not defined"
         raise UserError(f"function {name!r}: {function_name!r} {what} in {module.__file__}{_functions(module, name)}")
     if inspect.iscoroutinefunction(function):
-        raise UserError(f"function {name!r}: it is an `async def`, and is called without waiting: write `def`")
+        raise UserError(f"function {name!r}: it is an `async def`, but is not awaited: use `def`")
     try:
         signature = inspect.signature(function)
-    except ValueError:  # some functions in C do not say what they take
+    except ValueError:  # some C functions have no signature
         return function
     try:
         signature.bind([], [])
     except TypeError as error:
         raise UserError(
-            f"function {name!r}: it takes {signature}, and is called with two lists, the prompts and the responses: "
+            f"function {name!r}: it takes {signature}, but is called with two lists, the prompts and the responses: "
             f"{error}"
         ) from error
     return function
@@ -64,26 +62,7 @@ def _import(name: str, module_name: str) -> ModuleType:
 
 
 def _functions(module: ModuleType, name: str) -> str:
-    """The functions that a module defines, the nearest first."""
+    """The functions that a module defines, with a suggestion."""
     found = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
     near = difflib.get_close_matches(name.split(":")[1], found, n=1)
     return (f". Did you mean {near[0]!r}?" if near else "") + f". It defines: {', '.join(found) or 'no function'}"
-
-
-def own_line(error: BaseException, path: Path) -> str:
-    """What was raised, and the line of the user's file behind it: the last one in its folder that was running."""
-    raised = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{raised}, at {error.filename}, line {error.lineno}: {(error.text or '').strip()}"
-    frames = traceback.extract_tb(error.__traceback__)
-    installed = ("site-packages", "dist-packages")  # an environment may lie in the working directory
-    own = [
-        frame
-        for frame in frames
-        if Path(frame.filename).is_relative_to(path.parent) and not any(name in frame.filename for name in installed)
-    ]
-    if not own:
-        return raised
-    frame = own[-1]
-    line = linecache.getline(frame.filename, frame.lineno or 0).strip()
-    return f"{raised}, at {frame.filename}, line {frame.lineno}: {line}"

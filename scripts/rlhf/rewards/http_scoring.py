@@ -1,4 +1,4 @@
-"""Scoring by a server of the user's: requests of some responses each, again where it has no answer yet."""
+"""Scoring with the user's reward server: batched requests, with retries."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from rlhf.rewards.scorer import Score
 Conversation = tuple[str, str]
 """A prompt and a response."""
 PER_REQUEST = 64
+"""Conversations per request."""
 SECONDS = 600
-"""That a server may take for one answer."""
+"""Timeout of a request."""
 RETRIES = 6
-"""Further tries, after 0, 2, 4, 8, 16, 32 times `PAUSE`; a server may say by Retry-After that it wants more time."""
+"""Retries, after 0, 2, 4, 8, 16, 32 times `PAUSE`, or after what the server's Retry-After says."""
 PAUSE = 1.0
+"""Seconds."""
 BUSY = (429, 500, 502, 503, 504)
-"""Answers after which the same request may have another one."""
+"""Status codes after which a request is retried."""
 SHOWN_CHARACTERS = 200
 
 
 class RewardServer:
-    """A server at a URL. Connections are kept; no proxy, password file or redirection changes where texts go.
+    """A reward server. Connections are reused; proxies, .netrc and redirects are ignored, so texts go nowhere else.
 
     Raises:
         UserError: the environment variable of the token is not set.
@@ -50,10 +52,10 @@ class RewardServer:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, conversations: Sequence[Conversation]) -> list[object]:
-        """What it answers to some conversations, one value for each; not looked at.
+        """Request scores: one value per conversation, not validated.
 
         Raises:
-            UserError: there is no answer, or it is no list of this length.
+            UserError: there is no answer, or it is not a list of that length.
         """
         prompts, responses = map(list, zip(*conversations, strict=True))
         try:
@@ -62,34 +64,33 @@ class RewardServer:
             )
         except requests.RequestException as error:
             raise UserError(
-                f"the reward server {self.url} does not answer after {RETRIES + 1} tries: {error}. Start it, or mend "
-                "`url`; what was scored of other parts is kept."
+                f"the reward server {self.url} did not answer after {RETRIES + 1} attempts: {error}. Start it, or fix "
+                "`url`; parts that are scored already are kept."
             ) from error
         if answer.status_code != requests.codes.ok:
             raise UserError(
-                f"the reward server {self.url} answers {answer.status_code} {answer.reason}: {_shown(answer.text)}"
+                f"the reward server {self.url} answered {answer.status_code} {answer.reason}: {_shown(answer.text)}"
             )
         scores = _scores_of(answer)
         if not isinstance(scores, list):
             raise UserError(
-                f"the reward server {self.url} answers {_shown(answer.text)}, and not JSON of the form "
-                '{"scores": [...]}'
+                f'the reward server {self.url} answered {_shown(answer.text)}, not JSON of the form {{"scores": [...]}}'
             )
         if len(scores) != len(conversations):
             raise UserError(
-                f"the reward server {self.url} gave {len(scores)} scores for {len(conversations)} responses"
+                f"the reward server {self.url} returned {len(scores)} scores for {len(conversations)} responses"
             )
         return scores
 
 
 def score_by_server(server: RewardServer, conversations: Iterable[Conversation], progress: Progress) -> list[Score]:
-    """Score (prompt, response) texts. Equal ones are asked for once: their scores are equal.
+    """Score conversations. Equal ones are requested once, so their scores are equal.
 
     Returns:
-        In the order of the conversations.
+        One score per conversation, in order.
 
     Raises:
-        UserError: as `RewardServer.ask`, or a score is no finite float32 number; with its texts.
+        UserError: as `RewardServer.ask`, or a score is neither a finite float32 number nor null; shows its texts.
     """
     conversations = list(conversations)
     found: dict[Conversation, Score] = {}
@@ -109,8 +110,8 @@ def _score(url: str, conversation: Conversation, value: object) -> Score:
         return Score(float(value))
     prompt, response = (text[:SHOWN_CHARACTERS] for text in conversation)
     raise UserError(
-        f"the reward server {url} gave {value!r:.40}, which is no finite number (float32), and not null for no reward. "
-        f"Prompt: {prompt!r}. Response: {response!r}"
+        f"the reward server {url} returned {value!r:.40}, which is neither a finite float32 number nor null (no score)."
+        f" Prompt: {prompt!r}. Response: {response!r}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The rewards of responses that the user brings."""
+"""The rewards of imported responses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlhf.rewards.schema import NO_REWARD
 
 
 def imported_rewards(prompts: Sequence[Mapping[str, Any]], imported: Imported) -> list[dict[str, Any]]:
-    """Rows of `REWARDS`; a response without one is `no_reward`."""
+    """Rows of `REWARDS`; the reason of a response without a reward is `no_reward`."""
     return [
         {
             "prompt_id": prompt["prompt_id"],

@@ -1,4 +1,4 @@
-"""Scorers that are models: which one, and scoring with it in packs."""
+"""Scorers that are reward models: where the model is, and how it scores in packs."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 
 class ModelScorer(Scorer):
-    """A reward model, of the hub or of a folder."""
+    """A reward model from the hub or a local folder."""
 
     model: str = Field(min_length=1)
-    """Hub name, a local folder, or `{results}/...` for a model that a rule of the experiment makes."""
+    """Hub name, local folder, or `{results}/...` for a model that a rule of the experiment makes."""
     revision: str | None = None
-    """Commit of the hub's repository; null takes the newest and records which one it was."""
+    """Commit of the hub repository; null takes the newest and records it."""
     max_tokens: int = Field(4096, ge=2, le=LONGEST_CONTEXT)
-    """Longest conversation in tokens; a longer one has no reward and enters no pair."""
+    """Maximum length of a conversation in tokens; a longer one gets no reward and is never part of a pair."""
     precision: Precision = "bfloat16"
-    """Type of the backbone; heads and score are float32 in any case."""
+    """Dtype of the backbone; heads and scores are always float32."""
 
     @abstractmethod
     def load(
         self, name: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, device: torch.device
     ) -> RewardModel:
-        """The reward model of a folder or the hub, on `device`.
+        """Load the reward model from a folder or the hub onto `device`.
 
         Raises:
             UserError: there is none, or it is not of this kind.
         """
 
-    def scores(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.machine.budgets import forward_budget
         from rlhf.machine.device import granted_device
         from rlhf.machine.memory import scoring_memory
@@ -57,7 +57,7 @@ class ModelScorer(Scorer):
         shape = known_shape(*location)
         memory = None if shape is None else partial(scoring_memory, shape, self.precision)
         budget = forward_budget(job.token_budget, device, memory, self.max_tokens, "max_tokens")
-        reward = self.load(*location, tokenizer, device)
-        max_tokens = min(self.max_tokens, reward.longest)
-        scores = score_conversations(reward, device, tokenizer, conversations, max_tokens, budget, job.progress)
-        return scores, {"objectives": list(reward.objective_names), "model_revision": resolved_revision(*location)}
+        model = self.load(*location, tokenizer, device)
+        max_tokens = min(self.max_tokens, model.longest)
+        scores = score_conversations(model, device, tokenizer, conversations, max_tokens, budget, job.progress)
+        return scores, {"objectives": list(model.objective_names), "model_revision": resolved_revision(*location)}

@@ -1,4 +1,4 @@
-"""Scoring by a reward model: the prompt of the draws is computed once, and nothing is cut."""
+"""Scoring with a reward model, in packs: a prompt is computed once for all its responses, and nothing is truncated."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlhf.machine.progress import Progress
+from rlhf.rewards.schema import TOO_LONG
 from rlhf.rewards.scorer import Score
 from rlhf.tokens.chat import encode_conversation, encode_prompt
 from rlhf.tokens.packing import Pack, PromptGroup, pack_budget, pack_groups
@@ -19,83 +20,107 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class RewardOutput(NamedTuple):
-    """Rewards of the responses of a pack, float32."""
+Conversation = tuple[str, str]
+"""A prompt and a response, as texts."""
 
-    score: torch.Tensor
+
+class PackScores(NamedTuple):
+    """Scores of the responses in a pack, float32, in their order."""
+
+    values: torch.Tensor
     """(responses,)."""
     objectives: torch.Tensor | None = None
-    """(responses, objectives), where the model has them."""
+    """(responses, objectives), if the model has objectives."""
 
 
 class RewardModel(Protocol):
     """A reward model as a function of packs."""
 
     longest: int
-    """The longest conversation that it takes, in tokens."""
+    """Longest conversation that the model accepts, in tokens."""
     objective_names: tuple[str, ...]
 
-    def __call__(self, pack: Pack) -> RewardOutput: ...
-
-
-RewardFunction = Callable[[Pack], RewardOutput]
+    def __call__(self, pack: Pack) -> PackScores: ...
 
 
 @torch.inference_mode()
 def score_conversations(
-    reward: RewardFunction,
+    score_pack: Callable[[Pack], PackScores],
     device: torch.device,
     tokenizer: PreTrainedTokenizerBase,
-    conversations: Sequence[tuple[str, str]],
+    conversations: Sequence[Conversation],
     max_tokens: int,
     token_budget: int,
     progress: Progress,
 ) -> list[Score]:
-    """Score (prompt, response) texts. Equal ones are scored once: their rewards are exactly equal.
+    """Score conversations. Equal ones are scored once, so their scores are exactly equal.
 
     Args:
-        reward: the model.
-        max_tokens: a longer conversation is not cut, it has no reward (`too_long`).
-        token_budget: tokens in one forward pass; fewer from where memory runs out.
+        score_pack: the reward model.
+        max_tokens: a longer conversation is not truncated; it has no score (`too_long`).
+        token_budget: tokens per forward pass; reduced when memory runs out.
         progress: counts distinct conversations.
 
     Returns:
-        In the order of the conversations.
+        One score per conversation, in order.
     """
-    left: dict[str, dict[str, NDArray[np.int32]]] = {}
-    scores: dict[tuple[str, str], Score] = {}
-    for prompt, response in dict.fromkeys(conversations):
-        ids = encode_conversation(tokenizer, prompt, response)
-        if len(ids) > max_tokens:
-            scores[prompt, response] = Score(None, "too_long")
-        else:
-            left.setdefault(prompt, {})[response] = np.array(ids, np.int32)  # a list takes nine times the memory
-    progress.advance(len(scores))
+    table = _ScoreTable(tokenizer, conversations, max_tokens)
+    progress.advance(len(table.scores))
 
-    def score_left(tokens: int) -> None:
-        prompts = [prompt for prompt in left if left[prompt]]
-        responses = [list(left[prompt]) for prompt in prompts]
-        heads = (np.array(encode_prompt(tokenizer, prompt), np.int32) for prompt in prompts)
-        groups = [shared_prefix(head, list(left[prompt].values())) for head, prompt in zip(heads, prompts, strict=True)]
+    def score_rest(tokens: int) -> None:
+        keys, groups = table.unscored_groups()
         for members in pack_groups(groups, pack_budget(tokens, device)):
             parts = [PromptGroup(groups[g].prompt, [groups[g].responses[r] for r in rs]) for g, rs in members]
             pack = Pack(parts, device)
-            output = reward(pack)
-            objectives = [None] * len(output.score) if output.objectives is None else output.objectives.tolist()
-            keys = [(prompts[g], responses[g][r]) for g, rs in members for r in rs]
-            for (prompt, response), score, values in zip(keys, output.score.tolist(), objectives, strict=True):
-                scores[prompt, response] = Score(score, None, values)
-                del left[prompt][response]
-            progress.advance(len(keys), tokens=pack.input_ids.numel())
+            scored = [keys[g][r] for g, rs in members for r in rs]
+            table.enter(scored, score_pack(pack))
+            progress.advance(len(scored), tokens=pack.input_ids.numel())
 
-    TokenBudget(token_budget).repeat(
-        score_left, lambda: [len(ids) for responses in left.values() for ids in responses.values()]
-    )
-    return [scores[conversation] for conversation in conversations]
+    TokenBudget(token_budget).repeat(score_rest, table.unscored_lengths)
+    return [table.scores[conversation] for conversation in conversations]
+
+
+class _ScoreTable:
+    """The distinct conversations: the scores so far, and the token ids of what is still to be scored."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation], max_tokens: int
+    ) -> None:
+        self.scores: dict[Conversation, Score] = {}
+        self._tokenizer = tokenizer
+        self._unscored: dict[str, dict[str, NDArray[np.int32]]] = {}  # by prompt and response
+        for prompt, response in dict.fromkeys(conversations):
+            ids = encode_conversation(tokenizer, prompt, response)
+            if len(ids) > max_tokens:
+                self.scores[prompt, response] = Score(None, TOO_LONG)
+            else:  # a list takes nine times the memory
+                self._unscored.setdefault(prompt, {})[response] = np.array(ids, np.int32)
+
+    def unscored_lengths(self) -> list[int]:
+        """Tokens of each conversation without a score."""
+        return [len(ids) for responses in self._unscored.values() for ids in responses.values()]
+
+    def unscored_groups(self) -> tuple[list[list[Conversation]], list[PromptGroup]]:
+        """The conversations without a score, by prompt, and their token ids."""
+        keys, groups = [], []
+        for prompt, responses in self._unscored.items():
+            if responses:
+                head = np.array(encode_prompt(self._tokenizer, prompt), np.int32)
+                keys.append([(prompt, response) for response in responses])
+                groups.append(shared_prefix(head, list(responses.values())))
+        return keys, groups
+
+    def enter(self, conversations: Sequence[Conversation], found: PackScores) -> None:
+        """Keep the scores of these conversations."""
+        objectives = [None] * len(found.values) if found.objectives is None else found.objectives.tolist()
+        for conversation, value, of_objectives in zip(conversations, found.values.tolist(), objectives, strict=True):
+            self.scores[conversation] = Score(value, None, of_objectives)
+            prompt, response = conversation
+            del self._unscored[prompt][response]
 
 
 def shared_prefix(prompt: NDArray[np.int32], conversations: Sequence[NDArray[np.int32]]) -> PromptGroup:
-    """Split conversations behind what they share with their prompt: all of it, with nearly every chat template."""
+    """Split conversations after the prefix that they share with their prompt: with nearly every template all of it."""
     shared = min(len(prompt), *map(len, conversations))
     for ids in conversations:
         different = np.flatnonzero(ids[:shared] != prompt[:shared])

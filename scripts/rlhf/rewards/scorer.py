@@ -1,7 +1,21 @@
-"""What a scorer is to the pipeline: settings that the configuration names by their `kind`, and a score per response.
+"""The contract of scorers.
 
-Rewards come from one scorer, or from several combined (`kinds/combined.py`). *Reward* is what training sees, *score*
-what one scorer gave.
+A *score* is what one scorer gives a response. A *reward* is what training sees: the score, if there is one scorer,
+or a combination of several scores (`kinds/combined.py`). Programs write both as rows of `REWARDS`.
+
+A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named like its `kind`:
+
+- *It gets* the conversations of a part: prompt and response as plain texts, without a chat template, in the order of
+  the responses' file. Conversations may repeat, and a response may be empty.
+- *It returns* one `Score` per conversation, in the same order. A score depends on its own conversation alone, so that
+  part sizes do not matter, and equal conversations have equal scores.
+- *A response without a score* is `Score(None, reason)`. It is counted by its reason, and becomes part of no pair.
+- *Errors*: what the user can fix is a `UserError` that says what to do. Any other exception is a bug and ends the
+  program with a traceback; the part is not written, and other parts are kept.
+- *Imports*: the workflow imports the module for every plan. At module level it imports the standard library, pydantic
+  and what this file imports; torch, transformers and the like are imported inside its methods.
+- *Reruns*: the digest of scoring holds the modules in `modules` and what they import from this project, inside methods
+  too. Settings are part of the rule's `spec`.
 """
 
 from __future__ import annotations
@@ -24,31 +38,34 @@ KINDS = "rlhf.rewards.kinds"
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one response, or why it has none."""
+    """The score of one response, or the reason why it has none."""
 
-    reward: float | None
+    value: float | None
+    """Finite as float32; None for no score."""
     invalid: str | None = None
+    """Why there is no score, a short identifier such as `too_long`; None if and only if there is one."""
     objectives: list[float] | None = None
+    """What the score is mixed of, in the order of the fact `objectives`; None where a scorer has no objectives."""
 
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """What a scorer works with beside its settings."""
+    """What a scorer gets from the command line, beside its settings."""
 
     progress: Progress
-    """Counts distinct conversations."""
+    """Advance it by the number of conversations scored."""
     gpus: int
-    """0 runs on the CPU."""
+    """0 means the CPU."""
     threads: int
     """Compute threads."""
     token_budget: BudgetChoice
-    """Tokens in one forward pass."""
+    """Tokens per forward pass."""
     folder: Path | None
-    """The reward model's, where a flag gives it."""
+    """Folder of the reward model, if a flag names one; it overrides `source`."""
     source: ModelSource | None
-    """The reward model, where none does."""
+    """The reward model of the settings; None for scorers without a model."""
     revisions: Path | None
-    """The experiment's file of commits."""
+    """File with the commits of hub repositories that the experiment pins."""
 
 
 class RewardSettings(Choice):
@@ -58,26 +75,27 @@ class RewardSettings(Choice):
     key: ClassVar[str] = "kind"
 
     kind: str
-    """The name of the kind, and of its file."""
+    """Name of the kind, and of its module."""
 
 
 class Scorer(RewardSettings):
-    """A reward model or a function: it scores responses, each for itself."""
+    """A reward model, function or server that scores responses. The contract is at the top of this file."""
 
     package: ClassVar[str] = KINDS
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules whose code makes the scores: its own, and one of the user's where it names one."""
+        """Names of the modules that compute the scores: its own, and the user's where the settings name one."""
         return (self.module,)
 
     @abstractmethod
-    def scores(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         """Score (prompt, response) texts.
 
         Returns:
-            The scores in the order of the conversations, and facts for the provenance.
+            One score per conversation, in order, and facts for the provenance, of JSON's types: `objectives` (their
+            names) and `model_revision` (the resolved commit) where there are any, else nothing.
 
         Raises:
-            UserError: the model cannot be loaded, or the function fails; with what to do.
+            UserError: the model, function or server cannot be used; says what to do.
         """

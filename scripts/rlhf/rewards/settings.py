@@ -1,4 +1,4 @@
-"""What the programs of the rewards read."""
+"""What the programs of rewards read."""
 
 from typing import Annotated
 
@@ -17,15 +17,15 @@ class ScoreSpec(Settings):
     """What `score_responses` and `judge_responses` read."""
 
     rows: Rows
-    """The part: rows of the prompts."""
+    """Rows of the prompts that are the part."""
     scorer: Scorer
-    """The reward model or function."""
+    """The scorer."""
     model: ModelSource | None
-    """The reward model; null where --reward-model gives its folder, and for functions."""
+    """The reward model; null if --reward-model names its folder, and for scorers without a model."""
 
 
 class CombineSpec(Settings):
     """What `combine_rewards` reads."""
 
     weights: dict[ScorerName, Weight]
-    """The weight of each scorer by its name; the files are given in the alphabetical order of the names."""
+    """Weight of each scorer, by name; the flags list files in alphabetical order of the names."""

@@ -20,21 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-TokenIds = Sequence[int] | NDArray[np.int32]
+from rlhf.tokens.prompt_group import PromptGroup, TokenIds
+
 CPU_PACK_TOKENS = 2048
 """Larger packs leave a CPU's caches, and are slower."""
-
-
-@dataclass(frozen=True)
-class PromptGroup:
-    """A prompt and responses to it, as token ids, of numpy where they lie in Arrow; none is empty."""
-
-    prompt: TokenIds
-    responses: Sequence[TokenIds]
-
-    @property
-    def tokens(self) -> int:
-        return len(self.prompt) + sum(map(len, self.responses))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""The pairs that a policy is trained on, with their reference log-probabilities, and batches of them."""
+"""Reading the training pairs with their reference log-probabilities, and batching them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,22 +10,14 @@ import pyarrow as pa
 import torch
 
 from rlhf.base.artifacts import ArtifactError, read_provenance
-from rlhf.logprobs.pairs import prompt_group
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, Pair, PairTable
+from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, REFERENCE_COLUMNS, Pair, PairTable
 from rlhf.tokens.packing import balanced_packs
 from rlhf.training.loss import PairBatch
 from rlhf.training.settings import TrainSpec
 
-STORED = (
-    "chosen_logprob",
-    "rejected_logprob",
-    "chosen_reward",
-    "rejected_reward",
-    "chosen_win_probability",
-    "rejected_win_probability",
-)
-"""Numbers of a pair that losses read, in the order of `PairBatch`."""
+STORED_NUMBERS = 8
+"""Length of `_stored_numbers`."""
 
 
 def read_pairs(
@@ -35,18 +26,18 @@ def read_pairs(
     spec: TrainSpec,
     share: Callable[[Callable[[], Iterator[pa.Table]]], pa.Table] = lambda read: pa.concat_tables(read()),
 ) -> PairTable:
-    """The pairs of all files in order, each with its reference log-probabilities where the loss needs them.
+    """Read the pairs of all files, in order, with their reference log-probabilities if the loss needs them.
 
     Args:
-        share: makes one table of what it lets be read, for several processes of one machine for example.
+        share: reads the tables with the function that it gets and returns them as one; for example once per machine.
 
     Raises:
-        ArtifactError: log-probabilities are missing, are of other pairs, or of another temperature or precision.
+        ArtifactError: log-probabilities are missing, or are of other pairs, another temperature or another precision.
     """
     if spec.loss.needs_reference and len(logprob_files) != len(pair_files):
         raise ArtifactError(
-            f"{len(pair_files)} file(s) of pairs need as many of log-probabilities; {spec.loss.name} has a reference, "
-            f"and {len(logprob_files)} were given"
+            f"{spec.loss.name} needs reference log-probabilities: {len(pair_files)} file(s) of pairs need as many of "
+            f"log-probabilities, but {len(logprob_files)} were given"
         )
 
     def read() -> Iterator[pa.Table]:
@@ -61,8 +52,8 @@ def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.
     pairs = PAIRS.read(pair_file, PAIR_COLUMNS)
     reference = _read_logprobs(logprob_file, spec)
     if not reference["prompt_id"].equals(pairs["prompt_id"]):
-        raise ArtifactError(f"{logprob_file}: its log-probabilities are of other pairs than those of {pair_file}")
-    for name in ("chosen_logprob", "rejected_logprob"):
+        raise ArtifactError(f"{logprob_file}: its log-probabilities are not those of the pairs in {pair_file}")
+    for name in REFERENCE_COLUMNS:
         pairs = pairs.append_column(name, reference[name])
     return pairs
 
@@ -72,37 +63,45 @@ def _read_logprobs(path: Path, spec: TrainSpec) -> pa.Table:
     made_with = read_provenance(path)["spec"]
     for key, wanted in (("temperature", spec.temperature), ("precision", spec.precision)):
         if made_with[key] != wanted:
-            raise ArtifactError(f"{path}: computed with {key} {made_with[key]}, and training is set to {wanted}")
+            raise ArtifactError(f"{path}: computed with {key} {made_with[key]}, but training uses {wanted}")
     return table
 
 
-@lru_cache(maxsize=1)  # every step asks for it: without, the steps of an epoch would take its square
+@lru_cache(maxsize=1)  # called at every step; recomputing would make an epoch quadratic in its steps
 def epoch_order(pairs: int, seed: int, epoch: int) -> torch.Tensor:
-    """A permutation of the pairs that depends on seed and epoch alone, int64 (pairs,)."""
+    """The order of the pairs in an epoch, a permutation that depends only on seed and epoch, int64 (pairs,)."""
     generator = torch.Generator().manual_seed((seed + 0x9E3779B9 * (epoch + 1)) % 2**63)
     return torch.randperm(pairs, generator=generator)
 
 
 def micro_batches(pairs: Sequence[Pair], token_budget: int, process: int, processes: int) -> list[list[Pair]]:
-    """What one of several processes computes of a batch, a list for each forward and backward pass.
+    """The micro-batches of one process: pairs for each forward and backward pass, within the token budget.
 
-    Every process gets as many lists, of similar size; some may be empty where there are few pairs.
+    All processes get the same number of micro-batches, of similar size; some may be empty if there are few pairs.
     """
-    packs = balanced_packs([prompt_group(pair).tokens for pair in pairs], token_budget, processes)
+    packs = balanced_packs([pair.prompt_group.tokens for pair in pairs], token_budget, processes)
     return [[pairs[index] for index in members] for members in packs[process::processes]]
 
 
 def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:
-    """The policy's log-probabilities beside what is stored of the pairs.
+    """A batch of pairs for the loss.
 
-    Without a reference its log-probabilities are NaN: a loss that reads them nevertheless does not stay unnoticed.
+    Args:
+        chosen, rejected: the policy's log-probabilities of the responses, float32 (pairs,).
     """
-    # Each pair is looked at once: a table makes it anew every time.
-    numbers = [
-        [*(pair.get(name, math.nan) for name in STORED), len(pair["chosen_token_ids"]), len(pair["rejected_token_ids"])]
-        for pair in pairs
-    ]
-    columns = (
-        torch.tensor(numbers, dtype=torch.float32, device=chosen.device).reshape(-1, len(STORED) + 2).T.contiguous()
+    stored = torch.tensor(list(map(_stored_numbers, pairs)), dtype=torch.float32, device=chosen.device)
+    return PairBatch(chosen, rejected, *stored.reshape(-1, STORED_NUMBERS).T.contiguous())
+
+
+def _stored_numbers(pair: Pair) -> tuple[float, ...]:
+    """What losses read of a pair, in the order of the fields of `PairBatch`."""
+    return (
+        pair.chosen_logprob,
+        pair.rejected_logprob,
+        pair.chosen_reward,
+        pair.rejected_reward,
+        pair.chosen_win_probability,
+        pair.rejected_win_probability,
+        len(pair.chosen_token_ids),
+        len(pair.rejected_token_ids),
     )
-    return PairBatch(chosen, rejected, *columns)

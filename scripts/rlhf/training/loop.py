@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 
 from rlhf.base.errors import UserError
-from rlhf.logprobs.pairs import prompt_group
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
 from rlhf.pairs.schema import Pair
@@ -195,7 +194,7 @@ def backward(
         Sums over the pairs, float32 (SUMMED,): optimised loss, reward gap, log-ratios of chosen and rejected.
     """
     with accelerator.autocast():
-        logprobs = model(Pack([prompt_group(pair) for pair in pairs], accelerator.device))
+        logprobs = model(Pack([pair.prompt_group for pair in pairs], accelerator.device))
     batch = pair_batch(pairs, *logprobs.view(-1, 2).unbind(1))
     losses = spec.loss.loss(batch)
     accelerator.backward(losses.sum() * weight)
@@ -223,11 +222,11 @@ def summarise(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
 
 def count_tokens(pair: Pair) -> int:
     """Tokens of a pair, its prompt once."""
-    return prompt_group(pair).tokens
+    return pair.prompt_group.tokens
 
 
 def count_response_tokens(pair: Pair) -> int:
-    return len(pair["chosen_token_ids"]) + len(pair["rejected_token_ids"])
+    return len(pair.chosen_token_ids) + len(pair.rejected_token_ids)
 
 
 def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Pair]) -> None:
@@ -235,7 +234,7 @@ def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Pair]) -> None:
     loss, grad_norm = found["loss"], found["grad_norm"]
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
-    names = ", ".join(pair["prompt_id"] for pair in batch)
+    names = ", ".join(pair.prompt_id for pair in batch)
     raise UserError(
         f"step {step}: the loss is {loss} and the norm of its gradient {grad_norm}. Lower the learning rate or clip "
         f"the gradient (`max_grad_norm`), or look at the pairs of this batch: {names}"

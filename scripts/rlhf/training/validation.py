@@ -1,4 +1,4 @@
-"""Validation on test pairs, and the check that training starts where its reference is."""
+"""Validation on test pairs, and the check that the initial policy is the reference of the training pairs."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from rlhf.training.settings import TrainSpec
 
 LOGGER = logging.getLogger("train_policy")
 START_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
-"""Largest `start_error` that rounding is held to make, by precision.
+"""Largest `start_error` attributed to rounding, by precision.
 
-Measured on Llamas of 8 and 24 layers: bfloat16 is 0.01 to 0.05 away from float32, and that 1e-6 to 2e-5 from float64.
-Logits that were not divided by 0.8 are 0.4 to 2 away; where one part of eight is wrong, a third of that is left.
+Measured on Llamas of 8 and 24 layers: bfloat16 differs from float32 by 0.01 to 0.05, and float32 from float64 by 1e-6
+to 2e-5. Forgetting a temperature of 0.8 makes a difference of 0.4 to 2; in one part of eight, a third of that.
 """
 START_PAIRS = 128
-"""Training pairs that are checked, spread over all parts."""
+"""Number of training pairs to check, spread over all parts."""
 SHOWN = 3
-"""Responses that an error names."""
+"""Number of responses named in an error."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The validation pairs under the policy of the moment."""
+    """The validation pairs under the current policy."""
 
     batch: PairBatch
     spec: TrainSpec
 
     def metrics(self) -> dict[str, Any]:
-        """Columns of `TRAINING`: the mean published loss, and the share of pairs whose margin is positive.
+        """Columns of `TRAINING`: the mean loss, in its published scaling, and the share of pairs with positive margin.
 
-        Null without validation pairs.
+        Null if there are no validation pairs.
         """
         loss = self.spec.loss
         if not len(self.batch.chosen_logprob):
@@ -62,9 +62,9 @@ def validate(
     token_budget: TokenBudget | int,
     accelerator: Accelerator,
 ) -> Validation:
-    """Compute the validation pairs by the same function as their reference, each on one of the processes."""
-    share = {"process": accelerator.process_index, "processes": accelerator.num_processes}
-    values = pair_logprobs(model, pairs, spec.precision, token_budget, **share)
+    """Compute the validation pairs with the same function as their reference, distributed over the processes."""
+    place = {"process": accelerator.process_index, "processes": accelerator.num_processes}
+    values = pair_logprobs(model, pairs, spec.precision, token_budget, **place)
     chosen, rejected = accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").cpu()
     return Validation(pair_batch(pairs, chosen, rejected), spec)
 
@@ -72,14 +72,14 @@ def validate(
 def validate_saved(
     folder: Path, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int, device: torch.device
 ) -> Validation:
-    """Compute the validation pairs from a saved policy, in one process, as the stages after training load it."""
+    """Compute the validation pairs with a saved policy, in one process, loaded like later stages load it."""
     model = ResponseLogprobs(load_policy(str(folder), None, "float32", device), spec.temperature)
     chosen, rejected = pair_logprobs(model, pairs, spec.precision, token_budget)
     return Validation(pair_batch(pairs, torch.tensor(chosen), torch.tensor(rejected)), spec)
 
 
 def log_kept(saved: Validation, trained: Validation) -> None:
-    """Say how much of what adapters had learned is left where they are merged."""
+    """Log how much of what the adapters learned survives merging them into rounded weights."""
     if not saved.spec.loss.needs_reference or not len(saved.batch.chosen_logprob):
         return
     kept, learned = (
@@ -90,10 +90,10 @@ def log_kept(saved: Validation, trained: Validation) -> None:
 
 
 def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> None:
-    """Stop unless the log-ratios are zero up to rounding: the policy must start as the reference of its pairs.
+    """Check that all log-ratios are zero up to rounding, so that the initial policy is the reference of the pairs.
 
     Raises:
-        UserError: names the worst responses and the likely causes.
+        UserError: they are not; names the worst responses and likely causes.
     """
     if not spec.loss.needs_reference or not pairs:
         return
@@ -102,39 +102,39 @@ def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> No
     if not error <= tolerance:
         worst = (logratios.abs() / tokens.sqrt()).argsort(descending=True)[:SHOWN].tolist()
         named = "; ".join(
-            f"pair {pairs[index // 2]['prompt_id']}, {('chosen', 'rejected')[index % 2]} response: "
+            f"pair {pairs[index // 2].prompt_id}, {('chosen', 'rejected')[index % 2]} response: "
             f"{logratios[index]:.3g} over {tokens[index]:g} tokens"
             for index in worst
         )
         raise UserError(
-            f"the policy is not the reference of its pairs: before the first step, the log-ratios of {len(pairs)} of "
-            f"them are {error:.3g} per token (root mean square), and rounding makes no more than {tolerance:g}. The "
-            f"worst are of {named}. Likely causes: log-probabilities, of all parts or of some, are of another model or "
-            "revision, or were computed by another version of the libraries. Delete them and run the pipeline again."
+            f"the policy is not the reference of its pairs: before the first step, the log-ratios of {len(pairs)} pairs"
+            f" are {error:.3g} per token (root mean square), but rounding explains at most {tolerance:g}. The worst are"
+            f" of {named}. Likely causes: the log-probabilities of some or all parts are of another model or revision, "
+            "or were computed with other versions of the libraries. Delete them and run the pipeline again."
         )
 
 
 def start_error(logratios: torch.Tensor, tokens: torch.Tensor) -> float:
-    """The root mean square log-ratio per token, where the tokens' differences are independent of each other.
+    """Root mean square log-ratio per token, assuming that the errors of tokens are independent.
 
-    The sum of n independent differences of size s has the size s * sqrt(n): so rounding gives s for responses of any
-    length, and one response counts by its share of the tokens. What differs by d per token, always in one direction,
-    gives d * sqrt(n): the longer the responses, the more it stands out of rounding.
+    A sum of n independent errors of size s has size s * sqrt(n), so rounding gives s for responses of any length, and
+    each response is weighted by its tokens. A systematic error of d per token gives d * sqrt(n), which stands out more
+    the longer the responses are.
 
     Args:
-        logratios: summed over each response's tokens, (responses,).
-        tokens: of each response.
+        logratios: log-ratio of each response, summed over its tokens, (responses,).
+        tokens: number of tokens of each response, (responses,).
     """
     return float((logratios.double().square().sum() / tokens.sum()).sqrt())
 
 
 def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """`count` of the pairs, or all, at equal distances: every part gives its share."""
+    """`count` evenly spaced pairs, or all if there are fewer, so that every part is represented."""
     count = min(count, len(pairs))
     return [pairs[number * len(pairs) // count] for number in range(count)]
 
 
 def _responses(batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-ratios and tokens of all responses, (2 * pairs,): chosen and rejected of the first pair, of the second..."""
+    """Log-ratios and token counts of all responses, (2 * pairs,): chosen, rejected, chosen, rejected, ..."""
     logratios = torch.stack([batch.chosen_logratio, batch.rejected_logratio], 1)
     return logratios.flatten(), torch.stack([batch.chosen_tokens, batch.rejected_tokens], 1).flatten()

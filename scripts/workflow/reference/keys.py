@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from rlhf.base.choices import Choice
 from workflow.experiment import Experiment
+from workflow.reference.reruns import reruns
 
 HEADER = """# Configuration
 
@@ -24,9 +25,13 @@ hyperparameters), never another experiment's value. A wrong key or value stops t
 Editors that know JSON schemas complete and check these files with the line
 `# yaml-language-server: $schema=schema.json` at their top.
 
-The keys of the losses are in [losses.md](losses.md), those of the section `tiny` in [tiny.md](tiny.md). A section that
-is told by its `kind` has the same keys wherever that kind may stand, and is listed once. What reruns after an edit of a
-key is in the table "Edit and rerun" of the main README.
+The keys of the losses are in [losses.md](losses.md), those of the section `tiny` in [tiny.md](tiny.md). A section with
+a `kind` has the same keys wherever that kind is allowed, and is listed once, under `rewards`: an edit of the judge's
+keys (`evaluation.judge`) reruns judgements, evaluations and the report, an edit of one of several scorers
+(`rewards.scorers.<name>.scorer`) the scores of that scorer, the combined rewards and all that follows.
+
+*All that follows* includes the trained policies, their evaluations and the report. The tests edit every key after a
+finished run and compare Snakemake's plan with the last column.
 
 """
 
@@ -82,17 +87,18 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
 def _section(title: str, model: type[BaseModel], prefix: str) -> str:
     tag = _tag(model)
     heading = f"## {title}" + (f" ({tag})" if tag else "")
-    rows = [_row(name, field) for name, field in model.model_fields.items()]
-    table = ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+    rows = [_row(name, field, prefix) for name, field in model.model_fields.items()]
+    table = ["| key | type | default | meaning | an edit reruns |", "| --- | --- | --- | --- | --- |", *rows]
     return "\n".join([heading, _one_line(model.__doc__ or ""), "", *table, ""])
 
 
-def _row(name: str, field: FieldInfo) -> str:
+def _row(name: str, field: FieldInfo, prefix: str) -> str:
     cells = [
         f"`{name}`",
         (_names(field) or _type_name(field.annotation)) + _bounds(field),
         _default(field),
         field.description or "",
+        "see there" if _models_in(field.annotation) else reruns(f"{prefix}.{name}" if prefix else name),
     ]
     return "| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in cells) + " |"
 

@@ -11,7 +11,8 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from rlhf.base.choices import Choice, choice_module, choice_names, name_of_choice
+from rlhf.base.choices import Choice, choice_module, choice_names, import_choice, name_of_choice
+from rlhf.base.errors import UserError
 from rlhf.responses.settings import ENGINES
 from rlhf.rewards.scorer import RewardSettings, Scorer
 from rlhf.training.loss import PairLoss
@@ -69,7 +70,7 @@ def test_the_json_schema_has_every_choice() -> None:
 
 
 def test_a_name_without_settings() -> None:
-    engine = TypeAdapter(Annotated[name_of_choice(ENGINES), Field()])
+    engine = TypeAdapter(Annotated[name_of_choice(ENGINES, "start"), Field()])
     assert engine.validate_python("vllm") == "vllm"
     with pytest.raises(ValidationError, match="Input should be 'transformers' or 'vllm'"):
         engine.validate_python("vlm")
@@ -86,13 +87,64 @@ def test_no_other_choice_is_imported() -> None:
     assert json.loads(done.stdout.replace("'", '"')) == ["rlhf.training.losses.dpo"]
 
 
-def test_a_file_with_two_of_them_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "two_in_one").mkdir()
-    (tmp_path / "two_in_one/__init__.py").write_text("")
-    (tmp_path / "two_in_one/both.py").write_text(
-        "from rlhf.training.loss import PairLoss\nclass One(PairLoss): ...\nclass Two(PairLoss): ...\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(PairLoss, "package", "two_in_one")
-    with pytest.raises(TypeError, match=r"both\.py defines 2 subclasses of PairLoss"):
-        PairLoss.named("both")
+LOSS = "from typing import Literal\nfrom rlhf.training.loss import PairLoss\n"
+ONE = """
+class One(PairLoss):
+    name: Literal["broken"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("class One(:\n", r"cannot be imported: SyntaxError: .*, at .*broken\.py, line 1: class One\(:"),
+        (
+            "import nothing_here\n",
+            r"cannot be imported: ModuleNotFoundError: .*, at .*py, line 1: import nothing",
+        ),
+        ("HALF = 1 / 0\n", r"cannot be imported: ZeroDivisionError: .*, line 1: HALF = 1 / 0"),
+        (LOSS, "defines 0 subclasses of PairLoss, and must define one"),
+        (LOSS + ONE + ONE.replace("One", "Two"), "defines 2 subclasses of PairLoss, and must define one"),
+        (LOSS + ONE.replace("broken", "other"), r"One must have the field `name: Literal\['broken'\]`"),
+        (LOSS + "class One(PairLoss): ...\n", r"One must have the field `name: Literal\['broken'\]`"),
+    ],
+    ids=["syntax", "import", "exception", "none", "two", "another name", "no name"],
+)
+def test_a_broken_file_is_named_with_what_to_do(
+    code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_choice(tmp_path, monkeypatch, code)
+    monkeypatch.setattr(PairLoss, "package", "broken_choices")
+    with pytest.raises(UserError, match=rf"^.*broken\.py: {said}.*\. Fix the file, or remove it and choose another\.$"):
+        Holder.model_validate({"loss": {"name": "broken"}})
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def start(:\n", r"cannot be read as Python: SyntaxError: .*line 1: def start\(:"),
+        ("def begin(): ...\n", "defines no function `start`"),
+    ],
+)
+def test_a_broken_file_without_settings_is_named_and_not_imported(
+    code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_choice(tmp_path, monkeypatch, code)
+    engine = TypeAdapter(Annotated[name_of_choice("broken_choices", "start"), Field()])
+    with pytest.raises(UserError, match=rf"^.*broken\.py: {said}"):
+        engine.validate_python("broken")
+    write_choice(tmp_path, monkeypatch, "import nothing_here\ndef start(job): ...\n")
+    assert engine.validate_python("broken") == "broken"
+    with pytest.raises(UserError, match=r"broken\.py: cannot be imported: ModuleNotFoundError"):
+        import_choice("broken_choices.broken")
+
+
+def write_choice(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """A package `broken_choices` with the module `broken`."""
+    package = folder / "broken_choices"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").write_text("")
+    (package / "broken.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    for name in ("broken_choices", "broken_choices.broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)

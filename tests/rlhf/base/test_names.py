@@ -60,7 +60,7 @@ def test_read_part(tmp_path: Path) -> None:
     for start, stop, expected in ((0, 3, "012"), (9, 10, "9"), (-3, 0, "789"), (-10, -8, "01"), (0, 10, "0123456789")):
         assert "".join(read_part(path, Rows(start=start, stop=stop))["prompt"].to_pylist()) == expected
     for start, stop in ((8, 11), (10, 12), (-11, -8), (-20, 0)):
-        with pytest.raises(ArtifactError, match=r"prompts\.parquet: rows .* are asked for, and it has 10 rows"):
+        with pytest.raises(ArtifactError, match=r"prompts\.parquet: cannot read rows .*: the file has 10 rows"):
             read_part(path, Rows(start=start, stop=stop))
 
 

@@ -5,14 +5,13 @@ import torch
 
 from rlhf.base.settings import Precision
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
-from rlhf.logprobs.pairs import prompt_group
 from rlhf.logprobs.responses import ResponseLogprobs, autocast
 from rlhf.tokens.packing import Pack
 from rlhf.training.adapters import add_adapters
 from rlhf.training.settings import LoraSettings
 from small_models import CPU, random_pairs, small_llama
 
-PACK = Pack([prompt_group(pair) for pair in random_pairs(5, seed=2)], CPU)
+PACK = Pack([pair.prompt_group for pair in random_pairs(5, seed=2)], CPU)
 
 
 def computed(stored: bool, precision: Precision, lora: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:

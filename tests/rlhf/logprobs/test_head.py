@@ -95,7 +95,7 @@ def test_a_frozen_head_gets_no_gradient() -> None:
     assert hidden.grad is not None
 
 
-def test_logits_exist_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_are_computed_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[tuple[int, ...]] = []
     linear = torch.nn.functional.linear
 

@@ -17,10 +17,11 @@ def test_both_sides_in_the_order_of_the_pairs(token_budget: int) -> None:
     with Progress(20, "pairs", "test") as progress:
         found = pair_logprobs(ResponseLogprobs(policy, 0.8), PAIRS, "float32", token_budget, progress)
         assert progress.done == 20
-    for side, values in zip(("chosen", "rejected"), found, strict=True):
+    for side, values in enumerate(found):
         with torch.no_grad():
             expected = [
-                float(direct_logprob(exact, pair["prompt_token_ids"], pair[f"{side}_token_ids"], 0.8)) for pair in PAIRS
+                float(direct_logprob(exact, pair.prompt_token_ids, pair.prompt_group.responses[side], 0.8))
+                for pair in PAIRS
             ]
         assert values == pytest.approx(expected, abs=1e-4)
 

@@ -15,8 +15,8 @@ from small_models import CPU, VOCABULARY, direct_logprob, random_pairs, small_ll
 
 TEMPERATURE = 0.8
 PAIRS = random_pairs(12, seed=1)
-PROMPTS = [pair["prompt_token_ids"] for pair in PAIRS]
-RESPONSES = [pair["chosen_token_ids"] for pair in PAIRS]
+PROMPTS = [pair.prompt_token_ids for pair in PAIRS]
+RESPONSES = [pair.chosen_token_ids for pair in PAIRS]
 
 
 def logprobs(policy: LlamaForCausalLM, rows: Sequence[int], temperature: float = TEMPERATURE) -> torch.Tensor:
@@ -138,7 +138,7 @@ def test_autocast_changes_nothing_in_float32() -> None:
     assert torch.equal(within, logprobs(small_llama(), range(12)))
 
 
-def test_activations_that_are_computed_again_give_the_same_gradient() -> None:
+def test_recomputed_activations_give_the_same_gradient() -> None:
     found, passes = [], []
     for again in (False, True):
         policy = small_llama()
@@ -154,10 +154,10 @@ def test_activations_that_are_computed_again_give_the_same_gradient() -> None:
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
 
-def test_a_head_that_is_not_one_matrix_is_refused() -> None:
+def test_an_output_head_that_is_not_a_linear_layer_is_refused() -> None:
     policy = small_llama()
     policy.set_output_embeddings(torch.nn.Sequential(policy.get_output_embeddings()))
-    with pytest.raises(UserError, match="its head is a Sequential"):
+    with pytest.raises(UserError, match="its output head is a Sequential"):
         ResponseLogprobs(policy, 1.0)
 
 

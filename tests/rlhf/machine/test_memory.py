@@ -84,6 +84,7 @@ def test_the_tiles_are_those_of_the_head() -> None:
 
 REAL_TRAINING = """
 import json, resource, sys
+from dataclasses import replace
 from accelerate import Accelerator
 from measured_memory import groups, policy_of
 from rlhf.machine.model_shapes import ModelShape
@@ -96,8 +97,9 @@ shape, recompute = ModelShape(**json.loads(sys.argv[1])), json.loads(sys.argv[2]
 spec = train_spec({"name": "simpo"}, learning_rate=1e-5)
 accelerator = Accelerator(cpu=True)
 (group,) = groups(990)
-sizes = {"prompt_token_ids": group.prompt, "chosen_token_ids": group.responses[0]}
-pairs = [{**pair, **sizes, "rejected_token_ids": group.responses[1]} for pair in random_pairs(2)]
+chosen, rejected = group.responses
+ids = {"prompt_token_ids": group.prompt, "chosen_token_ids": chosen, "rejected_token_ids": rejected}
+pairs = [replace(pair, **ids) for pair in random_pairs(2)]
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()

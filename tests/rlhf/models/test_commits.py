@@ -10,14 +10,14 @@ from rlhf.logprobs.schema import LOGPROBS
 from rlhf.models.commits import commits_behind, common_commits
 from rlhf.pairs.schema import PAIRS
 from rlhf.rewards.schema import REWARDS
-from small_models import random_pairs
+from small_models import pair_rows
 
 OLD, NEW, SCORER = "a" * 40, "b" * 40, "c" * 40
 
 
 def pairs(folder: Path, name: str, **revisions: str) -> Path:
     path = folder / f"{name}.parquet"
-    PAIRS.write(path, random_pairs(2), {"revisions": revisions})
+    PAIRS.write(path, pair_rows(2), {"revisions": revisions})
     return path
 
 

@@ -15,7 +15,7 @@ from rlhf.pairs.schema import PAIRS
 from rlhf.responses.engines.vllm import VllmEngine
 from rlhf.responses.schema import RESPONSES
 from rlhf.responses.settings import SamplingSettings
-from small_models import CPU, SCRIPTS, random_pairs, save_small_classifier, save_small_policy, write_prompts
+from small_models import CPU, SCRIPTS, pair_rows, save_small_classifier, save_small_policy, write_prompts
 from small_tokenizers import small_tokenizer
 
 ROWS = {"start": 0, "stop": 2}
@@ -65,7 +65,7 @@ def program_flags(program: str, folder: Path, model: Path) -> list[object]:
     response = {"response": "so", "response_token_ids": [7], "finish_reason": "stop"}
     keys = [{"prompt_id": row["prompt_id"], "draw": draw, "seed": draw} for row in rows for draw in range(2)]
     RESPONSES.write(folder / "responses.parquet", [{**key, **response} for key in keys], {})
-    PAIRS.write(folder / "pairs.parquet", random_pairs(2), {})
+    PAIRS.write(folder / "pairs.parquet", pair_rows(2), {})
     sampling = {"engine": "transformers", "draws": 2, "max_tokens": 4, "precision": "float32"}
     scorer = {"kind": "sequence_classification", "model": "x", "max_tokens": 60, "precision": "float32"}
     specs: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.rewards.models.sequence_classifier import load_classifier
 from small_models import (
     CPU,
-    random_pairs,
+    pair_rows,
     run_program,
     save_small_classifier,
     save_small_policy,
@@ -161,7 +161,7 @@ def test_a_program_says_it_without_a_traceback(tmp_path: Path) -> None:
     edit(tmp_path / "policy", DAMAGES["missing"][0])
     pairs = tmp_path / "pairs.parquet"
 
-    PAIRS.write(pairs, random_pairs(2), {})
+    PAIRS.write(pairs, pair_rows(2), {})
     spec = json.dumps({"model": {"name": str(tmp_path / "policy")}, "precision": "float32", "temperature": 0.8})
     done = run_program("compute_logprobs", "--spec", spec, "--pairs", pairs, "--output", tmp_path / "out.parquet")
     assert done.returncode == 1

@@ -1,9 +1,7 @@
-"""The pair of each prompt, and what is counted where there is none."""
+"""The pair of each prompt, and the counts of prompts without one."""
 
-import dataclasses
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,76 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlhf.base.artifacts import ArtifactError
-from rlhf.base.names import Rows
-from rlhf.pairs.building import DROP_REASONS, Pairs, build, win_probability
+from drawn_parts import FINITE, PARTS, Draw, built, one_prompt, tables
+from rlhf.pairs.building import DROP_REASONS, win_probability
 from rlhf.pairs.choice import Candidate
 from rlhf.pairs.schema import PAIRS
-from rlhf.pairs.settings import DRAWN_CHOICES, Choice, PairSpec
-from rlhf.prompts.schema import PROMPTS
-from rlhf.responses.schema import RESPONSES
-from rlhf.rewards.schema import REWARDS
-
-RESPONSES_PATH, REWARDS_PATH = Path("responses.parquet"), Path("rewards.parquet")
-
-
-@dataclasses.dataclass(frozen=True)
-class Draw:
-    """A response to a prompt and its reward."""
-
-    reward: float | None
-    ids: tuple[int, ...] = ()
-    finish_reason: str = "stop"
-    invalid: str | None = None
-
-
-FINITE = st.floats(-100, 100, width=32)
-SCORES = st.one_of(FINITE, st.sampled_from([0.0, -0.0, 1.0, 2.0]))
-DRAWS = st.one_of(
-    st.builds(Draw, SCORES, st.tuples(st.integers(0, 3)), st.sampled_from(["stop", "stop", "length"])),
-    st.builds(Draw, st.none(), invalid=st.sampled_from(["too_long", "empty"])),
-)
-PARTS = st.lists(st.lists(DRAWS, min_size=0, max_size=5), min_size=0, max_size=6)
-
-
-def tables(part: list[list[Draw]]) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Prompts, responses and rewards of a part."""
-    prompts: list[dict[str, Any]] = []
-    responses: list[dict[str, Any]] = []
-    rewards: list[dict[str, Any]] = []
-    for number, draws in enumerate(part):
-        prompts.append({"prompt_id": f"p{number}", "prompt": f"prompt {number}", "prompt_token_ids": [1, number]})
-        for index, draw in enumerate(draws):
-            key = {"prompt_id": f"p{number}", "draw": index}
-            ids = list(draw.ids or (number, index))
-            text = f"response {number} {index}"
-            reason = draw.finish_reason
-            responses.append({**key, "response": text, "response_token_ids": ids, "finish_reason": reason, "seed": 1})
-            rewards.append({**key, "reward": draw.reward, "invalid": draw.invalid, "objectives": None})
-    artifacts = ((PROMPTS, prompts), (RESPONSES, responses), (REWARDS, rewards))
-    made = [pa.Table.from_pylist(rows, schema=artifact.schema) for artifact, rows in artifacts]
-    return made[0], made[1], made[2]
-
-
-def built(
-    prompts: pa.Table,
-    responses: pa.Table,
-    rewards: pa.Table,
-    min_margin: float = 0.0,
-    choose: Choice = "best_worst",
-) -> Pairs:
-    spec = PairSpec(
-        rows=Rows(start=0, stop=len(prompts)),
-        choose=choose,
-        target_margin=1.0 if choose == "margin" else None,
-        min_margin=min_margin,
-        seed=3 if choose in DRAWN_CHOICES else None,
-    )
-    return build(prompts, responses, rewards, spec, responses_path=RESPONSES_PATH, rewards_path=REWARDS_PATH)
-
-
-def one_prompt(*draws: Draw, min_margin: float = 0.0) -> Pairs:
-    return built(*tables([list(draws)]), min_margin)
+from rlhf.pairs.settings import Choice
 
 
 def test_best_and_worst_response_are_the_pair() -> None:
@@ -99,21 +32,6 @@ def test_best_and_worst_response_are_the_pair() -> None:
 def test_ties_go_to_the_lowest_draw() -> None:
     (row,) = one_prompt(Draw(0.0), Draw(2.0), Draw(0.0), Draw(2.0)).table.to_pylist()
     assert (row["chosen_draw"], row["rejected_draw"]) == (1, 0)
-
-
-def test_bad_candidates_are_dropped_and_the_prompt_stays() -> None:
-    pairs = one_prompt(
-        Draw(9.0, finish_reason="length"),
-        Draw(None, invalid="too_long"),
-        Draw(1.0),
-        Draw(None, invalid="too_long", finish_reason="length"),
-        Draw(2.0),
-    )
-    (row,) = pairs.table.to_pylist()
-    assert (row["chosen_draw"], row["rejected_draw"]) == (4, 2)
-    assert pairs.candidates_dropped == {"truncated": 2, "too_long": 1}
-    assert row["chosen_win_probability"] == pytest.approx(1 / (1 + np.exp(-1.0)), abs=1e-7)
-    assert row["chosen_win_probability"] + row["rejected_win_probability"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -222,38 +140,6 @@ def test_win_probabilities_of_all_draws_average_to_a_half(scores: list[float]) -
     assert np.mean(wins) == pytest.approx(0.5)
     assert wins[int(np.argmax(scores))] == pytest.approx(max(wins))
     assert wins[int(np.argmin(scores))] == pytest.approx(min(wins))
-
-
-def drop_row(table: pa.Table, row: int) -> pa.Table:
-    return table.take(pa.array([index for index in range(len(table)) if index != row], pa.int64()))
-
-
-def with_value(table: pa.Table, name: str, row: int, value: object) -> pa.Table:
-    values = table[name].to_pylist()
-    values[row] = value
-    index = table.schema.get_field_index(name)
-    return table.set_column(index, table.schema.field(name), pa.array(values, table.schema.field(name).type))
-
-
-def test_what_does_not_match_is_an_error_with_file_and_row() -> None:
-    prompts, responses, rewards = tables([[Draw(1.0), Draw(2.0)], [Draw(3.0), Draw(4.0)]])
-    cases = [
-        (
-            (prompts, responses, drop_row(rewards, 2)),
-            r"^responses\.parquet: row 2: rewards\.parquet has no reward.*'p1'.*0",
-        ),
-        ((prompts, drop_row(responses, 3), rewards), r"^rewards\.parquet: row 3: there is no response.*'p1'.*draw 1"),
-        ((prompts, responses, with_value(rewards, "prompt_id", 1, "px")), r"^rewards\.parquet: row 1:.*'px'"),
-        (
-            (prompts.slice(0, 1), responses, rewards),
-            r"^responses\.parquet: row 2: prompt_id 'p1' is none of the part's 1 prompts",
-        ),
-        ((prompts, with_value(responses, "finish_reason", 3, "eos"), rewards), r"^responses\.parquet: row 3:.*'eos'"),
-        ((prompts, responses, with_value(rewards, "reward", 1, None)), r"^rewards\.parquet: row 1: reward is null"),
-    ]
-    for arguments, message in cases:
-        with pytest.raises(ArtifactError, match=message):
-            built(*arguments)
 
 
 def test_permutations_of_draws_change_only_their_numbers() -> None:

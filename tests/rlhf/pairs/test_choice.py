@@ -121,7 +121,7 @@ def chi_square(counts: Counter[Any], outcomes: int) -> float:
 
 
 @pytest.mark.parametrize("seed", [7, 8])
-def test_drawn_pairs_are_uniform(seed: int) -> None:
+def test_random_pairs_are_uniform(seed: int) -> None:
     """Chi-square of 9 and of 3 degrees of freedom: above 27.9 and 16.3 in one of a thousand seeds."""
     found = candidates([2.0, 5.0, 1.0, 1.0, 4.0])
     pairs = Counter(
@@ -147,7 +147,7 @@ def test_another_seed_chooses_independently(choose: str, outcomes: int) -> None:
 
 
 @pytest.mark.parametrize("choose", ["best_worst", "margin"])
-def test_what_is_not_drawn_does_not_depend_on_the_prompt_and_takes_no_seed(choose: str) -> None:
+def test_other_choices_do_not_depend_on_the_prompt_and_take_no_seed(choose: str) -> None:
     found = candidates([2.0, 5.0, 1.0, 3.0, 4.0])
     assert len({choose_pair(found, prompt, spec(choose)) for prompt in "abc"}) == 1
     with pytest.raises(ValidationError, match="`seed` goes with"):

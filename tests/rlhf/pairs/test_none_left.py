@@ -1,4 +1,4 @@
-"""No pair in a whole part: the main cause and the key behind it."""
+"""Parts without a single pair: the error names the main cause and its setting."""
 
 from typing import Any
 
@@ -26,19 +26,19 @@ def counts(
             "99 .*`responses.max_tokens`",
         ),
         (counts(no_two_candidates=50, candidates={"truncated": 1, "too_long": 70}), "70 .*`rewards.max_tokens`"),
-        (counts(no_two_candidates=50, candidates={"no_reward": 70}), "70 .*`rewards.function`"),
-        (counts(no_two_candidates=50, candidates={"odd": 70}), r"70 .*\(odd\): see `rewards`"),
+        (counts(no_two_candidates=50, candidates={"no_reward": 70}), "70 .*check what `rewards` returns"),
+        (counts(no_two_candidates=50, candidates={"odd": 70}), r"70 .*\(odd\)[^`]*check `rewards`"),
         (counts(no_two_candidates=50), "fewer than two responses: raise `responses.draws`"),
         (counts(below_margin=30, tie=20), "30 of 50 prompts are below 2.5: lower `pairs.min_margin`"),
-        (counts(tie=50), "equal rewards: see what `rewards` gives, .*`responses.temperature`"),
+        (counts(tie=50), "equal rewards: check the output of `rewards`, .*`responses.temperature`"),
         (counts(identical=50), "`responses.temperature`"),
     ],
 )
-def test_the_main_cause_is_said_with_its_key(found: dict[str, Any], said: str) -> None:
+def test_the_error_names_the_main_cause_and_its_setting(found: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=f"^here: no prompt has a pair. .*{said}"):
         require_pairs(found, SPEC, "here")
 
 
-def test_some_pairs_and_small_parts_go_on() -> None:
+def test_some_pairs_or_a_small_part_are_no_error() -> None:
     require_pairs(counts(pairs=1, tie=49), SPEC, "here")
     require_pairs(counts(prompts=19, tie=19), SPEC, "here")

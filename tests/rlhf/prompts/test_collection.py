@@ -100,7 +100,7 @@ def test_counts_add_up_and_duplicates_are_gone(values: list[object], extra: list
 
 @given(texts=st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=8), unique=True), data=st.data())
 @settings(deadline=None, max_examples=50)
-def test_order_of_the_dataset_does_not_matter(texts: Sequence[object], data: st.DataObject) -> None:
+def test_the_order_of_the_dataset_does_not_matter(texts: Sequence[object], data: st.DataObject) -> None:
     assert table(collected(data.draw(st.permutations(texts)))).equals(table(collected(texts)))
 
 
@@ -117,11 +117,11 @@ def test_token_ids_are_those_of_the_prompt() -> None:
         assert row["prompt_token_ids"] == encode_prompt(TOKENIZER, row["prompt"])
 
 
-def test_nothing_left_is_an_empty_table() -> None:
+def test_no_prompts_are_an_empty_table() -> None:
     assert table(collected([None])).schema == PROMPTS.schema
 
 
-def test_prompt_that_cannot_be_encoded_is_named_by_its_row() -> None:
+def test_an_error_in_encoding_names_the_row() -> None:
     tokenizer = small_tokenizer("chatml", CHATML.replace("message['content']", "message['content'].replace('a', 'b')"))
     with pytest.raises(UserError, match=r"row 2 of the dataset: .* changes the text .*'a <\|im_end\|>'"):
         collect([None, "c", "a <|im_end|>"], tokenizer, seed=1, system=None, max_tokens=50)
@@ -136,14 +136,14 @@ def test_split_sizes() -> None:
 @pytest.mark.parametrize(
     ("dropped", "remedy"),
     [
-        ({"not_text": 9, "too_long": 1}, "set `prompts.column` to one that holds text"),
+        ({"not_text": 9, "too_long": 1}, "set `prompts.column` to a column of texts"),
         ({"not_text": 1, "too_long": 9}, "raise `prompts.max_tokens`"),
-        ({"duplicate": 9}, "give a larger dataset"),
-        ({"too_long": 1}, "Lower them, or give a larger dataset"),
+        ({"duplicate": 9}, "use a larger dataset"),
+        ({"too_long": 1}, "Lower them, or use a larger dataset"),
     ],
 )
-def test_the_remedy_follows_from_what_was_dropped_most(dropped: dict[str, int], remedy: str) -> None:
-    """A column of messages is not mended by longer prompts."""
+def test_the_advice_follows_the_main_drop_reason(dropped: dict[str, int], remedy: str) -> None:
+    """Longer prompts do not help with a column that is not text."""
     with pytest.raises(UserError, match=f"there are 3 prompts.*{remedy}"):
         require_split_sizes(3, 2, 2, "here", dropped)
     others = {"prompts.column", "prompts.max_tokens", "larger dataset"} - {word for word in [remedy] if word}

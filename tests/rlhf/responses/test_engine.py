@@ -13,20 +13,20 @@ def requests(*lengths: int) -> list[Request]:
     return [Request(f"prompt-{length}", [1] * length, [0]) for length in lengths]
 
 
-def test_the_longest_prompt_decides_about_the_context() -> None:
+def test_the_longest_prompt_must_fit_the_context() -> None:
     sampling = SamplingSettings(max_tokens=40)
     check_context(requests(5, 60, 7), sampling, context=100)
     with pytest.raises(UserError) as error:
         check_context(requests(5, 61, 7), sampling, context=100)
     assert "prompt prompt-61 has 61 tokens" in str(error.value)
-    assert "that makes 101, and there is room for 100" in str(error.value)
+    assert "that makes 101, more than the limit of 100" in str(error.value)
 
 
 @pytest.mark.parametrize(("context", "setting"), [(99, None), (None, 99), (99, 500), (500, 99)])
 def test_the_shorter_of_the_models_context_and_the_setting_counts(context: int | None, setting: int | None) -> None:
     sampling = SamplingSettings(max_tokens=40, max_model_len=setting)
     check_context(requests(59), sampling, context)
-    with pytest.raises(UserError, match="room for 99"):
+    with pytest.raises(UserError, match="limit of 99"):
         check_context(requests(60), sampling, context)
 
 
@@ -58,7 +58,7 @@ def test_further_stop_tokens_by_their_text() -> None:
     configuration = GenerationConfig()
     ids = tokenizer.convert_tokens_to_ids(["<|eot_id|>", "<|end_header_id|>", "!"])
     assert stop_token_ids(configuration, tokenizer, ["!", "<|end_header_id|>", "<|eot_id|>"]) == sorted(ids)
-    with pytest.raises(UserError, match=r"responses.stop_tokens: '<nothing>' is no token of"):
+    with pytest.raises(UserError, match=r"responses.stop_tokens: '<nothing>' is not a token of"):
         stop_token_ids(configuration, tokenizer, ["!", "<nothing>"])
 
 

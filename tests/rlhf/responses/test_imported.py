@@ -1,4 +1,4 @@
-"""Responses and rewards that the user brings."""
+"""Imported responses and rewards."""
 
 import math
 import re
@@ -37,7 +37,7 @@ def prompt(text: str) -> dict[str, str]:
 def read(
     columns: dict[str, list[Any]], *names: str, draws: int = 2, rewards: bool = True, column: str = "prompt"
 ) -> Imported:
-    """What is read for the prompts of these names."""
+    """The draws that are read for these prompts."""
     spec = ImportSpec(
         dataset="x", dataset_fingerprint=None, revision=None, split="train", column=column,
         rows=Rows(start=0, stop=1), draws=draws,
@@ -94,7 +94,7 @@ def test_one_row_per_response() -> None:
     order=st.randoms(use_true_random=False),
 )
 @settings(deadline=None, max_examples=60)
-def test_both_forms_are_read_as_they_are_written(cells: list[list[Cell]], draws: int, order: Any) -> None:
+def test_both_forms_round_trip(cells: list[list[Cell]], draws: int, order: Any) -> None:
     rows = [(f" prompt {number}\r\n", row) for number, row in enumerate(cells)]
     names = [text for text, _ in rows]
     order.shuffle(names)
@@ -121,7 +121,7 @@ def test_both_forms_are_read_as_they_are_written(cells: list[list[Cell]], draws:
         )
 
 
-def test_of_a_prompt_that_occurs_twice_the_first_row_counts_in_the_wide_form() -> None:
+def test_in_wide_form_the_first_row_of_a_duplicate_prompt_counts() -> None:
     rows: list[tuple[str, list[Cell]]] = [("a", [("first", 1.0)]), (" a", [("second", 2.0)]), ("b", [("b", 3.0)])]
     imported = read(wide(rows), "b", "a", draws=1)
     assert imported.counts["duplicate_rows"] == 1
@@ -140,7 +140,7 @@ def test_another_column_and_rows_without_a_prompt() -> None:
 
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, 1e39, "0.5", True, [1.0]])
-def test_rewards_that_are_no_finite_numbers_are_named(reward: object) -> None:
+def test_rewards_that_are_not_finite_numbers_are_named(reward: object) -> None:
     shown = re.escape(repr(reward))
     data: dict[str, list[Any]] = {
         "prompt": ["b", "a"],
@@ -151,14 +151,14 @@ def test_rewards_that_are_no_finite_numbers_are_named(reward: object) -> None:
     with pytest.raises(UserError, match=rf"^data\.jsonl: 1 values .*\n  row 1, column 'response_1_reward': {shown}"):
         read({**data, "response_1_reward": [None, reward]}, "a")
     one_each: dict[str, list[Any]] = {"prompt": ["a", "a"], "response": ["x", "y"]}
-    with pytest.raises(UserError, match=rf"row 1, column 'reward': {shown} is not a finite .*\nMend these rows; null"):
+    with pytest.raises(UserError, match=rf"row 1, column 'reward': {shown} is not a finite .*\nFix these rows; use"):
         read({**one_each, "reward": [None, reward]}, "a")
     assert len(read({**one_each, "reward": [None, reward]}, "a", rewards=False).draws[0]) == 2
     assert len(read({**one_each, "reward": [None, reward]}, "a", draws=1).draws[0]) == 1
 
 
 @pytest.mark.parametrize("response", [3, 0.5, ["text"], {"role": "assistant"}])
-def test_responses_that_are_no_text_are_named(response: Any) -> None:
+def test_responses_that_are_not_text_are_named(response: Any) -> None:
     expected = rf"row 1, column 'response': {re.escape(repr(response))} is not text"
     with pytest.raises(UserError, match=expected):
         read({"prompt": ["a", "b"], "response": [None, response]}, "b", rewards=False)
@@ -229,7 +229,7 @@ def test_rows_of_a_prompt_are_its_draws() -> None:
     ]
 
 
-def test_nothing_but_missing_responses_is_an_empty_artifact(tmp_path: Path) -> None:
+def test_only_missing_responses_make_an_empty_artifact(tmp_path: Path) -> None:
     imported = read({"prompt": ["a"], "response": [None], "reward": [None]}, "a")
     rows = list(imported_rows([prompt("a")], imported, TOKENIZER, 9))
     assert len(RESPONSES.write(tmp_path / "responses.parquet", rows, {})) == 0
@@ -238,7 +238,7 @@ def test_nothing_but_missing_responses_is_an_empty_artifact(tmp_path: Path) -> N
 
 @given(text=st.text(min_size=1, max_size=40), max_tokens=st.integers(1, 40))
 @settings(deadline=None)
-def test_what_is_cut_has_no_end_of_turn(text: str, max_tokens: int) -> None:
+def test_a_truncated_response_has_no_end_of_turn(text: str, max_tokens: int) -> None:
     (row,) = imported_rows([prompt("a")], Imported([[ImportedDraw(0, text, None)]]), TOKENIZER, max_tokens)
     whole = encode_response(TOKENIZER, text)
     end = end_of_turn_id(TOKENIZER)

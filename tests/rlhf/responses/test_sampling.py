@@ -1,4 +1,4 @@
-"""The draw of a token against its definition in numpy."""
+"""Sampling a token, against its definition in NumPy."""
 
 from typing import Any
 
@@ -114,7 +114,7 @@ def test_frequencies_of_sampled_tokens(temperature: float, top_p: float) -> None
         {"min_p": 0.1, "top_k": 12, "top_p": 0.8},
     ],
 )
-def test_frequencies_with_further_limits(limits: dict[str, Any]) -> None:
+def test_frequencies_with_other_filters(limits: dict[str, Any]) -> None:
     count = 50_000
     logits = 1.5 * torch.randn(50, generator=torch.Generator().manual_seed(3))
     exact = left_over(torch.softmax(logits, dim=-1).numpy(), **limits)
@@ -125,7 +125,7 @@ def test_frequencies_with_further_limits(limits: dict[str, Any]) -> None:
 
 
 @given(distributions(), st.floats(0.05, 1.0), st.integers(1, 40), st.floats(0, 0.9))
-def test_what_is_drawn_is_within_all_limits(probabilities: np.ndarray, top_p: float, top_k: int, min_p: float) -> None:
+def test_sampled_tokens_pass_all_filters(probabilities: np.ndarray, top_p: float, top_k: int, min_p: float) -> None:
     logits = torch.tensor(probabilities).log()[None].expand(20, -1)
     numbers = torch.linspace(0, 0.999, 20, dtype=torch.float64)
     tokens = sample_tokens(logits, numbers, settings(top_p=top_p, top_k=top_k, min_p=min_p)).tolist()

@@ -35,7 +35,7 @@ def test_every_argument_counts(other: tuple[int, str, str, int]) -> None:
     assert draw_seed(*other) != draw_seed(1, "base", "prompt", 0)
 
 
-def test_arguments_do_not_run_into_each_other() -> None:
+def test_arguments_are_separated() -> None:
     assert draw_seed(1, "1", "a", 0) != draw_seed(11, "", "a", 0)
     assert draw_seed(1, "base", "a", 11) != draw_seed(1, "base", "a1", 1)
 

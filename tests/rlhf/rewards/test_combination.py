@@ -50,15 +50,15 @@ def parts(draw: st.DrawFn) -> tuple[Scores, Scores, dict[str, float]]:
     return scores, reference, {name: draw(st.floats(0.1, 10)) for name in names}
 
 
-def test_mean_and_deviation_leave_out_what_is_null() -> None:
+def test_mean_and_deviation_ignore_nulls() -> None:
     scale = Scale.of([3.0, None, 5.0, 10.0], Path("x"))
     assert (scale.mean, scale.deviation) == (6.0, pytest.approx(np.std([3.0, 5.0, 10.0]), rel=1e-15))
 
 
 @pytest.mark.parametrize("scores", [[], [None, None], [2.0], [0.1] * 7, [0.1, None, 0.1], [0.0, -0.0]])
-def test_scores_that_tell_nothing_apart_are_an_error(scores: list[float | None]) -> None:
+def test_constant_scores_are_an_error(scores: list[float | None]) -> None:
     count = sum(score is not None for score in scores)
-    with pytest.raises(UserError, match=rf"^second\.parquet: among its {count} scores no two.*`rewards\.scorers`"):
+    with pytest.raises(UserError, match=rf"^second\.parquet: its {count} scores are all equal.*`rewards\.scorers`"):
         Scale.of(scores, PATHS["second"])
 
 
@@ -86,7 +86,7 @@ def test_weighted_mean_of_standardized_scores(part: tuple[Scores, Scores, dict[s
 
 @given(part=parts(), factor=st.floats(0.01, 100), shift=st.floats(-50, 50), data=st.data())
 @settings(deadline=None)
-def test_unit_and_zero_of_a_scorer_do_not_matter(
+def test_rewards_are_invariant_to_affine_changes_of_scores(
     part: tuple[Scores, Scores, dict[str, float]], factor: float, shift: float, data: st.DataObject
 ) -> None:
     scores, reference, weights = part
@@ -107,7 +107,7 @@ def test_unit_and_zero_of_a_scorer_do_not_matter(
 
 @given(part=parts(), factor=st.floats(0.01, 100))
 @settings(deadline=None)
-def test_only_the_shares_of_the_weights_matter(part: tuple[Scores, Scores, dict[str, float]], factor: float) -> None:
+def test_only_relative_weights_matter(part: tuple[Scores, Scores, dict[str, float]], factor: float) -> None:
     scores, reference, weights = part
     before = combined(scores, weights, reference)
     after = combined(scores, {name: factor * weight for name, weight in weights.items()}, reference)

@@ -1,4 +1,4 @@
-"""The reward function of a user: the file whose digest is taken, and a sentence for each way to be no function."""
+"""Loading the user's reward function from the file whose digest is taken; each mistake is one sentence."""
 
 import re
 import sys
@@ -94,8 +94,8 @@ def test_a_function_of_a_package_that_imports_its_neighbour(modules: Path) -> No
     [
         ("no_such_module:words", ["no module 'no_such_module' in ", "scripts or "]),
         ("my_rewards.py:words", ["no module 'my_rewards.py'", "without `.py`: 'my_rewards'"]),
-        ("my_rewards:word", ["'word' is not there in ", "my_rewards.py", "Did you mean 'words'?"]),
-        ("my_rewards:NUMBER", ["'NUMBER' is no function", "It defines: words, one"]),
+        ("my_rewards:word", ["'word' is not defined in ", "my_rewards.py", "Did you mean 'words'?"]),
+        ("my_rewards:NUMBER", ["'NUMBER' is not a function", "It defines: words, one"]),
         ("my_rewards:one", ["it takes (prompts)", "two lists, the prompts and the responses"]),
         ("my_rewards:keywords", ["it takes (prompts, *, responses)"]),
         ("my_rewards:third", ["it takes (prompts, responses, model)", "'model'"]),
@@ -108,7 +108,7 @@ def test_a_function_of_a_package_that_imports_its_neighbour(modules: Path) -> No
         ("json:words", ["Python already has a module named 'json'", "rename your file"]),
     ],
 )
-def test_what_is_no_function(modules: Path, name: str, said: list[str]) -> None:
+def test_what_is_not_a_reward_function(modules: Path, name: str, said: list[str]) -> None:
     with pytest.raises(UserError, match=re.escape(f"function {name!r}: ")) as caught:
         load_function(name)
     for words in said:
@@ -118,7 +118,7 @@ def test_what_is_no_function(modules: Path, name: str, said: list[str]) -> None:
 def test_what_runs_is_the_file_whose_digest_is_taken(
     modules: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A module of the same name that is earlier on Python's path has no say."""
+    """A module of the same name earlier on Python's path is ignored."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "my_rewards.py").write_text("def words(prompts, responses): return [-1.0 for _ in responses]\n")
     monkeypatch.syspath_prepend(str(elsewhere))

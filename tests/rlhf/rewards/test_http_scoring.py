@@ -1,4 +1,4 @@
-"""A reward server, asked for real over this machine's own network."""
+"""Scoring with a real reward server on localhost."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def test_each_response_has_its_score() -> None:
     assert "Authorization" not in server.headers[0]
 
 
-def test_many_are_asked_for_in_several_requests() -> None:
+def test_many_conversations_take_several_requests() -> None:
     many = [(f"prompt {n}", "x" * n) for n in range(1, 2 * PER_REQUEST + 2)]
     with SmallRewardServer() as server:
         assert scores(RewardServer(server.url), many) == [Score(float(n)) for n in range(1, len(many) + 1)]
     assert [len(body["prompts"]) for body in server.bodies] == [PER_REQUEST, PER_REQUEST, 1]
 
 
-def test_texts_arrive_as_they_are() -> None:
+def test_texts_arrive_unchanged() -> None:
     odd = [('"\\\n\t\0', "é 🎈 <|eot_id|>")]
     with SmallRewardServer() as server:
         scores(RewardServer(server.url), odd)
     assert server.bodies == [{"prompts": [odd[0][0]], "responses": [odd[0][1]]}]
 
 
-def test_the_token_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "secret")
     with SmallRewardServer() as server:
         scores(RewardServer(server.url, "MY_TOKEN"))
@@ -61,7 +61,7 @@ def test_the_token_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(status: int) -> None:
+def test_a_busy_server_is_retried(status: int) -> None:
     left = [status] * RETRIES
 
     def busy(body: dict[str, Any]) -> Answer:
@@ -72,20 +72,22 @@ def test_a_busy_server_is_asked_again(status: int) -> None:
     assert len(server.bodies) == RETRIES + 1
 
 
-def test_one_that_stays_busy_is_an_error() -> None:
+def test_a_server_that_stays_busy_is_an_error() -> None:
     with (
         SmallRewardServer(lambda body: (503, "loading the model")) as server,
-        pytest.raises(UserError, match="answers 503 Service Unavailable: 'loading the model'"),
+        pytest.raises(UserError, match="answered 503 Service Unavailable: 'loading the model'"),
     ):
         scores(RewardServer(server.url))
     assert len(server.bodies) == RETRIES + 1
 
 
-def test_nobody_listens() -> None:
+def test_no_server_is_an_error() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    with pytest.raises(UserError, match=rf"{url} does not answer after {RETRIES + 1} tries: .*Start it, or mend `url`"):
+    with pytest.raises(
+        UserError, match=rf"{url} did not answer after {RETRIES + 1} attempts: .*Start it, or fix `url`"
+    ):
         scores(RewardServer(url))
 
 
@@ -96,19 +98,19 @@ def answer(scores: list[object]) -> Answer:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ((404, "no such page"), "answers 404 Not Found: 'no such page'"),
-        ((302, ""), "answers 302 Found"),
-        ((200, "<html>"), r"answers '<html>', and not JSON of the form"),
-        ((200, "[1, 2, 3]"), r"answers '\[1, 2, 3\]', and not JSON of the form"),
-        ((200, '{"scores": 3}'), r"and not JSON of the form \{\"scores\""),
-        (answer([1.0, 2.0]), "gave 2 scores for 3 responses"),
-        (answer([1.0, "2", 3.0]), "gave '2', which is no finite number .* Prompt: 'Why\\?'. Response: ''"),
-        (answer([True, 2.0, 3.0]), "gave True, which is no finite number"),
-        ((200, '{"scores": [NaN, 1, 1]}'), "gave nan, which is no finite number"),
-        ((200, '{"scores": [1e39, 1, 1]}'), "gave 1e\\+39, which is no finite number"),
+        ((404, "no such page"), "answered 404 Not Found: 'no such page'"),
+        ((302, ""), "answered 302 Found"),
+        ((200, "<html>"), r"answered '<html>', not JSON of the form"),
+        ((200, "[1, 2, 3]"), r"answered '\[1, 2, 3\]', not JSON of the form"),
+        ((200, '{"scores": 3}'), r", not JSON of the form \{\"scores\""),
+        (answer([1.0, 2.0]), "returned 2 scores for 3 responses"),
+        (answer([1.0, "2", 3.0]), "returned '2', which is neither a finite .* Prompt: 'Why\\?'. Response: ''"),
+        (answer([True, 2.0, 3.0]), "returned True, which is neither a finite"),
+        ((200, '{"scores": [NaN, 1, 1]}'), "returned nan, which is neither a finite"),
+        ((200, '{"scores": [1e39, 1, 1]}'), "returned 1e\\+39, which is neither a finite"),
     ],
 )
-def test_an_answer_that_is_none(given: Answer, sentence: str) -> None:
+def test_invalid_answers_are_errors(given: Answer, sentence: str) -> None:
     with SmallRewardServer(lambda body: given) as server, pytest.raises(UserError, match=sentence):
         scores(RewardServer(server.url))
     assert len(server.bodies) == 1

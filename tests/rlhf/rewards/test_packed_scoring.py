@@ -32,8 +32,8 @@ def score(conversations: list[tuple[str, str]], max_tokens: int = 128, token_bud
     return scores
 
 
-def rewards(scores: list[Score]) -> list[float]:
-    return [found.reward for found in scores if found.reward is not None]
+def values(scores: list[Score]) -> list[float]:
+    return [found.value for found in scores if found.value is not None]
 
 
 @torch.inference_mode()
@@ -49,22 +49,22 @@ def expected(conversation: tuple[str, str]) -> tuple[float, list[float]]:
 
 def test_scores_are_those_of_each_conversation_by_itself() -> None:
     for conversation, found in zip(CONVERSATIONS, score(CONVERSATIONS), strict=True):
-        reward, objectives = expected(conversation)
-        assert found.reward == pytest.approx(reward, abs=1e-5)
+        value, objectives = expected(conversation)
+        assert found.value == pytest.approx(value, abs=1e-5)
         assert found.objectives == pytest.approx(objectives, abs=1e-5)
         assert found.invalid is None
-    assert len({round(value, 4) for value in rewards(score(CONVERSATIONS))}) > 15
+    assert len({round(value, 4) for value in values(score(CONVERSATIONS))}) > 15
 
 
 @pytest.mark.parametrize("token_budget", [1, 100, 10**6])
 def test_scores_do_not_depend_on_batch_or_order(token_budget: int) -> None:
-    together = rewards(score(CONVERSATIONS))
-    assert rewards(score(CONVERSATIONS, token_budget=token_budget)) == pytest.approx(together, abs=1e-5)
-    backwards = rewards(score(CONVERSATIONS[::-1], token_budget=token_budget))
+    together = values(score(CONVERSATIONS))
+    assert values(score(CONVERSATIONS, token_budget=token_budget)) == pytest.approx(together, abs=1e-5)
+    backwards = values(score(CONVERSATIONS[::-1], token_budget=token_budget))
     assert backwards[::-1] == pytest.approx(together, abs=1e-5)
 
 
-def test_what_is_too_long_has_no_reward_and_a_reason() -> None:
+def test_what_is_too_long_has_no_score_and_a_reason() -> None:
     lengths = [len(encode_conversation(TOKENIZER, *conversation)) for conversation in CONVERSATIONS]
     limit = sorted(lengths)[12]
     scores = score(CONVERSATIONS, max_tokens=limit)
@@ -73,11 +73,11 @@ def test_what_is_too_long_has_no_reward_and_a_reason() -> None:
         if length > limit:
             assert found == Score(None, "too_long", None)
         else:
-            assert found.reward == pytest.approx(other.reward, abs=1e-5)
+            assert found.value == pytest.approx(other.value, abs=1e-5)
     assert 0 < scores.count(Score(None, "too_long")) < 24
 
 
-def test_nothing_fits_and_nothing_to_score() -> None:
+def test_no_conversation_fits_and_no_conversations() -> None:
     assert score(CONVERSATIONS, max_tokens=1) == [Score(None, "too_long")] * 24
     assert score([]) == []
 

@@ -194,6 +194,6 @@ def score(
     ]
     attention = model.model.config._attn_implementation
     with torch.no_grad():
-        scores = ArmoScorer(model, tokenizer)(Pack(groups, torch.device("cpu"))).score
+        scores = ArmoScorer(model, tokenizer)(Pack(groups, torch.device("cpu"))).values
     model.model.set_attn_implementation(attention)
     return scores

@@ -17,8 +17,9 @@ from rlhf.base.errors import UserError
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
+from rlhf.pairs.schema import Pair
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import RewardOutput, score_conversations
+from rlhf.rewards.packed_scoring import PackScores, score_conversations
 from rlhf.tokens.packing import Pack, PromptGroup, balanced_packs
 from rlhf.tokens.token_budget import StartAgainError, TokenBudget, saved_budgets, smaller_budget
 from rlhf.training.loop import OUT_OF_MEMORY, count_tokens, train
@@ -32,17 +33,17 @@ LIMIT = 90
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[dict[str, Any]]:
+def pairs() -> list[Pair]:
     return with_reference(small_llama(), random_pairs(32, seed=3), 0.8)
 
 
 @pytest.fixture(scope="module")
-def validation_pairs() -> list[dict[str, Any]]:
+def validation_pairs() -> list[Pair]:
     return with_reference(small_llama(), random_pairs(6, seed=4), 0.8)
 
 
 def trained(
-    pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]], token_budget: int
+    pairs: list[Pair], validation_pairs: list[Pair], token_budget: int
 ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
     policy = small_llama()
     model = ResponseLogprobs(policy, SPEC.temperature)
@@ -66,8 +67,8 @@ def trained(
 def test_the_trajectory_is_that_of_a_smaller_budget(
     memory: LimitedMemory,
     token_budget: int,
-    pairs: list[dict[str, Any]],
-    validation_pairs: list[dict[str, Any]],
+    pairs: list[Pair],
+    validation_pairs: list[Pair],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
@@ -94,7 +95,7 @@ def test_the_trajectory_is_that_of_a_smaller_budget(
 
 
 def test_a_budget_once_smaller_stays_smaller(
-    pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory = LimitedMemory(LIMIT)
     memory.install(monkeypatch)
@@ -107,7 +108,7 @@ def test_a_budget_once_smaller_stays_smaller(
     )
 
 
-def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     longest = max(map(count_tokens, pairs))
     LimitedMemory(longest - 1).install(monkeypatch)
     with pytest.raises(UserError) as error:
@@ -123,7 +124,7 @@ def test_a_pair_that_does_not_fit_is_a_sentence(pairs: list[dict[str, Any]], mon
 
 @pytest.mark.parametrize("full_from", [0, 2])
 def test_log_probabilities_are_those_of_a_smaller_budget(
-    full_from: int, pairs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    full_from: int, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = ResponseLogprobs(small_llama(), 0.8)
     expected = pair_logprobs(model, pairs, "float32", LIMIT)
@@ -145,7 +146,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
     conversations = [(" ".join(words[: 1 + n % 7]), " ".join(words[n % 5 : n % 5 + n % 6])) for n in range(24)]
     memory = LimitedMemory(60, full_from=full_from)
 
-    def limited(pack: Pack) -> RewardOutput:
+    def limited(pack: Pack) -> PackScores:
         if not memory.fits(pack):
             run_out()
         return scorer(pack)
@@ -155,7 +156,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
         with Progress(distinct, "responses", "test") as progress:
             scores = score_conversations(reward, CPU, tokenizer, conversations, 128, token_budget, progress)
         assert progress.done == distinct
-        return [found.reward for found in scores]
+        return [found.value for found in scores]
 
     assert scored(limited, 100) == pytest.approx(scored(scorer, 50), rel=1e-5, abs=1e-6)
     assert [tokens > 60 for tokens in memory.packs] == [
@@ -168,7 +169,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
 def test_a_response_that_does_not_fit_is_a_sentence() -> None:
     tokenizer = small_tokenizer()
 
-    def never(pack: Pack) -> RewardOutput:
+    def never(pack: Pack) -> PackScores:
         raise torch.OutOfMemoryError("CUDA out of memory. And so on.")
 
     with Progress(1, "responses", "test") as progress, pytest.raises(UserError, match=r"packs cannot be smaller"):

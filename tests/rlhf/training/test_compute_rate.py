@@ -5,7 +5,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import rlhf.training.compute_rate
-from rlhf.logprobs.pairs import prompt_group
 from rlhf.tokens.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.tokens.packing import Pack
 from rlhf.training.adapters import add_adapters
@@ -28,7 +27,7 @@ def counted(pack: Pack, adapters: bool) -> float:
 
 @pytest.mark.parametrize("adapters", [False, True], ids=["all weights", "adapters"])
 def test_operations_are_those_of_the_products(adapters: bool) -> None:
-    pack = Pack([prompt_group(pair) for pair in random_pairs(8, longest=30)], CPU)
+    pack = Pack([pair.prompt_group for pair in random_pairs(8, longest=30)], CPU)
     meter = ComputeMeter(small_llama(), CPU, 1, adapters=adapters)
     assert meter.count(pack.input_ids.numel(), 0) == {}
     assert meter.operations == pytest.approx(counted(pack, adapters), rel=0.1)

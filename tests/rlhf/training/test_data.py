@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +16,57 @@ from hypothesis import strategies as st
 from rlhf.base.artifacts import ArtifactError
 from rlhf.logprobs.pairs import logprob_rows
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIRS, Pair
 from rlhf.training.data import epoch_order, micro_batches, pair_batch, read_pairs
-from small_models import random_ids, random_pairs, small_llama, train_spec, with_reference
+from small_models import pair_rows, random_ids, random_pairs, small_llama, train_spec, with_reference
 
 DPO = train_spec({"name": "dpo"}, temperature=0.8)
+LENGTHS = {"chosen_tokens": 410, "rejected_tokens": 410}
 SIMPO = train_spec({"name": "simpo"}, temperature=0.8)
 
 
 def write(
     folder: Path, seed: int, made_with: dict[str, Any] | None = None, of: int | None = None
-) -> tuple[Path, Path, list[dict[str, Any]]]:
+) -> tuple[Path, Path, list[Pair]]:
     """Five pairs and their log-probabilities; `of` gives the log-probabilities of another seed's pairs instead."""
-    pairs = random_pairs(5, seed)
     whole = with_reference(small_llama(), random_pairs(5, seed if of is None else of), 0.8)
-    reference = [{name: row[name] for name in LOGPROBS.schema.names} for row in whole]
+    logprobs = [pair.chosen_logprob for pair in whole], [pair.rejected_logprob for pair in whole]
     spec = {"model": None, "precision": "float32", "temperature": 0.8, **(made_with or {})}
     pair_file, logprob_file = folder / f"pairs-{seed}.parquet", folder / f"logprobs-{seed}.parquet"
-    PAIRS.write(pair_file, pairs, {})
-    LOGPROBS.write(logprob_file, reference, {"spec": spec})
+    PAIRS.write(pair_file, pair_rows(5, seed), {})
+    LOGPROBS.write(logprob_file, logprob_rows(whole, *logprobs), {"spec": spec})
     return pair_file, logprob_file, whole
 
 
 def test_pairs_of_all_files_in_order_with_their_reference(tmp_path: Path) -> None:
     first, second = write(tmp_path, 1), write(tmp_path, 2)
-    rows = read_pairs([first[0], second[0]], [first[1], second[1]], DPO)
+    pairs = read_pairs([first[0], second[0]], [first[1], second[1]], DPO)
     expected = [*first[2], *second[2]]
-    assert [row["prompt_id"] for row in rows] == [row["prompt_id"] for row in expected]
-    for row, wanted in zip(rows, expected, strict=True):
-        assert row["chosen_token_ids"].tolist() == wanted["chosen_token_ids"]
-        assert row["chosen_logprob"] == pytest.approx(wanted["chosen_logprob"], rel=1e-6)
-        assert row["rejected_logprob"] == pytest.approx(wanted["rejected_logprob"], rel=1e-6)
+    assert [pair.prompt_id for pair in pairs] == [pair.prompt_id for pair in expected]
+    for pair, wanted in zip(pairs, expected, strict=True):
+        assert list(pair.chosen_token_ids) == wanted.chosen_token_ids
+        assert pair.chosen_logprob == pytest.approx(wanted.chosen_logprob, rel=1e-6)
+        assert pair.rejected_logprob == pytest.approx(wanted.rejected_logprob, rel=1e-6)
 
 
 def test_a_loss_without_a_reference_needs_no_log_probabilities(tmp_path: Path) -> None:
     pair_file, *_ = write(tmp_path, 1)
-    rows = read_pairs([pair_file], [], SIMPO)
-    assert len(rows) == 5
-    assert "chosen_logprob" not in rows[0]
+    pairs = read_pairs([pair_file], [], SIMPO)
+    assert len(pairs) == 5
+    assert math.isnan(pairs[0].chosen_logprob)
 
 
 def test_missing_log_probabilities(tmp_path: Path) -> None:
     first, second = write(tmp_path, 1), write(tmp_path, 2)
-    with pytest.raises(ArtifactError, match=r"2 file\(s\) of pairs .* dpo has a reference, and 1 were given"):
+    with pytest.raises(ArtifactError, match=r"dpo needs reference .*: 2 file\(s\) of pairs .*, but 1 were given"):
         read_pairs([first[0], second[0]], [first[1]], DPO)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("temperature", 1.0, "computed with temperature 1.0, and training is set to 0.8"),
-        ("precision", "bfloat16", "computed with precision bfloat16, and training is set to float32"),
+        ("temperature", 1.0, "computed with temperature 1.0, but training uses 0.8"),
+        ("precision", "bfloat16", "computed with precision bfloat16, but training uses float32"),
     ],
 )
 def test_log_probabilities_of_other_settings(tmp_path: Path, key: str, value: object, message: str) -> None:
@@ -85,7 +86,7 @@ def test_log_probabilities_of_other_pairs(tmp_path: Path) -> None:
 
 def test_log_probabilities_in_the_order_of_other_files(tmp_path: Path) -> None:
     first, second = write(tmp_path, 1), write(tmp_path, 2)
-    with pytest.raises(ArtifactError, match=r"logprobs-2.parquet: .* of other pairs than those of .*pairs-1.parquet"):
+    with pytest.raises(ArtifactError, match=r"logprobs-2.parquet: .* not those of the pairs in .*pairs-1.parquet"):
         read_pairs([first[0], second[0]], [second[1], first[1]], DPO)
 
 
@@ -101,39 +102,42 @@ def test_a_pair_of_the_published_length_takes_less_than_6_kb(tmp_path: Path) -> 
     prompt, chosen, rejected = (random_ids(count, generator, 128_256) for count in (170, 410, 410))
     text = {"chosen": "a word " * 300, "rejected": "another " * 300}
     ids = {"prompt_token_ids": prompt, "chosen_token_ids": chosen, "rejected_token_ids": rejected}
-    pairs = [{**random_pairs(1)[0], **ids, **text, "prompt_id": f"{row:064}"} for row in range(2000)]
-    zero = torch.zeros(len(pairs)).tolist()
-    PAIRS.write(tmp_path / "pairs.parquet", pairs, {})
+    rows = [{**pair_rows(1)[0], **ids, **text, "prompt_id": f"{row:064}"} for row in range(2000)]
+    logprobs = [
+        {"prompt_id": row["prompt_id"], "chosen_logprob": 0.0, "rejected_logprob": 0.0, **LENGTHS} for row in rows
+    ]
+    PAIRS.write(tmp_path / "pairs.parquet", rows, {})
     made_with = {"model": None, "precision": "float32", "temperature": 0.8}
-    LOGPROBS.write(tmp_path / "logprobs.parquet", logprob_rows(pairs, zero, zero), {"spec": made_with})
+    LOGPROBS.write(tmp_path / "logprobs.parquet", logprobs, {"spec": made_with})
 
     before = pa.total_allocated_bytes()
     tracemalloc.start()
-    rows = read_pairs([tmp_path / "pairs.parquet"], [tmp_path / "logprobs.parquet"], DPO)
-    first = [dict(row) for row in rows[:1]]
+    pairs = read_pairs([tmp_path / "pairs.parquet"], [tmp_path / "logprobs.parquet"], DPO)
+    first = pairs[0]
     held = pa.total_allocated_bytes() - before + tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert held / len(rows) < 6000
-    assert first[0]["chosen_token_ids"].tolist() == chosen
-    assert not first[0]["chosen_token_ids"].flags.owndata  # it is where the table is
+    assert held / len(pairs) < 6000
+    assert isinstance(first.chosen_token_ids, np.ndarray)
+    assert first.chosen_token_ids.tolist() == chosen
+    assert not first.chosen_token_ids.flags.owndata  # a view of the table
 
 
 def test_rows_and_batches_are_those_of_the_files(tmp_path: Path) -> None:
     """From any place, of any file, as whole rows or as tensors of a batch."""
     first, second = write(tmp_path, 1), write(tmp_path, 2)
-    rows, expected = read_pairs([first[0], second[0]], [first[1], second[1]], DPO), [*first[2], *second[2]]
-    assert len(rows) == 10
+    pairs, expected = read_pairs([first[0], second[0]], [first[1], second[1]], DPO), [*first[2], *second[2]]
+    assert len(pairs) == 10
     for index in (7, -1, 0, 4, 5):
-        for name, value in rows[index].items():
-            wanted = expected[index][name]
+        for name, value in asdict(pairs[index]).items():
+            wanted = getattr(expected[index], name)
             value = value.tolist() if isinstance(value, np.ndarray) else value
             assert value == (np.float32(wanted) if isinstance(wanted, float) else wanted)
-    assert [row["prompt_id"] for row in rows[3:7]] == [row["prompt_id"] for row in expected[3:7]]
+    assert [pair.prompt_id for pair in pairs[3:7]] == [pair.prompt_id for pair in expected[3:7]]
     with pytest.raises(IndexError):
-        rows[10]
+        pairs[10]
     values = torch.arange(10.0)
     for column, wanted in zip(
-        vars(pair_batch(rows, values, -values)).values(),
+        vars(pair_batch(pairs, values, -values)).values(),
         vars(pair_batch(expected, values, -values)).values(),
         strict=True,
     ):
@@ -168,10 +172,13 @@ def test_micro_batches_keep_each_pair_once_within_the_budget(
     shares = [micro_batches(pairs, token_budget, process, processes) for process in range(processes)]
     assert len({len(share) for share in shares}) == 1
     groups = [group for share in shares for group in share]
-    assert sorted(pair["prompt_id"] for group in groups for pair in group) == sorted(p["prompt_id"] for p in pairs)
-    columns = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
+    assert sorted(pair.prompt_id for group in groups for pair in group) == sorted(p.prompt_id for p in pairs)
     for group in groups:
-        assert len(group) <= 1 or sum(len(pair[column]) for pair in group for column in columns) <= token_budget
+        assert len(group) <= 1 or sum(map(tokens_of, group)) <= token_budget
+
+
+def tokens_of(pair: Pair) -> int:
+    return len(pair.prompt_token_ids) + len(pair.chosen_token_ids) + len(pair.rejected_token_ids)
 
 
 def test_a_batch_of_pairs_has_what_is_stored_of_them() -> None:
@@ -179,13 +186,18 @@ def test_a_batch_of_pairs_has_what_is_stored_of_them() -> None:
     batch = pair_batch(pairs, torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([-4.0, -5.0, -6.0]))
     assert batch.chosen_logprob.tolist() == [-1, -2, -3]
     assert batch.rejected_logprob.tolist() == [-4, -5, -6]
-    for name in ("chosen_reward", "rejected_reward", "chosen_tokens", "rejected_tokens"):
-        column = getattr(batch, name)
+    for column, expected in (
+        (batch.chosen_reward, [pair.chosen_reward for pair in pairs]),
+        (batch.rejected_reward, [pair.rejected_reward for pair in pairs]),
+        (batch.chosen_win_probability, [pair.chosen_win_probability for pair in pairs]),
+        (batch.rejected_win_probability, [pair.rejected_win_probability for pair in pairs]),
+        (batch.chosen_tokens, [len(pair.chosen_token_ids) for pair in pairs]),
+        (batch.rejected_tokens, [len(pair.rejected_token_ids) for pair in pairs]),
+        (batch.reference_chosen_logprob, [pair.chosen_logprob for pair in pairs]),
+        (batch.reference_rejected_logprob, [pair.rejected_logprob for pair in pairs]),
+    ):
         assert column.dtype == torch.float32
-        assert column.tolist() == pytest.approx([pair[name] for pair in pairs])
-    for side in ("chosen", "rejected"):
-        reference = getattr(batch, f"reference_{side}_logprob")
-        assert reference.tolist() == pytest.approx([pair[f"{side}_logprob"] for pair in pairs])
+        assert column.tolist() == pytest.approx(expected)
 
 
 def test_without_a_reference_what_reads_it_is_nan() -> None:

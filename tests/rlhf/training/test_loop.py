@@ -1,5 +1,6 @@
 """The training loop against a plain AdamW step, and what must not matter: micro-batches, and running it twice."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import LlamaForCausalLM
 
 from rlhf.base.errors import UserError
 from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.pairs.schema import Pair
 from rlhf.training.data import epoch_order
 from rlhf.training.loop import count_tokens, train
 from rlhf.training.schema import TRAINING
@@ -27,18 +29,18 @@ ALL_AT_ONCE = 10**6
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[dict[str, Any]]:
+def pairs() -> list[Pair]:
     return with_reference(small_llama(), random_pairs(32, seed=3), TEMPERATURE)
 
 
 @pytest.fixture(scope="module")
-def validation_pairs() -> list[dict[str, Any]]:
+def validation_pairs() -> list[Pair]:
     return with_reference(small_llama(), random_pairs(6, seed=4), TEMPERATURE)
 
 
 def run(
-    pairs: list[dict[str, Any]],
-    validation_pairs: list[dict[str, Any]],
+    pairs: list[Pair],
+    validation_pairs: list[Pair],
     spec: TrainSpec,
     token_budget: int = ALL_AT_ONCE,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
@@ -59,8 +61,8 @@ STEP: dict[str, Any] = {"batch_size": 32, "learning_rate": 1e-3, "adam_epsilon":
 def test_a_step_is_that_of_adamw_on_the_mean_loss(
     loss: dict[str, Any],
     max_grad_norm: float | None,
-    pairs: list[dict[str, Any]],
-    validation_pairs: list[dict[str, Any]],
+    pairs: list[Pair],
+    validation_pairs: list[Pair],
 ) -> None:
     spec = train_spec(loss, max_grad_norm=max_grad_norm, **STEP)
     policy, metrics = run(pairs, validation_pairs, spec, token_budget=200)
@@ -76,7 +78,7 @@ def test_a_step_is_that_of_adamw_on_the_mean_loss(
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
 def test_the_token_budget_does_not_change_the_weights(
-    loss: dict[str, Any], pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]
+    loss: dict[str, Any], pairs: list[Pair], validation_pairs: list[Pair]
 ) -> None:
     """Two steps of 16 pairs, one pair at a time and all at once."""
     recipe = {**STEP, "batch_size": 16}
@@ -90,7 +92,7 @@ def test_the_token_budget_does_not_change_the_weights(
             assert row.get(name) is None or row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4)
 
 
-def test_a_step_does_not_see_the_gradient_of_the_one_before(pairs: list[dict[str, Any]]) -> None:
+def test_a_step_does_not_see_the_gradient_of_the_one_before(pairs: list[Pair]) -> None:
     """With weights that stay where they are: every step's norm is that of its own batch, by hand."""
     spec = train_spec(DPO, batch_size=8, learning_rate=1e-12)
     _, metrics = run(pairs, [], spec)
@@ -104,9 +106,7 @@ def test_a_step_does_not_see_the_gradient_of_the_one_before(pairs: list[dict[str
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
-def test_the_loss_falls_on_a_toy_problem(
-    loss: dict[str, Any], pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]
-) -> None:
+def test_the_loss_falls_on_a_toy_problem(loss: dict[str, Any], pairs: list[Pair], validation_pairs: list[Pair]) -> None:
     spec = train_spec(loss, batch_size=8, epochs=8, learning_rate=3e-3, max_grad_norm=1.0, validation_interval=10)
     _, metrics = run(pairs, pairs, spec)
     assert metrics[-1]["validation_loss"] < 0.2 * metrics[0]["validation_loss"]
@@ -116,7 +116,7 @@ def test_the_loss_falls_on_a_toy_problem(
         assert metrics[-1]["sign_agreement"] > 0.95
 
 
-def test_two_runs_are_bit_identical(pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]) -> None:
+def test_two_runs_are_bit_identical(pairs: list[Pair], validation_pairs: list[Pair]) -> None:
     spec = train_spec(REBEL, batch_size=8, learning_rate=1e-3)
     first, first_metrics = run(pairs, validation_pairs, spec, token_budget=100)
     second, second_metrics = run(pairs, validation_pairs, spec, token_budget=100)
@@ -125,14 +125,14 @@ def test_two_runs_are_bit_identical(pairs: list[dict[str, Any]], validation_pair
     assert first_metrics == second_metrics
 
 
-def test_another_seed_is_another_order(pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]) -> None:
+def test_another_seed_is_another_order(pairs: list[Pair], validation_pairs: list[Pair]) -> None:
     first, second = (run(pairs, [], train_spec(DPO, seed=seed, batch_size=8, learning_rate=1e-3)) for seed in (1, 2))
     assert not torch.equal(weights(first[0]), weights(second[0]))
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
 def test_the_metrics_are_the_artifact(
-    loss: dict[str, Any], pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]], tmp_path: Path
+    loss: dict[str, Any], pairs: list[Pair], validation_pairs: list[Pair], tmp_path: Path
 ) -> None:
     """A row per step; steps, epochs and tokens add up; validation at the start, at intervals and at the end."""
     spec = train_spec(loss, batch_size=5, epochs=2, learning_rate=1e-4, validation_interval=4)
@@ -147,7 +147,7 @@ def test_the_metrics_are_the_artifact(
     assert metrics[-1]["tokens"] == sum(count_tokens(pairs[index]) for index in order)
     assert metrics[0]["tokens"] == 0
     first_batch = [pairs[index] for index in order[:5]]
-    gaps = [pair["chosen_reward"] - pair["rejected_reward"] for pair in first_batch]
+    gaps = [pair.chosen_reward - pair.rejected_reward for pair in first_batch]
     assert metrics[1]["reward_gap"] == pytest.approx(np.mean(gaps), rel=1e-5)
     for row in metrics[1:]:
         assert (row["chosen_logratio"] is not None) == spec.loss.needs_reference
@@ -157,18 +157,18 @@ def test_the_metrics_are_the_artifact(
         assert metrics[-1]["chosen_logratio"] != pytest.approx(0, abs=1e-4)
 
 
-def test_the_published_scaling_of_rebel_is_reported(pairs: list[dict[str, Any]]) -> None:
+def test_the_published_scaling_of_rebel_is_reported(pairs: list[Pair]) -> None:
     """At the reference d is 0: the loss is (eta dr)^2, whatever eta was divided by."""
     for eta in (0.5, 1e6):
         _, metrics = run(pairs, pairs, train_spec({"name": "rebel", "eta": eta}, batch_size=32, learning_rate=1e-6))
-        gaps = np.array([pair["chosen_reward"] - pair["rejected_reward"] for pair in pairs])
+        gaps = np.array([pair.chosen_reward - pair.rejected_reward for pair in pairs])
         expected = float(np.mean((eta * gaps) ** 2))
         assert metrics[1]["loss"] == pytest.approx(expected, rel=1e-3)
         assert metrics[0]["validation_loss"] == pytest.approx(expected, rel=1e-3)
         assert metrics[1]["grad_norm"] < 1e3
 
 
-def test_fewer_pairs_than_a_batch_are_one_batch(pairs: list[dict[str, Any]]) -> None:
+def test_fewer_pairs_than_a_batch_are_one_batch(pairs: list[Pair]) -> None:
     _, metrics = run(pairs[:3], [], train_spec(DPO, batch_size=16, epochs=2))
     assert [row["step"] for row in metrics] == [0, 1, 2]
     assert metrics[1]["tokens"] == sum(map(count_tokens, pairs[:3]))
@@ -183,7 +183,7 @@ def test_no_pairs() -> None:
 
 
 @pytest.mark.parametrize("loss", [REBEL, DPO], ids=lambda loss: loss["name"])
-def test_a_loss_that_is_not_finite_stops_and_names_its_pairs(loss: dict[str, Any], pairs: list[dict[str, Any]]) -> None:
+def test_a_loss_that_is_not_finite_stops_and_names_its_pairs(loss: dict[str, Any], pairs: list[Pair]) -> None:
     """The first batch is fine, and its step throws the weights far away; they are left as they were after it."""
     spec = train_spec(loss, batch_size=4, warmup=0.0)
     spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"learning_rate": 1e30})})
@@ -191,13 +191,13 @@ def test_a_loss_that_is_not_finite_stops_and_names_its_pairs(loss: dict[str, Any
     policy = small_llama()
     with pytest.raises(UserError, match=r"step 2: .* the norm of its gradient nan") as error:
         train(ResponseLogprobs(policy, TEMPERATURE), pairs, [], spec, Accelerator(cpu=True), ALL_AT_ONCE)
-    named = [pair["prompt_id"] for pair in pairs if pair["prompt_id"] in str(error.value).replace(",", "").split()]
-    assert sorted(named) == sorted(pairs[index]["prompt_id"] for index in second)
+    named = [pair.prompt_id for pair in pairs if pair.prompt_id in str(error.value).replace(",", "").split()]
+    assert sorted(named) == sorted(pairs[index].prompt_id for index in second)
     assert weights(policy).isfinite().all()
 
 
-def test_a_wrong_reference_stops_before_the_first_step(pairs: list[dict[str, Any]]) -> None:
-    wrong = [{**pair, "chosen_logprob": pair["chosen_logprob"] - 1} for pair in pairs]
+def test_a_wrong_reference_stops_before_the_first_step(pairs: list[Pair]) -> None:
+    wrong = [replace(pair, chosen_logprob=pair.chosen_logprob - 1) for pair in pairs]
     policy = small_llama()
     with pytest.raises(UserError, match="not the reference of its pairs"):
         train(ResponseLogprobs(policy, TEMPERATURE), pairs, wrong, train_spec(DPO), Accelerator(cpu=True), ALL_AT_ONCE)
@@ -205,7 +205,7 @@ def test_a_wrong_reference_stops_before_the_first_step(pairs: list[dict[str, Any
 
 
 def test_one_training_part_of_another_model_stops_before_the_first_step(
-    pairs: list[dict[str, Any]], validation_pairs: list[dict[str, Any]]
+    pairs: list[Pair], validation_pairs: list[Pair]
 ) -> None:
     """Validation is right, and so is the first batch: it is the third part of eight that is wrong."""
     spec = train_spec(DPO, batch_size=1)
@@ -213,6 +213,6 @@ def test_one_training_part_of_another_model_stops_before_the_first_step(
     mixed = [*pairs[:8], *other, *pairs[12:]]
     assert epoch_order(32, spec.seed, 0).tolist()[0] not in range(8, 12)
     policy = small_llama()
-    with pytest.raises(UserError, match=r"log-ratios of 32 of them .* pair pair-3-(8|9|10|11), (chosen|rejected)"):
+    with pytest.raises(UserError, match=r"log-ratios of 32 pairs .* pair pair-3-(8|9|10|11), (chosen|rejected)"):
         train(ResponseLogprobs(policy, TEMPERATURE), mixed, validation_pairs, spec, Accelerator(cpu=True), ALL_AT_ONCE)
     assert torch.equal(weights(policy), weights(small_llama()))

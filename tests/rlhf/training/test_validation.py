@@ -1,6 +1,7 @@
 """The check at step 0, and the values of a validation."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.settings import Precision
 from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.pairs.schema import Pair
 from rlhf.training.loss import PairBatch
 from rlhf.training.settings import TrainSpec
 from rlhf.training.validation import Validation, check_start, spread, validate
@@ -22,70 +24,71 @@ from small_models import random_pairs, small_llama, train_spec, with_reference
 DPO = train_spec({"name": "dpo", "beta": 2.0})
 SIMPO = train_spec({"name": "simpo", "beta": 2.0, "gamma": 0.5})
 TEMPERATURE = 0.8
+(ONE_PAIR,) = random_pairs(1)
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[dict[str, Any]]:
+def pairs() -> list[Pair]:
     return with_reference(small_llama(), random_pairs(20, seed=5), TEMPERATURE)
 
 
-def start(pairs: list[dict[str, Any]], spec: TrainSpec = DPO, seed: int = 0, temperature: float = TEMPERATURE) -> None:
+def start(pairs: list[Pair], spec: TrainSpec = DPO, seed: int = 0, temperature: float = TEMPERATURE) -> None:
     model = ResponseLogprobs(small_llama(seed=seed), temperature)
     check_start(validate(model, pairs, spec, 200, Accelerator(cpu=True)), pairs, spec)
 
 
-def test_the_right_reference_is_accepted(pairs: list[dict[str, Any]]) -> None:
+def test_the_right_reference_is_accepted(pairs: list[Pair]) -> None:
     start(pairs)
     start([])
 
 
 @pytest.mark.parametrize("wrong", [{"seed": 1}, {"temperature": 0.81}, {"temperature": 1.0}], ids=str)
-def test_another_model_or_temperature_is_refused(pairs: list[dict[str, Any]], wrong: dict[str, Any]) -> None:
+def test_another_model_or_temperature_is_refused(pairs: list[Pair], wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="the policy is not the reference of its pairs: before the first step"):
         start(pairs, **wrong)
 
 
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
-def test_one_wrong_side_is_refused(pairs: list[dict[str, Any]], side: str) -> None:
+def test_one_wrong_side_is_refused(pairs: list[Pair], side: str) -> None:
     column = f"{side}_logprob"
     other = with_reference(small_llama(seed=1), pairs, TEMPERATURE)
     with pytest.raises(UserError, match=f", {side} response: "):
-        start([{**pair, column: wrong[column]} for pair, wrong in zip(pairs, other, strict=True)])
+        start([replace(pair, **{column: getattr(wrong, column)}) for pair, wrong in zip(pairs, other, strict=True)])
 
 
-def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list[dict[str, Any]]) -> None:
+def test_the_worst_responses_are_named_by_what_their_length_explains(pairs: list[Pair]) -> None:
     """A log-ratio of 0.4 over 1 token is worse than one of 0.5 over 10 tokens."""
-    short = next(row for row, pair in enumerate(pairs) if pair["chosen_tokens"] == 1)
-    long = next(row for row, pair in enumerate(pairs) if pair["rejected_tokens"] == 10)
-    pairs = [dict(pair) for pair in pairs]
-    pairs[short]["chosen_logprob"] += 0.4
-    pairs[long]["rejected_logprob"] -= 0.5
+    short = next(row for row, pair in enumerate(pairs) if len(pair.chosen_token_ids) == 1)
+    long = next(row for row, pair in enumerate(pairs) if len(pair.rejected_token_ids) == 10)
+    pairs = list(pairs)
+    pairs[short] = replace(pairs[short], chosen_logprob=pairs[short].chosen_logprob + 0.4)
+    pairs[long] = replace(pairs[long], rejected_logprob=pairs[long].rejected_logprob - 0.5)
     with pytest.raises(UserError) as error:
         start(pairs)
-    worst = f"pair {pairs[short]['prompt_id']}, chosen response: -0.4 over 1 tokens"
-    second = f"pair {pairs[long]['prompt_id']}, rejected response: 0.5 over 10 tokens"
+    worst = f"pair {pairs[short].prompt_id}, chosen response: -0.4 over 1 tokens"
+    second = f"pair {pairs[long].prompt_id}, rejected response: 0.5 over 10 tokens"
     assert f"The worst are of {worst}; {second}; pair " in str(error.value)
-    tokens = sum(pair["chosen_tokens"] + pair["rejected_tokens"] for pair in pairs)
+    tokens = sum(len(pair.chosen_token_ids) + len(pair.rejected_token_ids) for pair in pairs)
     expected = math.sqrt((0.4**2 + 0.5**2) / tokens)
-    assert f"log-ratios of 20 of them are {expected:.3g} per token" in str(error.value)
+    assert f"log-ratios of 20 pairs are {expected:.3g} per token" in str(error.value)
 
 
-def test_a_log_ratio_that_is_not_a_number_is_refused(pairs: list[dict[str, Any]]) -> None:
-    wrong = [{**pair, "chosen_logprob": math.nan} if row == 2 else pair for row, pair in enumerate(pairs)]
-    with pytest.raises(UserError, match=f"The worst are of pair {pairs[2]['prompt_id']}, chosen response: nan"):
+def test_a_log_ratio_that_is_not_a_number_is_refused(pairs: list[Pair]) -> None:
+    wrong = [replace(pair, chosen_logprob=math.nan) if row == 2 else pair for row, pair in enumerate(pairs)]
+    with pytest.raises(UserError, match=f"The worst are of pair {pairs[2].prompt_id}, chosen response: nan"):
         start(wrong)
 
 
-def test_a_loss_without_a_reference_is_not_checked(pairs: list[dict[str, Any]]) -> None:
+def test_a_loss_without_a_reference_is_not_checked(pairs: list[Pair]) -> None:
     start(random_pairs(5), spec=SIMPO, seed=1)
 
 
-def test_bfloat16_agrees_with_its_own_reference_whatever_the_batches(pairs: list[dict[str, Any]]) -> None:
+def test_bfloat16_agrees_with_its_own_reference_whatever_the_batches(pairs: list[Pair]) -> None:
     """The tolerance of bfloat16 covers what another batch makes of it."""
     model = ResponseLogprobs(small_llama(), TEMPERATURE)
     chosen, rejected = pair_logprobs(model, pairs, "bfloat16", token_budget=1)
     own = [
-        {**pair, "chosen_logprob": c, "rejected_logprob": r} for pair, c, r in zip(pairs, chosen, rejected, strict=True)
+        replace(pair, chosen_logprob=c, rejected_logprob=r) for pair, c, r in zip(pairs, chosen, rejected, strict=True)
     ]
     spec = DPO.model_copy(update={"precision": "bfloat16"})
     check_start(validate(model, own, spec, 10**6, Accelerator(cpu=True)), own, spec)
@@ -103,7 +106,7 @@ def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -
     """`check_start` of pairs with these log-ratios, shape (pairs, 2)."""
     (chosen, rejected), zero = logratios.float().unbind(1), torch.zeros(len(logratios))
     found = PairBatch(chosen, rejected, zero, zero, zero, zero, zero, zero, *tokens.float().unbind(1))
-    pairs = [{"prompt_id": f"pair-{index}"} for index in range(len(logratios))]
+    pairs = [replace(ONE_PAIR, prompt_id=f"pair-{index}") for index in range(len(logratios))]
     check_start(Validation(found, DPO), pairs, DPO.model_copy(update={"precision": precision}))
 
 
@@ -146,9 +149,9 @@ def test_one_part_of_eight_that_is_shifted_is_refused(
 
 @given(st.integers(0, 400), st.integers(1, 200))
 def test_spread_pairs_are_of_every_part(count: int, wanted: int) -> None:
-    pairs = random_pairs(1) * count
-    found = spread([{**pair, "prompt_id": number} for number, pair in enumerate(pairs)], wanted)
-    numbers = [pair["prompt_id"] for pair in found]
+    pairs = [ONE_PAIR] * count
+    found = spread([replace(pair, prompt_id=str(number)) for number, pair in enumerate(pairs)], wanted)
+    numbers = [int(pair.prompt_id) for pair in found]
     assert len(numbers) == len(set(numbers)) == min(count, wanted)
     steps = [later - earlier for earlier, later in pairwise([*numbers, count])]
     assert not steps or max(steps) - min(steps) <= 1

@@ -78,7 +78,7 @@ SOURCES: list[Case] = [
     (function("nowhere:score"), ["rewards.function: function 'nowhere:score'", "no module 'nowhere'"]),
     (function("mine.py:good"), ["rewards.function: function 'mine.py:good'", "'mine'", "without `.py`"]),
     (function("mine:god"), ["rewards.function: function 'mine:god'", "Did you mean 'good'?", "It defines: good"]),
-    (function("mine:NUMBER"), ["rewards.function: function 'mine:NUMBER'", "is no function"]),
+    (function("mine:NUMBER"), ["rewards.function: function 'mine:NUMBER'", "is not a function"]),
     (function("mine:one"), ["rewards.function: function 'mine:one'", "it takes (prompts)", "two lists"]),
     (function("broken:score"), ["rewards.function: function 'broken:score'", "broken.py, line 2: HALF = 1 / 0"]),
     (

@@ -1,1 +1,1 @@
-"""What samples: one file per engine."""
+"""Sampling engines, one module each."""

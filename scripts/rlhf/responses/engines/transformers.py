@@ -1,8 +1,9 @@
-"""Sampling with transformers: batched by length, a random stream per draw, finished rows leave the batch."""
+"""Sampling with transformers: batches of similar length, a random stream per draw, finished draws leave the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 COMPACT_WHEN_FINISHED = 0.125
-"""Share of finished rows at which the key-value cache is copied without them."""
+"""Share of finished draws at which the batch and its key-value cache are compacted."""
 
 
 def start(job: SamplingJob) -> Engine:
@@ -27,12 +28,12 @@ def start(job: SamplingJob) -> Engine:
 
 
 class TransformersEngine:
-    """An `Engine` on one device. `token_budget` bounds prompts plus responses of a batch, in tokens."""
+    """An `Engine` on one device. `token_budget` limits the tokens of prompts and responses in a batch."""
 
     def __init__(
         self, model: str, revision: str | None, sampling: SamplingSettings, device: torch.device, token_budget: int
     ) -> None:
-        """Raises UserError where there is no such model, or it names no stop token."""
+        """Raises UserError if the model cannot be loaded, or has no stop token."""
         configuration = load_generation_config(model, revision)
         self.stop_ids = stop_token_ids(configuration, load_tokenizer(model, revision), sampling.stop_tokens)
         self.model = load_policy(model, revision, sampling.precision, device)
@@ -53,7 +54,7 @@ class TransformersEngine:
         return completions
 
     def _batches(self, requests: Sequence[Request], max_tokens: int) -> Iterator[list[int]]:
-        """Indices of requests of similar length that fit the token budget together (a single one always does)."""
+        """Indices of requests of similar length that fit into the token budget; a batch has at least one request."""
         order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_token_ids), requests[i].prompt_id))
         batch: list[int] = []
         rows = 0
@@ -71,49 +72,86 @@ class TransformersEngine:
 def sample_batch(
     model: PreTrainedModel, batch: Sequence[Request], sampling: SamplingSettings, stop_ids: Sequence[int]
 ) -> list[Completion]:
-    """All draws of a batch of requests, draw by draw within a request.
+    """All draws of a batch of requests, request by request."""
+    streams = torch.stack([random_stream(seed, sampling.max_tokens) for r in batch for seed in r.seeds])
+    streams, stops = streams.to(model.device), torch.tensor(stop_ids, device=model.device)
+    sampled: list[list[int]] = [[] for _ in streams]
+    state = prefill(model, batch)
+    for step in range(sampling.max_tokens):
+        tokens = sample_tokens(state.logits, streams[state.draw, step], sampling)
+        for draw, token in zip(state.draw[state.active].tolist(), tokens[state.active].tolist(), strict=True):
+            sampled[draw].append(token)
+        state.active &= ~torch.isin(tokens, stops)
+        if step + 1 == sampling.max_tokens or not state.active.any():
+            break
+        if (~state.active).float().mean() >= COMPACT_WHEN_FINISHED:
+            tokens = state.drop_finished(tokens)
+        state.append(model, tokens)
+    return [Completion(ids, "stop" if ids[-1] in stop_ids else "length") for ids in sampled]
 
-    The prompt of a request is computed once; its key-value cache is repeated for the draws.
-    """
+
+@dataclass
+class BatchState:
+    """The draws that are in the batch, one row each; a finished draw stays until `drop_finished`."""
+
+    cache: DynamicCache
+    logits: torch.Tensor
+    """Of the next token, (rows, vocabulary)."""
+    mask: torch.Tensor
+    """Attention mask of the tokens so far, int64 (rows, tokens)."""
+    position: torch.Tensor
+    """Position of the next token, int64 (rows, 1)."""
+    draw: torch.Tensor
+    """Index of the row's draw among all draws of the batch, int64 (rows,)."""
+    active: torch.Tensor
+    """Whether the draw has no stop token yet, bool (rows,)."""
+
+    def append(self, model: PreTrainedModel, tokens: torch.Tensor) -> None:
+        """Append one token to each row, and compute the logits of the next one."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=-1)
+        output = model(
+            tokens[:, None], attention_mask=self.mask, position_ids=self.position, past_key_values=self.cache
+        )
+        self.logits = output.logits[:, -1]
+        self.position = self.position + 1
+
+    def drop_finished(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Remove the finished draws; returns the tokens of the others."""
+        kept = self.active.nonzero().squeeze(-1)
+        self.cache.batch_select_indices(kept)
+        self.mask, self.position, self.draw = self.mask[kept], self.position[kept], self.draw[kept]
+        self.active = self.active[kept]
+        return tokens[kept]
+
+
+def prefill(model: PreTrainedModel, batch: Sequence[Request]) -> BatchState:
+    """Compute the prompts of a batch, each once: its key-value cache is repeated for its draws."""
     device = model.device
-    draws = torch.tensor([len(request.seeds) for request in batch], device=device)
-    streams = torch.stack([random_stream(seed, sampling.max_tokens) for r in batch for seed in r.seeds]).to(device)
     ids, mask = pad_left([request.prompt_token_ids for request in batch], device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
     logits = model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1).logits
+    draws = torch.tensor([len(request.seeds) for request in batch], device=device)
     of_request = torch.repeat_interleave(torch.arange(len(batch), device=device), draws)
     cache.batch_select_indices(of_request)
-    logits, mask, position = logits[of_request, -1], mask[of_request], positions[of_request, -1:] + 1
-
-    stops = torch.tensor(stop_ids, device=device)
-    sampled: list[list[int]] = [[] for _ in streams]
-    row_of = torch.arange(len(streams), device=device)
-    active = torch.ones_like(row_of, dtype=torch.bool)
-    for step in range(sampling.max_tokens):
-        tokens = sample_tokens(logits, streams[row_of, step], sampling)
-        for row, token in zip(row_of[active].tolist(), tokens[active].tolist(), strict=True):
-            sampled[row].append(token)
-        active &= ~torch.isin(tokens, stops)
-        if step + 1 == sampling.max_tokens or not active.any():
-            break
-        if (~active).float().mean() >= COMPACT_WHEN_FINISHED:
-            keep = active.nonzero().squeeze(-1)
-            cache.batch_select_indices(keep)
-            tokens, mask, position, row_of, active = (x[keep] for x in (tokens, mask, position, row_of, active))
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
-        logits = model(tokens[:, None], attention_mask=mask, position_ids=position, past_key_values=cache).logits[:, -1]
-        position = position + 1
-    return [Completion(ids, "stop" if ids[-1] in stop_ids else "length") for ids in sampled]
+    draw = torch.arange(len(of_request), device=device)
+    return BatchState(
+        cache=cache,
+        logits=logits[of_request, -1],
+        mask=mask[of_request],
+        position=positions[of_request, -1:] + 1,
+        draw=draw,
+        active=torch.ones_like(draw, dtype=torch.bool),
+    )
 
 
 def random_stream(seed: int, length: int) -> torch.Tensor:
-    """The uniform numbers of one draw, float64 of shape (length,) in [0, 1): they depend on its seed alone."""
+    """Uniform random numbers of one draw, float64 (length,) in [0, 1), determined by its seed alone."""
     return torch.rand(length, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def pad_left(sequences: Sequence[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, int64 of shape (sequences, longest)."""
+    """Token IDs and attention mask, padded on the left, int64 (sequences, longest)."""
     length = max(len(sequence) for sequence in sequences)
     ids = torch.tensor([[0] * (length - len(sequence)) + sequence for sequence in sequences])
     mask = torch.tensor([[0] * (length - len(sequence)) + [1] * len(sequence) for sequence in sequences])

@@ -1,4 +1,4 @@
-"""Sampling with vLLM: one engine start per part, all draws of all prompts in one call."""
+"""Sampling with vLLM: one engine per part, which gets all draws of all prompts at once."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def start(job: SamplingJob) -> Engine:
 
 
 class VllmEngine:
-    """An `Engine` over the GPUs of the job (tensor parallel), or over the CPU with vLLM's CPU build."""
+    """An `Engine` on the job's GPUs (tensor parallel), or on the CPU with vLLM's CPU build."""
 
     def __init__(self, model: str, revision: str | None, sampling: SamplingSettings, gpus: int, threads: int) -> None:
-        """Raises UserError where vLLM is not installed, or the model names no stop token, or is code or a pickle."""
-        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # logs are standard error
+        """Raises UserError if vLLM is not installed, or the model has no stop token, or consists of code or pickles."""
+        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # logs belong on standard error
         if gpus == 0:
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", CPU_CACHE_GIB)
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
@@ -58,13 +58,13 @@ class VllmEngine:
             max_model_len=sampling.max_model_len,
             tensor_parallel_size=max(gpus, 1),
             enforce_eager=gpus == 0,
-            enable_chunked_prefill=gpus > 0,  # on the CPU vLLM cannot take back the seeded draw of half a prompt
-            generation_config="vllm",  # sampling is set here alone; of the model's own only the stop tokens count
+            enable_chunked_prefill=gpus > 0,  # on the CPU, vLLM cannot undo a seeded draw of a partial prompt
+            generation_config="vllm",  # ignore the model's sampling defaults; only its stop tokens are used
         )
         self.sampling = sampling
 
     def sample(self, requests: Sequence[Request], progress: Progress) -> list[list[Completion]]:
-        """See `Engine.sample`. vLLM gets a request per draw, so that each has a seed of its own."""
+        """See `Engine.sample`. Each draw is a vLLM request of its own, so that it has its own seed."""
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
 
@@ -87,7 +87,7 @@ class VllmEngine:
             ],
             use_tqdm=False,
         )
-        # vLLM counts requests, and returns each number with a random ending: its outputs go by the number alone.
+        # vLLM numbers requests and returns each number with a random suffix; its outputs have the number alone.
         numbers = [name.split("-")[0] for name in names]
         prompt_of = {number: request.prompt_id for number, (request, _) in zip(numbers, draws, strict=True)}
         sampled = sample_all(self.llm.llm_engine, prompt_of, progress)
@@ -96,14 +96,17 @@ class VllmEngine:
 
 
 def sample_all(engine: Any, prompt_of: Mapping[str, str], progress: Progress) -> dict[str, Completion]:
-    """Let vLLM's engine work until each of its requests has a completion, by the request's number.
+    """Run vLLM's engine until all requests are finished.
 
     Args:
         engine: vLLM's `LLMEngine`, which holds the requests.
-        prompt_of: the prompt's id by the request's number.
+        prompt_of: prompt IDs by request number.
+
+    Returns:
+        Completions by request number.
 
     Raises:
-        UserError: a request ended without a response: vLLM gave it up.
+        UserError: vLLM ended a request without a response.
     """
     sampled: dict[str, Completion] = {}
     while engine.has_unfinished_requests():
@@ -111,17 +114,17 @@ def sample_all(engine: Any, prompt_of: Mapping[str, str], progress: Progress) ->
             if output.finished:
                 response = output.outputs[0]
                 if response.finish_reason not in FINISH_REASONS:
-                    raise _given_up(prompt_of[output.request_id], f"finish reason {response.finish_reason!r}")
+                    raise _aborted(prompt_of[output.request_id], f"finish reason {response.finish_reason!r}")
                 sampled[output.request_id] = Completion(list(response.token_ids), response.finish_reason)
                 progress.advance(tokens=len(response.token_ids))
     for number, prompt_id in prompt_of.items():
         if number not in sampled:
-            raise _given_up(prompt_id, "no output")
+            raise _aborted(prompt_id, "no output")
     return sampled
 
 
-def _given_up(prompt_id: str, how: str) -> UserError:
+def _aborted(prompt_id: str, how: str) -> UserError:
     return UserError(
-        f"vLLM gave up a response to prompt {prompt_id} ({how}; a response ends with 'stop' or 'length'). No response "
-        "of this part is written. The log above may say why; run it again."
+        f"vLLM aborted a response to prompt {prompt_id} ({how}; expected 'stop' or 'length'). Nothing of this part is "
+        "written. The log above may say why; run it again."
     )

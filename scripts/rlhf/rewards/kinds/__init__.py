@@ -1,1 +1,1 @@
-"""How responses are rewarded, one file for each `kind` of the configuration."""
+"""How responses are rewarded: one module per `kind`."""

@@ -1,4 +1,4 @@
-"""A reward model of ArmoRM's form."""
+"""Reward models with the architecture of ArmoRM."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class ArmoSettings(ModelScorer):
-    """A reward model of ArmoRM's form: objectives mixed by a gate on the prompt."""
+    """A reward model with the architecture of ArmoRM: objectives, weighted by a gate that reads the prompt."""
 
     kind: Literal["armo"] = "armo"
-    """ArmoRM, or a model of its form."""
+    """ArmoRM, or a model with its architecture."""
     model: str = Field("RLHFlow/ArmoRM-Llama3-8B-v0.1", min_length=1)
-    """Hub name, a local folder, or `{results}/...` for a model that a rule of the experiment makes."""
+    """Hub name, local folder, or `{results}/...` for a model that a rule of the experiment makes."""
 
     def load(
         self, name: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, device: torch.device

@@ -1,4 +1,4 @@
-"""Several scorers, combined to one reward."""
+"""Several scorers, combined into one reward."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ class WeightedScorer(Settings):
     """One of several scorers, with its weight."""
 
     weight: Weight = 1.0
-    """Its share of the weighted mean. Beyond a million to one the smaller ones are lost in rounding."""
+    """Weight in the mean. Ratios beyond a million would be lost in rounding."""
     scorer: Scorer
-    """A reward model or function."""
+    """A reward model, function or server."""
 
 
 class CombinedSettings(RewardSettings):
-    """Several scorers: the weighted mean of their standardized scores.
+    """Several scorers; the reward is the weighted mean of their standardized scores.
 
-    Each scorer's mean and standard deviation are those of its scores of the responses of `base` in `train-000`, for all
-    policies, parts and iterations: rewards stay comparable (and change when `train-000` does: fill that part at once).
-    A response that one scorer has no reward for has none.
+    A scorer's mean and standard deviation are taken over the responses of `base` in `train-000`, and used for all
+    policies, parts and iterations, so that rewards are comparable. They change when `train-000` does, so make
+    `prompts.train` at least `prompts.part_size` from the start. A response without a score from one of the scorers has
+    no reward.
     """
 
     kind: Literal["combined"]
     """Several scorers."""
     scorers: dict[ScorerName, WeightedScorer] = Field(min_length=2)
-    """By name; their standardized scores are kept as the objectives of the rewards, under these names."""
+    """Scorers by name. Their standardized scores are stored as the objectives of the rewards, under these names."""

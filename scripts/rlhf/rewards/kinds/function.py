@@ -1,4 +1,4 @@
-"""A function of the user's as a reward."""
+"""The user's own reward function."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class FunctionSettings(Scorer):
     kind: Literal["function"] = "function"
     """A Python function."""
     function: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
-    """`module:function`, of a module in the working directory or in `scripts/`; it gets two lists of strings (the
-    prompts, the responses) and returns as many finite numbers, or None for a response that has no reward."""
+    """`module:function`, with the module in the working directory or in `scripts/`. It gets two lists of strings (the
+    prompts, the responses) and returns a list of as many finite numbers; None means no score."""
 
     @property
     def modules(self) -> tuple[str, ...]:
         return self.module, self.function.split(":")[0]
 
-    def scores(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.rewards.function_loading import load_function
         from rlhf.rewards.function_scoring import score_by_function
 

@@ -1,4 +1,4 @@
-"""A reward model that is a sequence classifier."""
+"""Reward models that are sequence classifiers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class SequenceClassificationSettings(ModelScorer):
-    """Any decoder with a linear head of one output (`AutoModelForSequenceClassification`): its raw score."""
+    """A decoder with a linear head of one output (`AutoModelForSequenceClassification`); the score is its raw logit."""
 
     kind: Literal["sequence_classification"]
     """A sequence classifier."""
     model: str = Field(min_length=1)
-    """Hub name or a local folder."""
+    """Hub name or local folder."""
     precision: Precision = "bfloat16"
-    """Type of the decoder; the head and the score are float32 in any case."""
+    """Dtype of the decoder; the head and scores are always float32."""
 
     def load(
         self, name: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, device: torch.device

@@ -1,8 +1,9 @@
-"""ArmoRM, natively: a Llama backbone, a linear head per objective, and a gate on the prompt that mixes them.
+"""A native implementation of ArmoRM: a Llama backbone, a linear head per objective, and a gate that mixes them.
 
-The published model (RLHFlow/ArmoRM-Llama3-8B-v0.1) is remote code that today's transformers cannot load. This module
-reads and writes the same checkpoints: the tensors `model.*`, `regression_layer.weight`, `reward_transform_matrix`,
-`gating.layers.{i}.weight`, `gating.layers.{i}.bias`, `gating.logit_scale`. Sizes of the heads follow from the tensors.
+The published model (RLHFlow/ArmoRM-Llama3-8B-v0.1) is remote code that current versions of transformers cannot load.
+This module reads and writes the same checkpoints: the tensors `model.*`, `regression_layer.weight`,
+`reward_transform_matrix`, `gating.layers.{i}.weight`, `gating.layers.{i}.bias`, `gating.logit_scale`. The sizes of the
+heads are inferred from the tensors.
 
 Source of the formulas: Wang et al. 2024, "Interpretable Preferences via Multi-Objective Reward Modeling and
 Mixture-of-Experts", and the model's own code.
@@ -26,7 +27,7 @@ from rlhf.base.errors import UserError
 from rlhf.models.files import refuse_pickled_weights
 from rlhf.models.pretrained import load_pretrained
 from rlhf.models.weights import require_numbers
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.tokens.packed_attention import packed_hidden_states
 from rlhf.tokens.packing import Pack
 
@@ -56,7 +57,7 @@ PUBLISHED_OBJECTIVES = (
 
 
 class GatingNetwork(nn.Module):
-    """Weights of the objectives from the prompt's hidden state: a ReLU network, a softmax with temperature, a scale."""
+    """Weights of the objectives from the prompt's hidden state: a ReLU MLP, a softmax with temperature, and a scale."""
 
     def __init__(self, sizes: list[int], temperature: float) -> None:
         super().__init__()
@@ -65,18 +66,18 @@ class GatingNetwork(nn.Module):
         self.temperature = temperature
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(batch, hidden) to (batch, objectives)."""
+        """Hidden states (batch, hidden) to weights (batch, objectives)."""
         for layer in self.layers[:-1]:
             hidden = layer(hidden).relu()
         return torch.softmax(self.layers[-1](hidden) / self.temperature, dim=-1) * self.logit_scale
 
 
 class ArmoRewardModel(nn.Module):
-    """A reward model of ArmoRM's form. The backbone is of any type; the heads and the score are float32.
+    """A reward model with the architecture of ArmoRM. The backbone has any dtype; heads and scores are float32.
 
     Args:
-        config: of the backbone; `gating_temperature` and `objective_names` are read from it where it has them.
-        objectives: how many.
+        config: config of the backbone; may have `gating_temperature` and `objective_names`.
+        objectives: number of objectives.
         gating_sizes: widths of the gate's hidden layers.
     """
 
@@ -90,17 +91,17 @@ class ArmoRewardModel(nn.Module):
         self.gating = GatingNetwork([config.hidden_size, *gating_sizes, objectives], temperature)
         self.objective_names = _objective_names(config, objectives)
 
-    def forward(self, pack: Pack, turn_ends: Tensor) -> RewardOutput:
+    def forward(self, pack: Pack, turn_ends: Tensor) -> PackScores:
         """Score the conversations of a pack.
 
         Args:
-            turn_ends: of each response the index in the pack of the token that ends the user's turn, which the gate
-                reads, int64 (responses,). It follows from the prompt's length: a search could be led astray by text.
+            turn_ends: for each response, the index in the pack of the token that ends the user's turn, which the gate
+                reads, int64 (responses,). Computed from the prompt's length, since text could mislead a search.
         """
         hidden = packed_hidden_states(self.model, pack)
         gate = self.gating(hidden[turn_ends].float())
         objectives = self.regression_layer(hidden[pack.last_tokens()].float())
-        return RewardOutput((gate * (objectives @ self.reward_transform_matrix)).sum(-1), objectives)
+        return PackScores((gate * (objectives @ self.reward_transform_matrix)).sum(-1), objectives)
 
     @classmethod
     def from_folder_or_hub(
@@ -109,7 +110,7 @@ class ArmoRewardModel(nn.Module):
         """Load a checkpoint, sharded or not, onto `device`: the backbone as `dtype`, the heads as float32.
 
         Raises:
-            UserError: there is no such checkpoint, or it is not of this form.
+            UserError: there is no such checkpoint, or it has another architecture.
         """
         config = load_pretrained(LlamaConfig, "reward model", name, revision)
         tensors = _read_tensors(_weight_files(name, revision), dtype, device)
@@ -117,7 +118,7 @@ class ArmoRewardModel(nn.Module):
             model = cls(config, *_head_sizes(name, tensors))
         _check_tensors(name, tensors, model.state_dict())
         model.load_state_dict(tensors, assign=True)
-        # Not in the checkpoint: made from the configuration, and still without numbers.
+        # Not in the checkpoint: computed from the config, and still on the meta device.
         model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
         return model.eval()
 
@@ -136,7 +137,7 @@ class ArmoRewardModel(nn.Module):
 
 
 def _objective_names(config: LlamaConfig, objectives: int) -> tuple[str, ...]:
-    """From the configuration, or the published ones, or by number."""
+    """Names from the config, or the published ones, or numbered ones."""
     names = getattr(config, "objective_names", None)
     if names is None and objectives == len(PUBLISHED_OBJECTIVES) and config.architectures == [PUBLISHED_ARCHITECTURE]:
         return PUBLISHED_OBJECTIVES
@@ -147,10 +148,10 @@ def _objective_names(config: LlamaConfig, objectives: int) -> tuple[str, ...]:
 
 
 def _head_sizes(name: str, tensors: Mapping[str, Tensor]) -> tuple[int, list[int]]:
-    """Number of objectives and widths of the gate's hidden layers, by the shapes of the tensors."""
+    """Number of objectives and widths of the gate's hidden layers, from the shapes of the tensors."""
     if "regression_layer.weight" not in tensors or "gating.layers.0.weight" not in tensors:
         raise UserError(
-            f"{name}: not a reward model of ArmoRM's form: it has no `regression_layer.weight` or no `gating.layers`"
+            f"{name}: not a reward model like ArmoRM: it has no `regression_layer.weight` or no `gating.layers`"
         )
     layers = sum(key.startswith("gating.layers.") and key.endswith(".weight") for key in tensors)
     widths = [tensors[f"gating.layers.{index}.weight"].shape[0] for index in range(layers)]
@@ -158,10 +159,10 @@ def _head_sizes(name: str, tensors: Mapping[str, Tensor]) -> tuple[int, list[int
 
 
 def _read_tensors(files: Sequence[Path], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
-    """All tensors on `device`: those of the backbone as `dtype`, those of the heads as float32.
+    """Read all tensors onto `device`: the backbone's as `dtype`, the heads' as float32.
 
     Raises:
-        UserError: a file is damaged, or a tensor holds NaN or infinite values.
+        UserError: a file is damaged, or a tensor has NaN or infinite values.
     """
     tensors = {}
     for path in files:
@@ -172,12 +173,12 @@ def _read_tensors(files: Sequence[Path], dtype: torch.dtype, device: torch.devic
                     require_numbers(tensor, key, str(path))
                     tensors[key] = tensor.to(dtype if key.startswith("model.") else torch.float32)
         except SafetensorError as error:
-            raise UserError(f"{path}: not a whole safetensors file ({error}); download or copy it again") from error
+            raise UserError(f"{path}: not a complete safetensors file ({error}); download or copy it again") from error
     return tensors
 
 
 def _check_tensors(name: str, tensors: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> None:
-    """Raise UserError where tensors are missing, unknown, or of another shape than the model needs."""
+    """Raise UserError if tensors are missing, unexpected, or have the wrong shape."""
     missing, unknown = sorted(needed.keys() - tensors.keys()), sorted(tensors.keys() - needed.keys())
     other = [
         f"{key} {list(tensors[key].shape)} for {list(needed[key].shape)}"
@@ -186,7 +187,7 @@ def _check_tensors(name: str, tensors: Mapping[str, Tensor], needed: Mapping[str
     ]
     if missing or unknown or other:
         raise UserError(
-            f"{name}: not a reward model of ArmoRM's form by its config.json: missing tensors {missing[:5]}, unknown "
+            f"{name}: not the reward model that its config.json describes: missing tensors {missing[:5]}, unknown "
             f"{unknown[:5]}, of another shape {other[:5]}"
         )
 
@@ -195,7 +196,7 @@ def _weight_files(name: str, revision: str | None) -> list[Path]:
     """The safetensors files of a folder or of a hub repository (downloaded into the cache).
 
     Raises:
-        UserError: there are none, they are pickles, or a shard of the index is missing.
+        UserError: there are none, there are only pickles, or a shard in the index is missing.
     """
     folder = Path(name)
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""A sequence classifier as a function that scores packs."""
+"""A sequence classifier, as a function that scores packs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.settings import Precision
 from rlhf.models.policies import load_model
 from rlhf.models.weights import check_loading_report, check_numbers
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.tokens.pack_check import check_decoder
 from rlhf.tokens.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.tokens.packing import Pack
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class SequenceClassifier:
-    """A causal decoder with a linear head of one output on the last token of the conversation: the raw score.
+    """A causal decoder with a linear head of one output, applied to the last token of the conversation.
 
-    As in transformers it is the last token that is not the configuration's `pad_token_id`, also where that one is the
-    end-of-turn token: what the head was trained on.
+    As in transformers, that is the last token other than the config's `pad_token_id`, even if the padding token is the
+    end-of-turn token: this is what the head was trained on.
     """
 
     objective_names: tuple[str, ...] = ()
@@ -36,18 +36,18 @@ class SequenceClassifier:
         self.longest = model.config.max_position_embeddings
         self.padding: int | None = model.config.get_text_config().pad_token_id
 
-    def __call__(self, pack: Pack) -> RewardOutput:
+    def __call__(self, pack: Pack) -> PackScores:
         hidden = packed_hidden_states(self.decoder, pack)[pack.last_tokens(self.padding)]
-        return RewardOutput(self.head(hidden.float()).squeeze(-1))
+        return PackScores(self.head(hidden.float()).squeeze(-1))
 
 
 def load_sequence_classifier(
     name: str, revision: str | None, precision: Precision, device: torch.device
 ) -> SequenceClassifier:
-    """Load a sequence classifier, from a folder or the hub, onto `device`.
+    """Load a sequence classifier from a folder or the hub onto `device`.
 
     Raises:
-        UserError: there is none, it is something else, or its weights are not whole or not numbers.
+        UserError: there is none, it is another kind of model, or weights are missing or not finite.
     """
     classifier = load_classifier(name, revision, getattr(torch, precision)).to(device).eval()
     check_decoder(classifier.base_model)
@@ -55,10 +55,10 @@ def load_sequence_classifier(
 
 
 def load_classifier(name: str, revision: str | None, dtype: torch.dtype) -> Any:
-    """Load a causal decoder below a linear head `score` with one output.
+    """Load a causal decoder with a linear head `score` of one output, onto the CPU.
 
     Raises:
-        UserError: there is none, it is something else, or its weights are not whole or not numbers.
+        UserError: there is none, it is another kind of model, or weights are missing or not finite.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -68,7 +68,7 @@ def load_classifier(name: str, revision: str | None, dtype: torch.dtype) -> Any:
     if not isinstance(head, nn.Linear) or head.out_features != 1 or headless:
         missing = ", without weights for `score`" if headless else ""
         raise UserError(
-            f"{name}: not a reward model: it must be a causal decoder with a linear head `score` of one output, and it "
+            f"{name}: not a reward model: it must be a causal decoder with a linear head `score` of one output, but it "
             f"is a {type(model).__name__} with {model.config.num_labels} outputs{missing}"
         )
     check_loading_report(name, model, report)

@@ -54,7 +54,7 @@ def sample(
 
 @torch.inference_mode()
 def sample_one(model: PreTrainedModel, prompt: list[int], seed: int, sampling: SamplingSettings) -> list[int]:
-    """Plainly: the whole sequence again for every token, no batch, no cache."""
+    """The definition: recomputes the whole sequence for every token, without batch or cache."""
     response: list[int] = []
     for uniform in random_stream(seed, sampling.max_tokens).tolist():
         logits = model(torch.tensor([prompt + response]), use_cache=False).logits[0, -1]
@@ -72,7 +72,7 @@ def test_responses_are_those_of_the_plain_loop(engine: TransformersEngine) -> No
             assert completion.token_ids == sample_one(engine.model, request.prompt_token_ids, seed, SAMPLING)
 
 
-def test_responses_do_not_depend_on_budget_order_or_company(engine: TransformersEngine) -> None:
+def test_responses_do_not_depend_on_budget_order_or_batch(engine: TransformersEngine) -> None:
     requests = make_requests(60)
     together = sample(engine, requests, budget=10**6)
     assert sum(len(completions) for completions in together) == 240
@@ -101,7 +101,7 @@ def test_finish_reasons(engine: TransformersEngine) -> None:
     assert {completion.finish_reason for completion in completions} == {"stop", "length"}
 
 
-def test_a_shorter_limit_cuts_the_same_responses(engine: TransformersEngine) -> None:
+def test_a_shorter_limit_truncates_the_same_responses(engine: TransformersEngine) -> None:
     requests = make_requests(20)
     longer = sample(engine, requests)
     for limit in (1, 5):

@@ -1,4 +1,4 @@
-"""What becomes of vLLM's outputs; a stand-in gives them. The real vLLM runs in tests/rules/test_vllm.py."""
+"""Collecting vLLM's outputs, from a stand-in. The real vLLM runs in tests/rules/test_vllm.py."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ PROMPT_OF = {"7": "first", "8": "first", "9": "second"}
 
 
 class StandIn:
-    """Gives the outputs of one step after the other, as vLLM's `LLMEngine` does."""
+    """Returns prepared outputs step by step, like vLLM's `LLMEngine`."""
 
     def __init__(self, *steps: list[Any]) -> None:
         self.steps = list(steps)
@@ -39,7 +39,7 @@ def sample(*steps: list[Any]) -> dict[str, Completion]:
         return sample_all(StandIn(*steps), PROMPT_OF, progress)
 
 
-def test_completions_by_the_number_of_their_request() -> None:
+def test_completions_are_matched_by_request_number() -> None:
     sampled = sample(
         [output("9", None, 4), output("8", "stop", 4, 2)], [output("9", "length", 4, 5)], [output("7", "stop", 2)]
     )
@@ -51,7 +51,7 @@ def test_completions_by_the_number_of_their_request() -> None:
 
 
 @pytest.mark.parametrize("reason", ["abort", "error", "repetition"])
-def test_any_other_end_is_an_error_that_names_prompt_and_reason(reason: str) -> None:
+def test_any_other_finish_reason_is_an_error_that_names_the_prompt(reason: str) -> None:
     with pytest.raises(UserError, match=rf"a response to prompt second \(finish reason '{reason}'"):
         sample([output("7", "stop", 2), output("9", reason, 4)], [output("8", "stop", 2)])
 

@@ -1,4 +1,4 @@
-"""ArmoRM's form against its formulas, written out once more; its checkpoints, whole and in shards."""
+"""The architecture of ArmoRM against its formulas, written out again; checkpoints, sharded or not."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from transformers import LlamaConfig
 
 from rlhf.base.errors import UserError
 from rlhf.rewards.models.armo import PUBLISHED_ARCHITECTURE, PUBLISHED_OBJECTIVES, ArmoRewardModel
-from rlhf.rewards.packed_scoring import RewardOutput
+from rlhf.rewards.packed_scoring import PackScores
 from rlhf.tokens.packing import Pack, PromptGroup
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def small_model(objectives: int = 3, gating_sizes: tuple[int, ...] = (8, 8), **c
     return model.eval()
 
 
-def score(model: ArmoRewardModel, conversations: list[tuple[list[int], list[int]]]) -> RewardOutput:
+def score(model: ArmoRewardModel, conversations: list[tuple[list[int], list[int]]]) -> PackScores:
     pack = Pack([PromptGroup(prompt, [response]) for prompt, response in conversations], CPU)
     model.model.set_attn_implementation("packed")
     with torch.inference_mode():
@@ -71,24 +71,24 @@ def test_score_and_objectives_are_those_of_the_formulas(objectives: int) -> None
     output = score(model, [(PROMPT, RESPONSE)])
     expected_score, expected_objectives = by_hand(model, PROMPT, RESPONSE)
     assert output.objectives is not None
-    assert output.score.dtype == output.objectives.dtype == torch.float32
+    assert output.values.dtype == output.objectives.dtype == torch.float32
     assert output.objectives.shape == (1, objectives)
-    torch.testing.assert_close(output.score[0], expected_score)
+    torch.testing.assert_close(output.values[0], expected_score)
     torch.testing.assert_close(output.objectives[0], expected_objectives)
 
 
-def test_neighbours_change_nothing() -> None:
+def test_scores_do_not_depend_on_the_rest_of_the_pack() -> None:
     model = small_model()
     conversations = [(PROMPT, RESPONSE), ([1, 40, *HEADER], [50] * 20 + [9]), ([1, *HEADER], [9])]
-    together = score(model, conversations).score
-    alone = torch.cat([score(model, [conversation]).score for conversation in conversations])
+    together = score(model, conversations).values
+    alone = torch.cat([score(model, [conversation]).values for conversation in conversations])
     torch.testing.assert_close(together, alone)
 
 
-def test_a_header_in_the_response_does_not_lead_the_gate_astray() -> None:
+def test_a_header_in_the_response_does_not_mislead_the_gate() -> None:
     model = small_model()
     hijack = [30, *HEADER, 31, 9]
-    torch.testing.assert_close(score(model, [(PROMPT, hijack)]).score[0], by_hand(model, PROMPT, hijack)[0])
+    torch.testing.assert_close(score(model, [(PROMPT, hijack)]).values[0], by_hand(model, PROMPT, hijack)[0])
 
 
 def test_the_gate_depends_on_the_prompt_alone() -> None:
@@ -106,8 +106,8 @@ def test_the_temperature_is_read_from_the_configuration_and_ten_by_default() -> 
     assert small_model().gating.temperature == 10.0
     assert small_model(gating_temperature=2).gating.temperature == 2.0
     assert (
-        score(small_model(), [(PROMPT, RESPONSE)]).score
-        != score(small_model(gating_temperature=2), [(PROMPT, RESPONSE)]).score
+        score(small_model(), [(PROMPT, RESPONSE)]).values
+        != score(small_model(gating_temperature=2), [(PROMPT, RESPONSE)]).values
     )
 
 
@@ -115,10 +115,10 @@ def aligned_score(model: ArmoRewardModel) -> torch.Tensor:
     """With weights in memory of torch's own: where they begin, a file's anywhere, decides on the last bits of sums."""
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
-    return score(model, [(PROMPT, RESPONSE)]).score
+    return score(model, [(PROMPT, RESPONSE)]).values
 
 
-def test_the_checkpoint_has_the_published_layout_and_comes_back(tmp_path: Path) -> None:
+def test_the_checkpoint_has_the_published_layout_and_round_trips(tmp_path: Path) -> None:
     model = small_model(gating_temperature=3.0, objective_names=["a", "b", "c"])
     model.save(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
@@ -170,12 +170,12 @@ def test_a_backbone_of_bfloat16_keeps_heads_and_score_in_float32(tmp_path: Path)
     output = score(model, [(PROMPT, RESPONSE)])
     exact = score(small_model(), [(PROMPT, RESPONSE)])
     assert exact.objectives is not None
-    assert output.score.dtype == torch.float32
-    assert float(output.score) != float(output.score.bfloat16())
-    assert abs(float(output.score - exact.score)) < 0.1 * float(exact.objectives.norm())
+    assert output.values.dtype == torch.float32
+    assert float(output.values) != float(output.values.bfloat16())
+    assert abs(float(output.values - exact.values)) < 0.1 * float(exact.objectives.norm())
 
 
-def test_a_folder_of_another_form_is_a_user_error(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_architecture_is_a_user_error(tmp_path: Path) -> None:
     model = small_model()
     model.save(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")

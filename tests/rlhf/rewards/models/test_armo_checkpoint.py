@@ -159,6 +159,6 @@ def test_scores_of_the_checkpoint(written: tuple[Path, Tensors], token_budget: i
         )
     for score, (text, answer) in zip(found, conversations, strict=True):
         reward, objectives = straightforward(text, answer, tensors)
-        assert score.reward == pytest.approx(reward, abs=1e-5)
+        assert score.value == pytest.approx(reward, abs=1e-5)
         assert score.objectives == pytest.approx(objectives.tolist(), abs=1e-5, rel=1e-5)
-    assert np.std([score.reward for score in found if score.reward is not None]) > 0.01
+    assert np.std([score.value for score in found if score.value is not None]) > 0.01

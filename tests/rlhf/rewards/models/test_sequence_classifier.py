@@ -40,6 +40,6 @@ def test_the_score_is_that_of_transformers_wherever_padding_stands(
     groups = PADDED[name]
     sequences = [group.prompt + response for group in groups for response in group.responses]
     expected = [float(reference(torch.tensor([ids])).logits[0, 0]) for ids in sequences]
-    scores = SequenceClassifier(model)(Pack(groups, CPU)).score
+    scores = SequenceClassifier(model)(Pack(groups, CPU)).values
     assert scores.tolist() == pytest.approx(expected, abs=1e-5)
     assert len({round(value, 3) for value in expected}) == len(expected)

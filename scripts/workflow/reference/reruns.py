@@ -1,0 +1,53 @@
+"""What reruns after an edit of each configuration key. The tests edit every key and compare the plan with this."""
+
+from fnmatch import fnmatchcase
+
+RERUNS = {
+    "seed": "everything",
+    "experiment": "everything, in a folder of its own: the results of the old name stay",
+    "environments": "everything",
+    "base_model.*": "prompts and all that follows",
+    "prompts.train": "raised: the new part, and trainings that see more data with all that follows",
+    "prompts.test": "raised: the new test part, evaluations, report",
+    "prompts.part_size": "responses and all that follows",
+    "prompts.per_iteration": "all trained policies from training on, report",
+    "prompts.*": "prompts and all that follows",
+    "responses.imported.rewards": "train rewards of base and all that follows",
+    "responses.imported.*": "train responses of base and all that follows",
+    "responses.*": "responses and all that follows",
+    "rewards.scorers.<name>.weight": "combined rewards and all that follows",
+    "rewards.scorers.<name>.scorer.*": "scores of that scorer, combined rewards and all that follows",
+    "rewards.*": "rewards and all that follows",
+    "pairs.*": "pairs and all that follows",
+    "logprobs.*": "log-probabilities, all trained policies, report",
+    "training.iterations": "raised: the new iterations, report",
+    "training.*": "all trained policies from training on, report",
+    "variants.<name>.iterations": "raised: the new iterations, report",
+    "variants.<name>.*": "policies of that variant from training on, report",
+    "evaluation.judge.*": "judgements, evaluations, report",
+    "evaluation.*": "evaluations, report",
+    "report.*": "report",
+    "hardware.*": "nothing",
+    "tiny.prompts": "tiny dataset and models, prompts and all that follows",
+    "tiny.vocabulary_size": "tiny tokenizer and models, prompts and all that follows",
+    "tiny.network.*": "tiny models, prompts and all that follows",
+    "tiny.pretraining.*": "tiny models, prompts and all that follows",
+    "tiny.mixture.*": "tiny policy, prompts and all that follows",
+    "tiny.reward_model.*": "tiny reward model, rewards and all that follows",
+}
+"""Key pattern -> what an edit reruns; of several patterns that match, the first counts."""
+
+
+def reruns(key: str) -> str:
+    """What an edit of a key reruns, in words.
+
+    Args:
+        key: as `rewards.model` or `variants.<name>.loss.eta`.
+
+    Raises:
+        KeyError: no pattern matches.
+    """
+    for pattern, words in RERUNS.items():
+        if fnmatchcase(key, pattern):
+            return words
+    raise KeyError(key)
