@@ -44,8 +44,8 @@ def main() -> None:
         for row in prompts
     ]
     check_context(requests, spec, context_length(name, revision))  # before anything takes a GPU
-    device = granted_device(arguments.gpus, arguments.threads)
     budget = budget_or_default(arguments.token_budget)
+    device = granted_device(arguments.gpus, arguments.threads)
     job = SamplingJob(name, revision, spec, device, arguments.gpus, arguments.threads, budget)
     engine: Engine = import_choice(spec.engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:

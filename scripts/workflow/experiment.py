@@ -95,7 +95,11 @@ class Experiment(Settings):
         self._check_made_by_rules()
         self._check_lengths()
         self._check_number_of_parts()
-        self._check_token_budget()
+        if self.responses.engine == "vllm" and (budget := self.hardware.generate_responses.token_budget) != "auto":
+            raise ValueError(
+                f"hardware.generate_responses.token_budget: it is {budget}, and vLLM batches by a budget of its own; "
+                "allowed with `responses.engine: vllm`: auto"
+            )
         for variant in self.variants:
             try:
                 check_optimizer(self.recipe(variant), self.hardware.train_policy.sharing)
@@ -163,15 +167,6 @@ class Experiment(Settings):
             raise ValueError(
                 f"prompts.per_iteration: {most} iterations with {share} train part(s) each need {most * share}, and "
                 f"prompts.train makes {available}"
-            )
-
-    def _check_token_budget(self) -> None:
-        """Raise ValueError if sampling has a token budget that its engine would ignore."""
-        budget = self.hardware.generate_responses.token_budget
-        if self.responses.engine == "vllm" and budget != "auto":
-            raise ValueError(
-                f"hardware.generate_responses.token_budget: it is {budget}, and vLLM batches by a budget of its own; "
-                "allowed with `responses.engine: vllm`: auto"
             )
 
     def scorers(self) -> dict[str, Scorer]:

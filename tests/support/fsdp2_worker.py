@@ -43,7 +43,7 @@ def pretend_gpus() -> None:
 
 
 def pack(process: int) -> Pack:
-    """Another one in each process."""
+    """A different batch in each process."""
     return Pack([pair.prompt_group for pair in PAIRS[process::2]], CPU)
 
 
@@ -81,7 +81,7 @@ def shared(accelerator: Accelerator, recompute: bool) -> tuple[torch.Tensor, dic
 
 
 def trained(accelerator: Accelerator) -> Trained:
-    """In float32: in bfloat16 another division of a batch makes other numbers."""
+    """In float32: in bfloat16, splitting a batch differently gives different numbers."""
     chosen, rejected = pair_logprobs(policy(recompute=False), PAIRS, "float32", token_budget=100)
     given = [
         replace(pair, chosen_logprob=c, rejected_logprob=r) for pair, c, r in zip(PAIRS, chosen, rejected, strict=True)

@@ -147,14 +147,14 @@ def random_pairs(count: int, seed: int = 0, longest: int = 12) -> list[Pair]:
 
 
 def direct_logprob(policy: PreTrainedModel, prompt: TokenIds, response: TokenIds, temperature: float) -> torch.Tensor:
-    """The definition: one sequence by itself, all logits, the type of the weights. Shape ()."""
+    """Reference: one unpacked sequence, all logits at once, in the dtype of the weights. Shape ()."""
     logits = policy(torch.tensor([[*prompt, *response]])).logits[0] / temperature
     rows = torch.log_softmax(logits[len(prompt) - 1 : -1], dim=-1)
     return rows[torch.arange(len(response)), torch.tensor(response)].sum()
 
 
 def with_reference(policy: LlamaForCausalLM, pairs: list[Pair], temperature: float) -> list[Pair]:
-    """The pairs with their log-probabilities under `policy`, as `read_pairs` gives them."""
+    """The pairs with their log-probabilities under `policy`, as returned by `read_pairs`."""
 
     def logprob(pair: Pair, response: TokenIds) -> float:
         return float(direct_logprob(policy, pair.prompt_token_ids, response, temperature))
