@@ -2,7 +2,6 @@
 #
 # A rule has two parameters. `spec` is canonical JSON of exactly the settings that its program reads; `code` is a digest
 # of its program and the modules behind it. So an edit reruns what it concerns, and nothing else.
-import gc
 import os
 import sys
 
@@ -17,7 +16,6 @@ from rlhf.base.telemetry import switch_off_reports
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
 from rlhf.base.errors import UserError
-from rlhf.machine.leases import GRANTED_BY
 from rlhf.base.names import parent
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
@@ -25,7 +23,7 @@ from workflow.paths import Paths
 from workflow.requests import Requests
 from workflow.sources import require_conda
 from workflow.specs import Specs, as_json, program_digest
-from workflow.start import start
+from workflow.start import prepare_process, start
 
 
 def or_stop(make, *arguments, **named):
@@ -68,20 +66,7 @@ def gpus_of_profile():
 
 
 REQUESTS = or_stop(Requests.of, EXPERIMENT, gpus_of_profile())
-
-# The programs of an embedded run come from the environment that Snakemake runs in.
-if EXPERIMENT.environments == "embedded":
-    os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.getenv("PATH", "")]))
-
-# The GPUs of a job that Snakemake submitted are the scheduler's; other jobs lease theirs.
-if workflow.remote_exec:
-    os.environ[GRANTED_BY] = "scheduler"
-
-# Snakemake keeps the jobs of a plan, thousands of them; to look for garbage among them is a sixth of a plan's time.
-gc.set_threshold(100_000)
-
-# Programs write to logs: bars of the libraries would fill them with control characters.
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+prepare_process(EXPERIMENT.environments, submitted=workflow.remote_exec)
 
 
 wildcard_constraints:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlhf.machine.leases import GRANTED_BY
 from rlhf.prompts.split_sizes import check_split_sizes
 from workflow.duplicate_keys import refuse_duplicate_keys
 from workflow.experiment import Experiment, load_experiment
@@ -46,3 +50,20 @@ def start(
     )
     use_own_records(Path(paths.accepted))
     return experiment
+
+
+def prepare_process(environments: str, *, submitted: bool) -> None:
+    """Set this process, and the jobs that it starts, up for the pipeline.
+
+    Args:
+        environments: that key of the experiment.
+        submitted: whether Snakemake submitted this process to a scheduler.
+    """
+    if environments == "embedded":  # the programs come from the environment that Snakemake runs in
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if submitted:  # its GPUs are the scheduler's; other jobs lease theirs
+        os.environ[GRANTED_BY] = "scheduler"
+    # Programs write to logs, which progress bars of libraries would fill with control characters.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # A plan holds thousands of jobs: looking for garbage among them takes a sixth of its time.
+    gc.set_threshold(100_000)
