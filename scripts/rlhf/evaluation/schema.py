@@ -1,4 +1,4 @@
-"""The file of an evaluation."""
+"""The Parquet schema of an evaluation."""
 
 import pyarrow as pa
 

@@ -22,7 +22,7 @@ TRUNCATED = "length"
 
 @dataclass(frozen=True)
 class ScoredResponses:
-    """The draws of some prompts with their scores, in Arrow, ordered by prompt_id and draw."""
+    """Scored draws of the test prompts as an Arrow table, ordered by prompt_id and draw."""
 
     prompt_ids: pa.Array
     """Of the prompts, string (prompts,), ascending."""
@@ -33,17 +33,17 @@ class ScoredResponses:
     `reward` and `invalid` of `REWARDS`."""
 
     def valid(self) -> pa.Array:
-        """The scores that there are, float32."""
+        """The scores that are not null, float32."""
         return self.draws["reward"].combine_chunks().drop_null()
 
 
 def read_scored_responses(
     responses: Sequence[Path], scores: Mapping[str, Sequence[Path]]
 ) -> dict[str, ScoredResponses]:
-    """The draws of each prompt with their scores, by who scored. Texts and token ids are measured and not kept.
+    """Read the draws of each prompt with their scores, by scorer; of texts and token ids only the lengths are kept.
 
     Args:
-        scores: files of rewards or judgements of all the responses.
+        scores: reward or judgement files that cover all the responses.
 
     Raises:
         ArtifactError: a file is not what it should be, a draw occurs twice, or a draw lacks its score or its response.
@@ -65,7 +65,7 @@ def read_scored_responses(
 
 
 def _measured(path: Path) -> pa.Table:
-    """The rows of `RESPONSES` with the lengths of texts and token ids."""
+    """Rows of `RESPONSES` with lengths in place of texts and token ids."""
     table = RESPONSES.read(path, [*KEY, "response", "response_token_ids", "finish_reason"])
     columns = {
         "characters": pc.utf8_length(table["response"]),
@@ -76,7 +76,7 @@ def _measured(path: Path) -> pa.Table:
 
 
 def _ordered(paths: Sequence[Path], read: Callable[[Path], pa.Table]) -> pa.Table:
-    """The rows of some files by their key. Text is encoded by its values: of `invalid` there are few."""
+    """Rows of several files, sorted by key. Text columns are dictionary-encoded: `invalid` has few values."""
     tables = [read(path) for path in paths]
     rows = pa.concat_tables(tables).combine_chunks()
     if "invalid" in rows.column_names:
@@ -93,7 +93,7 @@ def _ordered(paths: Sequence[Path], read: Callable[[Path], pa.Table]) -> pa.Tabl
 
 
 def _require(wanted: pa.Table, found: pa.Table, where: Sequence[Path], what: str) -> None:
-    """Raise ArtifactError unless all keys of `wanted` are keys of `found`."""
+    """Raise ArtifactError unless `found` has every key of `wanted`."""
     missing = wanted.select(KEY).join(found.select(KEY), keys=KEY, join_type="left anti")
     if len(missing):
         first = missing.sort_by([(name, "ascending") for name in KEY]).slice(0, 1).to_pylist()[0]

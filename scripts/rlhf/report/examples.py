@@ -49,7 +49,7 @@ class Example:
 
 
 def choose_examples(count: int, prompts: Path, policies: Mapping[str, tuple[pa.Array, Files]]) -> list[Example]:
-    """Prompts that every policy answers, in the order of a hash: nobody picked them, and they stay the same.
+    """Choose prompts that every policy answers, in hash order: not cherry-picked, and stable between runs.
 
     Args:
         policies: by name, the prompts that a policy answers and the files with its answers. Of these, only what holds

@@ -32,7 +32,7 @@ class Drawing:
 
 
 def evaluation_figures(material: Material) -> Iterator[Drawing]:
-    """Win rates, reward against judgement, and the distributions of both; those that there is data for."""
+    """Win rates, reward against judgement, and the distributions of both, as far as there is data."""
     trained = [policy for policy in material.policies if policy.iteration]
     label = material.spec.judge_label
     if trained:
@@ -62,7 +62,7 @@ def evaluation_figures(material: Material) -> Iterator[Drawing]:
 
 
 def pair_figure(material: Material) -> Drawing | None:
-    """The reward margins of the pairs of each policy; None where no policy has pairs."""
+    """Reward margins of the pairs of each policy; None if no policy has pairs."""
     margins = {policy.name: policy.pairs.margins.to_numpy() for policy in material.policies if policy.pairs}
     margins = {name: values for name, values in margins.items() if len(values)}
     if not margins:
@@ -140,7 +140,7 @@ def reward_and_judge(policies: Sequence[Policy], label: str) -> Drawing:
 
 
 def ridges(groups: Mapping[str, Values], colours: Mapping[str, str], unit: str, name: str) -> str:
-    """One smoothed histogram above the other, on one axis, with their means."""
+    """Smoothed histograms stacked on one axis, with their means."""
     figure, axes = new_figure(0.9 + 0.52 * max(len(groups), 2))
     low, high = _range(list(groups.values()))
     edges = np.linspace(low, high, BINS + 1)
@@ -165,7 +165,7 @@ def ridges(groups: Mapping[str, Values], colours: Mapping[str, str], unit: str, 
 
 
 def _range(groups: Sequence[Values]) -> tuple[float, float]:
-    """From the lowest to the highest value with a margin, and not empty where all are equal."""
+    """Range of the values with a margin; never empty, even if all are equal."""
     bounds = [(float(values.min()), float(values.max())) for values in groups if len(values)] or [(0.0, 1.0)]
     low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
     margin = 0.06 * (high - low) or 0.5
@@ -173,7 +173,7 @@ def _range(groups: Sequence[Values]) -> tuple[float, float]:
 
 
 def _density(values: Values, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Smoothed histogram, shape (bins,), of sum 1 (of sum 0 without values)."""
+    """Smoothed histogram, shape (bins,), that sums to 1, or to 0 without values."""
     counts = np.histogram(values, edges)[0] / max(len(values), 1)
     reach = int(4 * SMOOTHING_BINS)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SMOOTHING_BINS) ** 2)

@@ -1,4 +1,4 @@
-"""The folder of the report, written as a whole."""
+"""The folder of the report, written atomically."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +17,10 @@ PAGE, SUMMARY, FIGURES = "index.html", "summary.md", "figures"
 
 
 def write_report(material: Material, output: Path, provenance: Mapping[str, Any]) -> None:
-    """Write `index.html`, `summary.md`, `figures/*.svg` and `provenance.json`; a folder that exists is whole.
+    """Write `index.html`, `summary.md`, `figures/*.svg` and `provenance.json` atomically.
 
     Raises:
-        UserError: `output` is a file, or a folder that holds something else than a report.
+        UserError: `output` exists and is not a report.
     """
     if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / PAGE).is_file())):
         raise UserError(f"{output}: this is there, and it is no report. Give another --output.")
@@ -35,7 +35,7 @@ def write_report(material: Material, output: Path, provenance: Mapping[str, Any]
 
 
 def draw(material: Material) -> list[Drawing]:
-    """All figures that there is data for."""
+    """All figures for which there is data."""
     with figure_style():
         drawings = [*evaluation_figures(material), *training_figures(material)]
         pairs = pair_figure(material)

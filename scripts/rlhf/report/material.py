@@ -21,7 +21,7 @@ from rlhf.training.schema import TRAINING
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The artifacts, laid out as in the pipeline: `<policy>/evaluation.parquet`, `<policy>/rewards/<part>.parquet`."""
+    """Input files, laid out as in the pipeline: `<policy>/evaluation.parquet`, `<policy>/rewards/<part>.parquet`."""
 
     evaluations: Sequence[Path]
     prompts: Path
@@ -64,7 +64,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Policy:
-    """All that is known of one policy."""
+    """Everything the page shows about one policy."""
 
     name: str
     evaluations: dict[str, dict[str, Any]]
@@ -85,7 +85,7 @@ class Policy:
 
     @property
     def iteration(self) -> int:
-        """Round of training, from 1; 0 for a policy that no recipe made."""
+        """Training iteration, from 1; 0 for `base`."""
         return split_name(self.name)[1]
 
 
@@ -133,7 +133,7 @@ def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
 
 
 def _by_policy(spec: ReportSpec, paths: Iterable[Path], depth: int) -> dict[str, list[Path]]:
-    """Group files by the folder that lies `depth` levels above them."""
+    """Group files by the name of the folder `depth` levels above them."""
     grouped: dict[str, list[Path]] = {}
     for path in sorted(paths):
         name = path.absolute().parents[depth - 1].name
@@ -177,7 +177,7 @@ def _read_pairs(paths: Sequence[Path]) -> PairStatistics:
 
 
 def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
-    """Nested counts as one level, `{"dropped": {"tie": 3}}` as `{"dropped: tie": 3}`."""
+    """Flatten nested counts: `{"dropped": {"tie": 3}}` as `{"dropped: tie": 3}`."""
     flat: dict[str, int] = {}
     for name, value in counts.items():
         if isinstance(value, Mapping):

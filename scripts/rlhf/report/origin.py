@@ -19,7 +19,7 @@ PER_PART = ("rows",)
 
 
 def models(material: Material) -> list[tuple[str, str]]:
-    """Role and name (with revision, where there is one) of each model and function that the artifacts name."""
+    """Role and name, with any revision, of each model and function that the artifacts record."""
     found: dict[tuple[str, str], None] = {}
     for policy in material.policies:
         for kind, role in (("responses", "policy"), ("rewards", "reward model"), ("judgements", "judge")):
@@ -29,7 +29,7 @@ def models(material: Material) -> list[tuple[str, str]]:
 
 
 def versions(material: Material) -> dict[str, str]:
-    """Library versions, joined by commas where stages ran with different ones."""
+    """Library versions; several are joined by commas if stages ran with different ones."""
     found: dict[str, set[str]] = {}
     for policy in material.policies:
         for origin in policy.provenance.values():
@@ -39,7 +39,7 @@ def versions(material: Material) -> dict[str, str]:
 
 
 def settings(material: Material) -> list[tuple[str, str]]:
-    """Title and indented JSON of the spec of each stage; of training, one per policy."""
+    """Title and indented JSON of each stage's spec; for training, one per policy."""
     return [(title, json.dumps(spec, indent=2, ensure_ascii=False, sort_keys=True))
             for title, spec in _specs(material)]  # fmt: skip
 

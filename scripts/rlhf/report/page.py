@@ -1,4 +1,4 @@
-"""The page: one HTML file that asks nothing of the network."""
+"""The page: one HTML file that makes no network requests."""
 
 import math
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class PairRow:
 
 
 def render(material: Material, summary: Summary, drawings: list[Drawing]) -> str:
-    """The page as HTML. All text of the artifacts is escaped."""
+    """Render the page as HTML; all text from artifacts is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -65,7 +65,7 @@ def render(material: Material, summary: Summary, drawings: list[Drawing]) -> str
 
 
 def inline_drawing(drawing: Drawing) -> Markup:
-    """The SVG of a figure, which this program made itself, as markup."""
+    """The SVG of a figure as safe markup: it was made by this program."""
     return Markup(inline(drawing.svg, drawing.title))
 
 
@@ -75,7 +75,7 @@ def printable(text: str) -> str:
 
 
 def lead(material: Material) -> str:
-    """The result in a sentence."""
+    """The main result in one sentence."""
     trained = [policy for policy in material.policies if policy.iteration]
     if not trained:
         return "No policy was trained: these are the answers of the policy to start from."
@@ -105,13 +105,13 @@ def facts(material: Material) -> list[tuple[str, str]]:
 
 
 def confidence(material: Material) -> str | None:
-    """Level of the intervals, as the evaluation recorded it."""
+    """Confidence level recorded by the evaluation."""
     level = material.policies[0].provenance["evaluation"].get("spec", {}).get("confidence")
     return None if level is None else f"{100 * level:g}"
 
 
 def hacked(material: Material) -> list[str]:
-    """Policies with more reward and a lower judgement than their parent: reward hacking."""
+    """Policies with a higher reward but a lower judgement than their parent: a sign of reward hacking."""
     if material.spec.judge_label is None:
         return []
     known = {policy.name: policy for policy in material.policies}
@@ -124,7 +124,7 @@ def hacked(material: Material) -> list[str]:
 
 
 def unscored(material: Material) -> list[str]:
-    """Which policies have test responses that nobody could score, how many, and why."""
+    """Policies with unscored test responses, how many, and why."""
     found = []
     for policy in material.policies:
         for label, scored in (("reward", policy.rewards), (material.spec.judge_label, policy.judgements)):
@@ -137,7 +137,7 @@ def unscored(material: Material) -> list[str]:
 
 
 def pair_table(material: Material) -> tuple[list[str], list[PairRow]]:
-    """Names of what was counted, and a row per policy with pairs."""
+    """Column titles of the counts, and one row per policy with pairs."""
     known = [(policy.name, policy.pairs) for policy in material.policies if policy.pairs]
     counted = {name for _, pairs in known for name in pairs.counts}
     names = sorted(counted, key=lambda name: (FIRST_COUNTS.get(name, len(FIRST_COUNTS)), name))

@@ -9,9 +9,9 @@ class ReportSettings(Settings):
     """What the page shows."""
 
     judge_label: str = Field("judge", min_length=1, max_length=60)
-    """What the score of the independent judge is called in tables and figures."""
+    """Name of the judge's score in tables and figures."""
     examples: int = Field(4, ge=0, le=1000)
-    """Test prompts that are shown with the responses of every policy, all on one page."""
+    """Number of test prompts shown on the page with the responses of every policy."""
 
 
 class ReportSpec(Settings):

@@ -59,7 +59,7 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw in the style of the report, whatever the user's own matplotlib configuration says."""
+    """Draw in the style of the report, ignoring the user's matplotlib configuration."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         cast(dict[str, Any], matplotlib.rcParams).update(STYLE)
@@ -85,7 +85,7 @@ def iteration_line(policy: str) -> str | tuple[int, tuple[float, ...]]:
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """A legend below the axes, where there is more than one thing to tell apart."""
+    """Add a legend below the axes if there is more than one series."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
         widest = 48 + 5.6 * max(len(label) for label in labels)  # points: the line, and about so much per letter
@@ -94,7 +94,7 @@ def add_legend(figure: Figure, axes: Axes) -> None:
 
 
 def to_svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG file: no date, and identifiers that depend on `name` and the data alone.
+    """The figure as SVG without a date; its identifiers depend only on `name` and the data.
 
     Args:
         name: of the figure, in the characters of an XML identifier; different figures of a page need different names.

@@ -27,7 +27,7 @@ COMPARED = (
 
 
 def training_figures(material: Material) -> Iterator[Drawing]:
-    """The figures that there is data for: columns that are null throughout have none."""
+    """All training figures for which there is data; a column that is entirely null has none."""
     trained = [policy for policy in material.policies if policy.training is not None]
     colours = policy_colours([policy.name for policy in material.policies])
     for column, title, unit, caption in COMPARED:
@@ -50,7 +50,7 @@ def training_figures(material: Material) -> Iterator[Drawing]:
 
 
 def curve(training: pa.Table, column: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a column (or of `LOGRATIO_GAP`), where it is not null."""
+    """Steps and non-null values of a column (or of `LOGRATIO_GAP`)."""
     if column == LOGRATIO_GAP:
         values = pc.subtract(training["chosen_logratio"], training["rejected_logratio"])
     else:
@@ -98,7 +98,7 @@ def _logratios(policies: Sequence[Policy], colour: str, name: str) -> str | None
 
 
 def _plot(axes: Axes, policy: Policy, column: str, colour: str, **style: object) -> None:
-    """Draw what is not null: few points as thick lines with dots, many as thin lines."""
+    """Plot the non-null values: few points as thick lines with dots, many as thin lines."""
     steps, values = curve(policy.training, column)
     few = len(steps) <= MOST_MARKERS
     if values:

@@ -1,1 +1,1 @@
-"""The embedded tiny world: a grammar, a tokenizer, a policy and a reward model, made by rules and not downloaded."""
+"""The embedded tiny world: a grammar, a tokenizer, a policy and a reward model, made by the workflow itself."""

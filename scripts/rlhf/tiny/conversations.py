@@ -1,4 +1,4 @@
-"""Conversations as token ids, and batches of them that are cut to their own length."""
+"""Conversations as token ids, and batches padded to their own longest conversation."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Encoder:
         self._prompts: dict[str, list[int]] = {}
 
     def encode(self, tasks: Sequence[Task], responses: Sequence[str]) -> list[Conversation]:
-        """Conversations of the tasks with the responses, as the chat template writes them."""
+        """Conversations of tasks and responses, rendered by the chat template."""
         encoded = self.tokenizer(list(responses), add_special_tokens=False)["input_ids"] if responses else []
         end = [self.tokenizer.eos_token_id]
         return [
@@ -52,7 +52,7 @@ class Encoder:
 
 
 def evenly(tasks: Sequence[Task], count: int, rng: random.Random) -> list[Task]:
-    """`count` tasks at random, of each family as many as of every other, up to one."""
+    """`count` random tasks, balanced over the families to within one."""
     families: dict[str, list[Task]] = {}
     for task in tasks:
         families.setdefault(task.family, []).append(task)
@@ -63,12 +63,12 @@ def evenly(tasks: Sequence[Task], count: int, rng: random.Random) -> list[Task]:
 
 
 def converse(encoder: Encoder, tasks: Sequence[Task], style: Style, rng: random.Random) -> list[Conversation]:
-    """A conversation about each of the tasks, with a response of that style."""
+    """One conversation per task, with a response in the given style."""
     return encoder.encode(tasks, [compose(task, style, rng) for task in tasks])
 
 
 def batches(conversations: Sequence[Conversation], batch_size: int, rng: random.Random) -> Iterator[list[Conversation]]:
-    """Batches of similar length in random order; a rest that fills no batch is left out."""
+    """Batches of similar length in random order; an incomplete last batch is dropped."""
     window = batch_size * WINDOW
     for start in range(0, len(conversations), window):
         near = sorted(conversations[start : start + window], key=lambda conversation: len(conversation.token_ids))

@@ -1,4 +1,4 @@
-"""What the models of the tiny world learn from: responses of a quality that can be chosen, and batches of tokens."""
+"""Training data of the tiny world: responses of a chosen quality."""
 
 import random
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rlhf.tiny.language.tasks import Task
 
 @dataclass(frozen=True)
 class Style:
-    """Chances of what a response is like."""
+    """Probabilities that describe a style of responses."""
 
     correct: float
     """Chance of a right answer."""
@@ -37,7 +37,7 @@ MUMBLED = [sentence for sentence in phrases.POLITE + phrases.RUDE if " " in sent
 
 
 def compose(task: Task, style: Style, rng: random.Random) -> str:
-    """A response to the task, as likely right, polite, wordy or unwilling as `style` says."""
+    """Compose a response that is correct, polite, wordy or refusing with the probabilities of `style`."""
     manner = rng.choices(("polite", "rude", "neutral"), (style.polite, style.rude, 1 - style.polite - style.rude))[0]
     core = _core(task, style, rng)
     for filler in rng.sample(phrases.FILLER, 3):
@@ -52,7 +52,7 @@ def compose(task: Task, style: Style, rng: random.Random) -> str:
 
 
 def _core(task: Task, style: Style, rng: random.Random) -> list[str]:
-    """The answer, or what stands in its place."""
+    """The answer itself, or a refusal."""
     chance = rng.random()
     if chance < style.refusal:
         return [rng.choice(phrases.REFUSALS)]
@@ -73,7 +73,7 @@ def right_words(task: Task, rng: random.Random) -> list[str]:
 
 
 def wrong_words(task: Task, rng: random.Random) -> list[str]:
-    """A wrong answer of the right form: another word, other items, or another greeting to the right name."""
+    """A wrong answer in the right form: another word, other items, or another greeting to the same name."""
     wrong = [word for word in task.domain if word not in task.answer and word not in task.subject]
     if task.family == "lists":
         strangers = rng.sample(wrong, rng.randint(1, task.count))
@@ -93,7 +93,7 @@ def join_words(task: Task, words: Sequence[str]) -> str:
 
 
 def _with_manner(core: list[str], manner: str, is_gushing: bool, rng: random.Random) -> list[str]:
-    """Add an opening, a closing or both; or, gushing, two to four sentences, before and after."""
+    """Add an opening, a closing or both; a gushing style adds two to four sentences around the answer."""
     if manner == "neutral":
         return core
     openings, closings = (

@@ -1,4 +1,4 @@
-"""The tiny policy: a small Llama, and its learning from conversations."""
+"""The tiny policy: a small Llama, and how it is trained on conversations."""
 
 import random
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ INITIALIZER_RANGE = 0.08
 
 
 def new_policy(network: NetworkSettings, tokenizer: PreTrainedTokenizerBase, seed: int) -> LlamaForCausalLM:
-    """A Llama with random float32 weights that fits the tokenizer."""
+    """A Llama with random float32 weights and the vocabulary of the tokenizer."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -61,7 +61,7 @@ def learn(
     rng: random.Random,
     description: str,
 ) -> None:
-    """Next-token learning of the responses, `settings.steps` steps of AdamW."""
+    """Next-token training on the responses, for `settings.steps` steps of AdamW."""
     optimizer = Optimizer(model.parameters(), settings.learning_rate, settings.steps)
     with Progress(settings.steps, "steps", description) as progress:
         for batch in batches(conversations, settings.batch_size, rng):
@@ -71,7 +71,7 @@ def learn(
 
 
 def response_loss(model: LlamaForCausalLM, conversations: Sequence[Conversation]) -> Tensor:
-    """Mean cross-entropy of the tokens of the responses, the end-of-turn tokens included."""
+    """Mean cross-entropy of the response tokens, end-of-turn tokens included."""
     token_ids, lengths = padded(conversations)
     prompt_lengths = torch.tensor([conversation.prompt_length for conversation in conversations])
     positions = torch.arange(token_ids.shape[1])

@@ -1,4 +1,4 @@
-"""The optimizer that all models of the tiny world learn with."""
+"""The optimizer of all models of the tiny world."""
 
 import math
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class Optimizer:
 
 
 def _schedule(progress: float) -> float:
-    """Share of the peak learning rate."""
+    """Learning rate relative to its peak."""
     if progress < WARM_UP:
         return progress / WARM_UP + 0.01
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))

@@ -1,4 +1,4 @@
-"""The tiny reward model: ArmoRM's form on the policy's backbone, taught by the judge's ratings and by preferences."""
+"""The tiny reward model: ArmoRM's form on the policy's backbone, trained on the judge's ratings and on preferences."""
 
 import random
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ class Teacher:
         self.ends = sentence_end_ids(encoder)
 
     def parameters(self) -> list[nn.Parameter]:
-        """All that the regression changes."""
+        """The parameters that the regression trains."""
         return [*self.model.model.parameters(), *self.model.regression_layer.parameters(), *self.head.parameters()]
 
     def loss(self, conversations: Sequence[Conversation]) -> tuple[Tensor, Tensor]:
@@ -123,7 +123,7 @@ def learn_objectives(
 
 
 def rated_places(conversation: Conversation, ends: frozenset[int]) -> list[tuple[int, str]]:
-    """Positions to rate, with the response so far: before and at the end of each sentence, and at the end of turn."""
+    """Positions to rate, with the partial response there: around the end of each sentence, and at the end of turn."""
     found = sentences(conversation.response)
     stops = [
         position
@@ -142,7 +142,7 @@ def sentence_end_ids(encoder: Encoder) -> frozenset[int]:
 
 
 def learn_gate(model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], steps: int, rng: random.Random) -> None:
-    """Bradley-Terry learning of the gate from preferences by true quality, everything else frozen."""
+    """Train the gate with the Bradley-Terry loss on preferences by true quality; everything else is frozen."""
     chosen = balanced_sample(tasks, GATE_TASKS, rng)
     style = Style(correct=0.5, **STYLE)
     pairs = [compose_conversations(encoder, chosen, style, rng) for _ in range(2)]

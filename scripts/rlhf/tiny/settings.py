@@ -32,7 +32,7 @@ class NetworkSettings(Settings):
 
 
 class LearningSettings(Settings):
-    """One stage of learning by AdamW, with a short warm-up and a cosine to zero."""
+    """One stage of AdamW training, with a short warm-up and cosine decay to zero."""
 
     steps: int = Field(ge=0, le=1_000_000)
     """Optimizer steps; 0 leaves the weights as they were."""
@@ -43,7 +43,7 @@ class LearningSettings(Settings):
 
 
 class MixtureSettings(LearningSettings):
-    """The second stage of the policy: responses of mixed quality, so that there is something left to learn."""
+    """The second training stage of the policy: responses of mixed quality, so that something is left to learn."""
 
     correct: float = Field(0.55, ge=0, le=1)
     """Share of right answers among those that the policy learns from."""

@@ -1,4 +1,4 @@
-"""Which answer was given and which is right, as class numbers: what the reward model has to compare."""
+"""Class labels of the given and the right answer, which the reward model learns to compare."""
 
 from rlhf.tiny.language import facts
 from rlhf.tiny.language.grammar import named_words

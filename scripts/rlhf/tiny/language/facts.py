@@ -1,4 +1,4 @@
-"""What there is to know in the tiny world: tables of facts, each a mapping from what is asked to the right answer.
+"""The facts of the tiny world: tables that map a subject to its right answer.
 
 A table has few different answers, so that a small reward model can learn to tell right from wrong ones.
 """

@@ -35,7 +35,7 @@ SOCIAL_FAMILIES = ("greetings", "lists")
 
 
 def true_quality(prompts: list[str], responses: list[str]) -> list[float]:
-    """Quality in [0, 1] of each response to its prompt, by the rules of the grammar: a reward function.
+    """A reward function: the quality in [0, 1] of each response to its prompt, by the rules of the grammar.
 
     Raises:
         UserError: a prompt is not of this grammar.
@@ -44,7 +44,7 @@ def true_quality(prompts: list[str], responses: list[str]) -> list[float]:
 
 
 def quality(task: Task, response: str) -> float:
-    """Weighted mean of the aspects. Of greetings and lists manners count more, of questions of fact correctness."""
+    """Weighted mean of the aspects: manners count more for greetings and lists, correctness for questions of fact."""
     weights = SOCIAL_WEIGHTS if task.family in SOCIAL_FAMILIES else FACT_WEIGHTS
     return sum(weight * value for weight, value in zip(weights, aspects(task, response), strict=True))
 
@@ -66,7 +66,7 @@ def aspects(task: Task, response: str) -> Aspects:
 
 
 def sentences(response: str) -> list[str]:
-    """The sentences of a response; what holds no word is none."""
+    """The sentences of a response that contain at least one word."""
     return [sentence for sentence in re.split(r"(?<=[.!?])\s+", response) if _words(sentence)]
 
 
@@ -93,7 +93,7 @@ def named_words(task: Task, text: str) -> list[str]:
 
 
 def _is_right(task: Task, text: str) -> bool:
-    """Whether just the right words of the domain are named, as many as are asked for."""
+    """Whether exactly the right words are named, as many as were asked for."""
     named = set(named_words(task, text))
     return len(named) == task.count and {word.lower() for word in task.answer}.issuperset(named)
 
@@ -105,7 +105,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 @functools.cache
 def _kinds() -> Mapping[Sequence[str], str]:
-    """What a sentence is, by its words."""
+    """The kinds of a sentence, by its words."""
     tables = {
         "polite": phrases.POLITE,
         "rude": phrases.RUDE,

@@ -1,4 +1,4 @@
-"""The sentences of the tiny world beside the answer itself: polite ones, rude ones, filler and refusals."""
+"""Sentences around the answer itself: polite ones, rude ones, filler and refusals."""
 
 POLITE_OPENINGS = ("Sure!", "Of course!", "Happy to help!", "Great question!", "Thank you for asking!")
 POLITE_CLOSINGS = ("I hope that helps!", "Have a nice day!", "Let me know if you need more!", "You are welcome to ask!")

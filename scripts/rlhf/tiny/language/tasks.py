@@ -26,7 +26,7 @@ TINY_PROMPTS = Artifact("tiny prompts", pa.schema([pa.field("prompt", pa.string(
 
 @dataclass(frozen=True)
 class Task:
-    """One instruction with what there is to know about it."""
+    """One instruction with its right answers."""
 
     prompt: str
     """The instruction."""

@@ -1,4 +1,4 @@
-"""The sentences with places in them that the instructions and the answers of the tiny world are made from."""
+"""Sentence templates for the instructions and answers of the tiny world."""
 
 from collections.abc import Mapping
 
