@@ -102,7 +102,7 @@ class Experiment(Settings):
             )
         for variant in self.variants:
             try:
-                check_optimizer(self.recipe(variant), self.hardware.train_policy.sharing)
+                check_optimizer(self.recipe(variant), self.hardware.train_policy.effective_strategy)
             except UserError as error:
                 raise ValueError(f"variants.{variant}: {error}") from error
         if isinstance(self.rewards, CombinedSettings) and self.responses.imported and self.responses.imported.rewards:

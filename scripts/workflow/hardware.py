@@ -69,7 +69,7 @@ class TrainingHardware(BatchedHardware):
     @model_validator(mode="after")
     def _check_together(self) -> "TrainingHardware":
         try:
-            check_strategy(self.sharing, self.process_count, cpu=self.gpu == 0)
+            check_strategy(self.effective_strategy, self.process_count, cpu=self.gpu == 0)
         except UserError as error:
             raise ValueError(str(error)) from error
         if self.gpu not in (0, self.process_count):
@@ -96,7 +96,7 @@ class TrainingHardware(BatchedHardware):
         return self.threads * self.process_count // self.nodes
 
     @property
-    def sharing(self) -> Strategy:
+    def effective_strategy(self) -> Strategy:
         """The strategy, given or derived from the number of processes."""
         return self.strategy or ("single" if self.process_count == 1 else "zero3")
 

@@ -83,7 +83,7 @@ class Requests:
             **training_slurm_request(section),
             **self._disk(),
             "processes": section.process_count,
-            "strategy": section.sharing,
+            "strategy": section.effective_strategy,
             "activations": section.activations,
             "tracker": section.tracker,
             "save_seconds": section.save_seconds,

@@ -122,7 +122,7 @@ def training_setup(experiment: Experiment, variant: str, training: TrainingHardw
     """The parts of a variant's recipe and of the hardware that determine the memory of its training."""
     recipe = experiment.recipe(variant)
     return TrainingSetup(
-        strategy=training.sharing,
+        strategy=training.effective_strategy,
         processes=training.process_count,
         activations=training.activations,
         precision=experiment.logprobs.precision,
