@@ -8,7 +8,7 @@ from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.machine.device import granted_device
 from rlhf.models.tokenizers import load_tokenizer
-from rlhf.tiny.conversations import Encoder, balanced_sample, compose_conversations
+from rlhf.tiny.conversations import Encoder, converse, evenly
 from rlhf.tiny.corpus import CLEAN
 from rlhf.tiny.folders import save_model
 from rlhf.tiny.language.tasks import sample_tasks
@@ -28,8 +28,8 @@ def main() -> None:
     rng = random.Random(f"pretraining {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
     model = new_policy(spec.network, tokenizer, spec.seed)
-    chosen = balanced_sample(tasks, spec.learning.steps * spec.learning.batch_size, rng)
-    learn(model, compose_conversations(Encoder(tokenizer), chosen, CLEAN, rng), spec.learning, rng, "pretraining")
+    chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
+    learn(model, converse(Encoder(tokenizer), chosen, CLEAN, rng), spec.learning, rng, "pretraining")
     save_model(
         arguments.output,
         model.save_pretrained,

@@ -8,7 +8,7 @@ from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.machine.device import granted_device
 from rlhf.models.tokenizers import load_tokenizer
-from rlhf.tiny.conversations import Encoder, balanced_sample, compose_conversations
+from rlhf.tiny.conversations import Encoder, converse, evenly
 from rlhf.tiny.corpus import Style
 from rlhf.tiny.folders import save_model
 from rlhf.tiny.language.tasks import sample_tasks
@@ -29,9 +29,9 @@ def main() -> None:
     rng = random.Random(f"policy {spec.seed}")
     _, tasks = sample_tasks(spec.seed, spec.prompts)
     model = load_pretrained_policy(arguments.pretrained)
-    chosen = balanced_sample(tasks, spec.learning.steps * spec.learning.batch_size, rng)
+    chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
     style = Style(spec.learning.correct, polite=0.3, rude=0.3, filler=0.45, gushing=0.1, refusal=0.08)
-    learn(model, compose_conversations(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")
+    learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")
     save_model(arguments.output, model.save_pretrained, tokenizer, provenance(__file__, spec, inputs))
 
 

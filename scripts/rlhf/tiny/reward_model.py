@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo import ArmoRewardModel
-from rlhf.tiny.conversations import Conversation, Encoder, balanced_sample, batches, compose_conversations, padded
+from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly, padded
 from rlhf.tiny.corpus import Style
 from rlhf.tiny.language.answer_labels import NO_ANSWER, AnswerLabels
 from rlhf.tiny.language.grammar import Aspects, aspects, quality, sentences
@@ -109,9 +109,9 @@ def learn_objectives(
     model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], settings: RewardModelSettings, rng: random.Random
 ) -> None:
     """Regression of the judge's aspects at the end of the response, and of those so far after each sentence."""
-    chosen = balanced_sample(tasks, settings.steps * settings.batch_size // 2, rng)
+    chosen = evenly(tasks, settings.steps * settings.batch_size // 2, rng)
     # Right and wrong responses to the same tasks: what differs between them is what has to be learnt.
-    right, wrong = (compose_conversations(encoder, chosen, Style(correct=share, **STYLE), rng) for share in (1.0, 0.0))
+    right, wrong = (converse(encoder, chosen, Style(correct=share, **STYLE), rng) for share in (1.0, 0.0))
     conversations = [conversation for pair in zip(right, wrong, strict=True) for conversation in pair]
     teacher = Teacher(model, encoder)
     optimizer = Optimizer(teacher.parameters(), settings.learning_rate, settings.steps)
@@ -143,9 +143,9 @@ def sentence_end_ids(encoder: Encoder) -> frozenset[int]:
 
 def learn_gate(model: ArmoRewardModel, encoder: Encoder, tasks: Sequence[Task], steps: int, rng: random.Random) -> None:
     """Train the gate with the Bradley-Terry loss on preferences by true quality; everything else is frozen."""
-    chosen = balanced_sample(tasks, GATE_TASKS, rng)
+    chosen = evenly(tasks, GATE_TASKS, rng)
     style = Style(correct=0.5, **STYLE)
-    pairs = [compose_conversations(encoder, chosen, style, rng) for _ in range(2)]
+    pairs = [converse(encoder, chosen, style, rng) for _ in range(2)]
     (features, first), (_, second) = (_frozen(model, encoder, half) for half in pairs)
     qualities = torch.tensor([[quality(one.task, one.response) for one in half] for half in pairs])
     preferred = torch.sigmoid(PREFERENCE_SLOPE * (qualities[0] - qualities[1]))

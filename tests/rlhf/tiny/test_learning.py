@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.tiny.conversations import Conversation, Encoder, balanced_sample, batches, compose_conversations
+from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly
 from rlhf.tiny.corpus import CLEAN, Style
 from rlhf.tiny.language.answer_labels import NO_ANSWER, AnswerLabels
 from rlhf.tiny.language.grammar import aspects, quality, task_of
@@ -47,7 +47,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
 
 @pytest.fixture
 def conversations(encoder: Encoder) -> list[Conversation]:
-    return compose_conversations(encoder, TASKS, Style(correct=0.5, **STYLE), random.Random(1))
+    return converse(encoder, TASKS, Style(correct=0.5, **STYLE), random.Random(1))
 
 
 def test_a_conversation_is_what_the_template_writes(encoder: Encoder, conversations: list[Conversation]) -> None:
@@ -62,7 +62,7 @@ def test_a_conversation_is_what_the_template_writes(encoder: Encoder, conversati
 
 
 def test_families_are_asked_about_equally_often() -> None:
-    chosen = balanced_sample(TASKS, 1001, random.Random(1))
+    chosen = evenly(TASKS, 1001, random.Random(1))
     families = [task.family for task in chosen]
     counts = {families.count(family) for family in {task.family for task in TASKS}}
     assert len(chosen) == 1001
@@ -98,7 +98,7 @@ def test_learning_lowers_the_loss_and_repeats_to_the_bit(tokenizer: PreTrainedTo
     for _ in range(2):
         rng = random.Random(3)
         model = new_policy(NETWORK, tokenizer, seed=3)
-        clean = compose_conversations(encoder, balanced_sample(TASKS, 96, rng), CLEAN, rng)
+        clean = converse(encoder, evenly(TASKS, 96, rng), CLEAN, rng)
         losses.append(response_loss(model, clean).item())
         learn(model, clean, settings, rng, "test")
         losses.append(response_loss(model, clean).item())
@@ -174,7 +174,7 @@ def test_the_gate_learns_what_is_preferred(tokenizer: PreTrainedTokenizerBase, e
     model = new_reward_model(new_policy(NETWORK, tokenizer, seed=1), seed=1)
     settings = RewardModelSettings(steps=60, batch_size=16, learning_rate=3.0e-3)
     learn_objectives(model, encoder, TASKS, settings, random.Random(1))
-    pairs = [compose_conversations(encoder, TASKS, Style(correct=0.5, **STYLE), random.Random(seed)) for seed in (5, 6)]
+    pairs = [converse(encoder, TASKS, Style(correct=0.5, **STYLE), random.Random(seed)) for seed in (5, 6)]
     first, second = (torch.tensor([quality(one.task, one.response) for one in half]) for half in pairs)
     preferred = torch.sigmoid(PREFERENCE_SLOPE * (first - second))
     losses = []

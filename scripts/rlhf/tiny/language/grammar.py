@@ -12,8 +12,8 @@ from rlhf.base.errors import UserError
 from rlhf.tiny.language import phrases
 from rlhf.tiny.language.tasks import Task, tasks
 
-MAX_WORDS = 12
-MAX_POLITE = 2
+MOST_WORDS = 12
+MOST_POLITE = 2
 
 
 class Aspects(NamedTuple):
@@ -55,8 +55,8 @@ def aspects(task: Task, response: str) -> Aspects:
     kinds = [kind for _, kind in spoken]
     answers = [sentence for sentence, kind in spoken if kind == "answer"]
     polite, rude, refused = kinds.count("polite"), kinds.count("rude"), "refusal" in kinds
-    superfluous = kinds.count("filler") + max(polite - MAX_POLITE, 0) + max(len(answers) - 1, 0)
-    superfluous += sum(len(_words(answer)) > MAX_WORDS for answer in answers)
+    superfluous = kinds.count("filler") + max(polite - MOST_POLITE, 0) + max(len(answers) - 1, 0)
+    superfluous += sum(len(_words(answer)) > MOST_WORDS for answer in answers)
     return Aspects(
         correctness=float(not refused and _is_right(task, " ".join(answers))),
         politeness=0.0 if rude else 1.0 if polite else 0.5,
