@@ -60,9 +60,7 @@ def choose_examples(count: int, prompts: Path, policies: Mapping[str, tuple[pa.A
     """
     if not count:
         return []
-    shared = reduce(
-        lambda ids, others: ids.filter(pc.is_in(ids, value_set=others)), [ids for ids, _ in policies.values()]
-    )
+    shared = reduce(_in_both, [ids for ids, _ in policies.values()])
     known = PROMPTS.read(prompts, ["prompt_id"])["prompt_id"].combine_chunks()
     unknown = shared.filter(pc.invert(pc.is_in(shared, value_set=known)))
     if len(unknown):
