@@ -86,12 +86,14 @@ def test_a_harmful_change_behind_a_harmless_one(scratch_micro: Project) -> None:
     project, before = scratch_micro, digests(scratch_micro)
     edit(project, "build_pairs.py", "\n\n\ndef ", "\n\nUNUSED = 0\n\n\ndef ")
     edit(project, "rlhf/training/losses/rebel.py", "square()", "square() * 2")
-    planned = project.planned()
     done = accept(project)
     assert done.returncode == 1
-    assert "error: the change is not harmless: the code makes other results now of" in done.stderr
-    assert "checkpoint" in done.stderr
-    assert project.planned() == planned != {}
+    assert "error: the code now makes other results of these" in done.stderr
+    assert done.stderr.splitlines()[-1] == "  results/micro/rebel-1/checkpoint"
+    planned = project.planned()
+    assert planned["train_policy"] == {"rebel-1", "rebel-2"}
+    assert "simpo-1" not in set().union(*planned.values())
+    assert "base" not in planned["build_pairs"]  # that change alone is accepted
     assert digests(project) == before
 
 

@@ -1,7 +1,8 @@
 """Keep existing results after a change of code or libraries that does not affect them.
 
-One job of each changed stage and variant is rerun in a separate folder and compared. If all are equal, results of the
-old code count as results of the new code. No result is modified.
+One job of each changed stage and variant is rerun in a separate folder and compared. If they are equal, results of the
+old code count as results of the new code; otherwise that stage, and what follows from it, reruns at the next run. No
+result is modified here.
 """
 
 from __future__ import annotations
@@ -59,14 +60,20 @@ def main() -> None:
     codes = AcceptedCode.read(accepted)
     # Of a job that follows another one, Snakemake does not look for further reasons.
     changed = [job for job in done if not is_of_this_code(job, origins[job], codes)]
-    check_again(one_of_each_kind(changed), arguments)
-    for job in changed:
+    different = different_again(one_of_each_kind(changed), arguments)
+    kept = unaffected(done, different)
+    for job in set(changed) & set(kept):
         codes.add(accepted, origins[job]["code"], job.code)
-    outputs = [str(path) for job in done for path in job.outputs]
+    outputs = [str(path) for job in kept for path in job.outputs]
     touch = [sys.executable, "-m", "snakemake", *outputs, "--touch", "--quiet", "all", *arguments]
-    if subprocess.run(touch).returncode:
+    if kept and subprocess.run(touch).returncode:
         raise UserError("Snakemake could not record that: see its message above")
-    print(f"Accepted: {len(done)} jobs now count as made by the current code.")
+    print(f"Accepted: {len(kept)} jobs now count as made by the current code.")
+    if different:
+        raise UserError(
+            "the code now makes other results of these, which the next run makes again, with all that follows:\n"
+            + "\n".join(f"  {job.outputs[0]}" for job in different)
+        )
 
 
 def refuse_other_reasons(jobs: Sequence[PlannedJob]) -> None:
@@ -146,13 +153,28 @@ def _seconds(job: PlannedJob) -> float:
     return recorded_seconds(job.record) if job.record.exists() else 0.0
 
 
-def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
-    """Rerun jobs in a folder beside the project, linked to its files, and compare their results.
+def unaffected(jobs: Sequence[PlannedJob], different: Sequence[PlannedJob]) -> list[PlannedJob]:
+    """The jobs that neither are of a kind that differs nor depend on one that is.
+
+    Args:
+        jobs: dependencies first.
+    """
+    kinds, affected, kept = set(map(_kind, different)), set[Path](), []
+    for job in jobs:
+        if _kind(job) in kinds or affected.intersection(path for paths in job.inputs.values() for path in paths):
+            affected.update(job.outputs)
+        else:
+            kept.append(job)
+    return kept
+
+
+def different_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> list[PlannedJob]:
+    """Rerun jobs in a folder beside the project, linked to its files; those whose results differ.
 
     Raises:
-        UserError: a result differs, or a job failed.
+        UserError: a job failed.
     """
-    different: list[str] = []
+    different: list[PlannedJob] = []
     with temporary_beside(Path.cwd() / ASIDE) as aside:
         aside.mkdir()
         look_alike(Path.cwd(), aside)
@@ -163,9 +185,9 @@ def check_again(jobs: Sequence[PlannedJob], arguments: Sequence[str]) -> None:
             again = [sys.executable, "-m", "snakemake", *outputs, "--rerun-triggers", "mtime", "--force"]
             if subprocess.run([*again, "--quiet", "all", *arguments, *where]).returncode:
                 raise UserError(f"{job.rule} could not be done again: see Snakemake's message above")
-            different += [path for path in outputs if not same(Path(path), aside / path)]
-    if different:
-        raise UserError("the change is not harmless: the code makes other results now of\n  " + "\n  ".join(different))
+            if not all(same(Path(path), aside / path) for path in outputs):
+                different.append(job)
+    return different
 
 
 def look_alike(project: Path, aside: Path) -> None:
