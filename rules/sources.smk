@@ -17,7 +17,7 @@ def source_tree(folder):
             with archive.open("wb") as stream:
                 repository.archive(stream, commit)
             with tarfile.open(archive) as tar:
-                tar.extractall(files, filter="data")
+                tar.extractall(files, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
             files.rename(copy)
     return copy / folder.path
 

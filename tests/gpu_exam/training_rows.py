@@ -28,7 +28,7 @@ from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.choices import Strategy
 from rlhf.pairs.schema import Pair
 from rlhf.training.loop import train
-from rlhf.training.processes import strategies
+from rlhf.training.processes import accelerator as accelerators
 from rlhf.training.processes.accelerator import make_accelerator
 from rlhf.training.settings import TrainSpec
 from tasks import Exam, Task
@@ -121,7 +121,7 @@ def one_process(strategy: Strategy, spec: TrainSpec, device: torch.device) -> Ac
     """
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    with mock.patch.object(strategies, "check_strategy"):
+    with mock.patch.object(accelerators, "check_strategy"):
         return make_accelerator(strategy, 1, spec.precision, spec.recipe.max_grad_norm, cpu=device.type == "cpu")
 
 

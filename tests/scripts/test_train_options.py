@@ -117,6 +117,6 @@ def test_a_training_that_could_not_save_in_time_warns_at_the_start(data: tuple[P
         output = tmp_path / str(seconds)
         done = run_program("train_policy", *flags(*data, output, made), "--stop-seconds", seconds)
         assert done.returncode == 0, done.stderr
-        warning = re.search(r"WARNING asked to end, .*stop_seconds gives it 30 seconds.* may take it 60", done.stderr)
+        warning = re.search(r"WARNING if stopped, .*stop_seconds gives it 30 seconds.* may take 60", done.stderr)
         assert bool(warning) == told
         assert warning is None or warning.start() < done.stderr.index("training trained-1")

@@ -92,7 +92,7 @@ def test_log_probabilities_in_the_order_of_other_files(tmp_path: Path) -> None:
 
 def test_another_artifact_instead_of_log_probabilities(tmp_path: Path) -> None:
     pair_file, *_ = write(tmp_path, 1)
-    with pytest.raises(ArtifactError, match=r"pairs-1.parquet: not a logprobs artifact"):
+    with pytest.raises(ArtifactError, match=r"pairs-1.parquet: this is not a logprobs artifact"):
         read_pairs([pair_file], [pair_file], DPO)
 
 

@@ -1,12 +1,14 @@
 """The pickled index of a state that FSDP2 sharded: checked here before torch unpickles it without restrictions.
 
 A pickle names what it calls. An index of tensors needs only the few names below; one with any other name could run
-code.
+code. Python 3.11.0 to 3.11.3 pickle a member of an enumeration as a call of `getattr`, which could reach anything: here
+it reaches members alone.
 """
 
 from __future__ import annotations
 
 import pickle
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,21 @@ CLASSES = {
 """By module, the names that torch writes into an index, in addition to sizes and dtypes."""
 
 
+def enum_member(kind: type[Enum], name: str) -> Enum:
+    """What `getattr` may be in a pickle: the member of an enumeration.
+
+    Raises:
+        pickle.UnpicklingError: anything else was asked for.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Enum) and name in kind.__members__):
+        raise pickle.UnpicklingError(f"it asks for {name!r} of {kind!r}, which is not a member of an enumeration")
+    return kind[name]
+
+
 class _IndexUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return enum_member
         known = name in CLASSES.get(module, ())
         if module == "torch":
             known = name == "Size" or isinstance(getattr(torch, name, None), torch.dtype)

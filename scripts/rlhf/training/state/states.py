@@ -33,7 +33,7 @@ from rlhf.base.files.full_disks import named_full_disk
 from rlhf.base.settings import canonical_json
 from rlhf.machine.choices import Strategy
 from rlhf.tokens.token_budget import SAVED
-from rlhf.training.state.index import refuse_code
+from rlhf.training.state.index import enum_member, refuse_code
 
 LOGGER = logging.getLogger("train_policy")
 logging.getLogger("accelerate").setLevel(logging.WARNING)  # it logs every file that it saves
@@ -102,7 +102,8 @@ def _without_code(accelerator: Accelerator) -> Iterator[None]:
         from deepspeed.runtime.fp16.loss_scaler import LossScaler  # type: ignore[import-untyped]
         from deepspeed.runtime.zero.config import ZeroStageEnum  # type: ignore[import-untyped]
 
-        known = [LossScaler, ZeroStageEnum]  # what its states contain in addition to tensors
+        # What its states contain in addition to tensors.
+        known = [LossScaler, ZeroStageEnum, (enum_member, "builtins.getattr")]
     before = os.environ.get(FORCE_WEIGHTS_ONLY)
     os.environ[FORCE_WEIGHTS_ONLY] = "1"
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch.distributed import checkpoint
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 
 from rlhf.base.files.checksums import SHARD_INDEX, DamagedError, seal_folder, verify
 from rlhf.training.state.index import refuse_code
@@ -56,6 +57,20 @@ def test_code_in_an_index_does_not_run(called: Calls, state: Path, monkeypatch: 
     with pytest.raises(pickle.UnpicklingError, match=f"it names .*{called.function.__name__}"):
         refuse_code(state)
     assert not (state / "it_ran").exists()
+
+
+def test_members_of_enumerations_are_read_however_python_pickles_them(state: Path) -> None:
+    """Python 3.11.0 to 3.11.3 call `getattr`; others call the class."""
+    member = Calls(getattr, _MEM_FORMAT_ENCODING, "TORCH_PRESERVE_FORMAT")
+    (state / "optimizer_0" / SHARD_INDEX).write_bytes(pickle.dumps({"storage_data": member}))
+    refuse_code(state)
+
+
+@pytest.mark.parametrize(("holder", "name"), [(_MEM_FORMAT_ENCODING, "mro"), (torch.Size, "__reduce__")])
+def test_getattr_reaches_nothing_but_members(holder: type, name: str, state: Path) -> None:
+    (state / "optimizer_0" / SHARD_INDEX).write_bytes(pickle.dumps({"storage_data": Calls(getattr, holder, name)}))
+    with pytest.raises(pickle.UnpicklingError, match="not a member of an enumeration"):
+        refuse_code(state)
 
 
 def test_an_index_is_part_of_the_sealed_state(state: Path) -> None:
