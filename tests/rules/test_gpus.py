@@ -23,7 +23,7 @@ def resources_of(rule: str, dry_run: str) -> dict[str, str]:
         (["--resources", "gpu=0"], r"error: this job asks for 1 GPU\(s\), and Snakemake grants it 0: raise the limit"),
         (
             [],
-            r"error: this job asks for 1 GPU\(s\) and sees 0\. To run on the CPU, set its `gpu` under `hardware` to 0",
+            r"error: this job asks for 1 GPU\(s\) and sees 0\. To run on the CPU, set its `gpu` under `hardware`",
         ),
     ],
     ids=["Snakemake shrinks the request", "a machine without GPUs"],
