@@ -89,7 +89,8 @@ def test_a_harmful_change_behind_a_harmless_one(scratch_micro: Project) -> None:
     done = accept(project)
     assert done.returncode == 1
     assert "error: the code now makes other results of these" in done.stderr
-    assert done.stderr.splitlines()[-1] == "  results/micro/rebel-1/checkpoint"
+    # The faster one of the two stands for the variant.
+    assert done.stderr.splitlines()[-1] in [f"  results/micro/rebel-{iteration}/checkpoint" for iteration in (1, 2)]
     planned = project.planned()
     assert planned["train_policy"] == {"rebel-1", "rebel-2"}
     assert "simpo-1" not in set().union(*planned.values())
