@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from rlhf.base.errors import UserError
@@ -32,7 +32,8 @@ def as_json(spec: Settings) -> str:
     return canonical_json(spec.model_dump(mode="json"))
 
 
-def program_digest(program: str, modules: Iterable[str] = ()) -> str:
+@cache  # a plan asks for it once per job
+def program_digest(program: str, modules: tuple[str, ...] = ()) -> str:
     """The digest of a program, of the modules it imports, and of those that its settings name.
 
     Raises:

@@ -64,7 +64,7 @@ def test_prefetch_knows_everything_that_comes_from_the_hub_by_the_key_that_pins_
 
 
 def test_the_digest_of_a_program_holds_the_modules_that_its_settings_name() -> None:
-    plain, named = program_digest("train_policy"), program_digest("train_policy", ["rlhf.training.losses.dpo"])
+    plain, named = program_digest("train_policy"), program_digest("train_policy", ("rlhf.training.losses.dpo",))
     assert plain != named
     with pytest.raises(UserError, match="no module 'my_rewards'"):
-        program_digest("score_responses", ["my_rewards"])
+        program_digest("score_responses", ("my_rewards",))
