@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from abc import ABC
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,13 +71,16 @@ def name_of_choice(package: str, function: str) -> Any:
         if repr(name) not in names:
             expected = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))  # as pydantic has it
             raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
-        _require_function(_file_of(choice_module(package, name)), function)
+        file = _file_of(choice_module(package, name))
+        _require_function(file, function, file.stat().st_mtime_ns)
         return name
 
     return Annotated[str, AfterValidator(check), WithJsonSchema({"enum": choice_names(package), "type": "string"})]
 
 
-def _require_function(file: Path, function: str) -> None:
+@cache  # a plan validates the settings of each of its jobs
+def _require_function(file: Path, function: str, mtime: int) -> None:
+    """Raise UserError unless a file defines a function; `mtime` invalidates the cache on an edit."""
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except SyntaxError as error:
