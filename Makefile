@@ -7,6 +7,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := 2
+# Where one of pytest's processes crashes, the run ends: started again, it would wait for ever (pytest-xdist #1378).
+DISTRIBUTION := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 COMMAND = PYTHONPATH="$(CURDIR)/scripts" $(BIN)/python -m workflow.commands
 
 help:  ## what there is to make
@@ -25,7 +27,7 @@ test: environments  ## linters, types and tests; vLLM's where it can be installe
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy scripts
 	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache pyproject.toml
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/pytest --numprocesses $(WORKERS) $(DISTRIBUTION) $(TESTS)
 
 test-all: TESTS := -m "slow or not slow"
 test-all: WORKERS := 3  # on two processors: Slurm's tests mostly wait

@@ -1,6 +1,5 @@
 """The pipeline runs from any folder, from any source tree, and as a module of another workflow."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ import yaml
 
 from project import WORLD, Project, copy_project
 from small_disk import NEEDS_ROOT, SmallDisk
+from test_determinism import digest
 
 UNPLEASANT = 'it\'s a "source" tree'
 PARENT = """
@@ -44,7 +44,7 @@ def snakemake(folder: Path, *arguments: str, **environment: str) -> str:
 def digests(folder: Path, *, without: str = "report") -> dict[str, str]:
     """The SHA-256 of each result of the micro experiment, by its path."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): digest(path)
         for path in sorted((folder / "results/micro").rglob("*"))
         if path.is_file() and without not in path.parts and path.name != ".snakemake_timestamp"
     }

@@ -17,14 +17,19 @@ def read_config(name: str) -> dict[str, Any]:
 
 
 def patch(config: dict[str, Any], patches: dict[str, Any]) -> dict[str, Any]:
-    """A copy with the values of `{"a.b.c": value}`."""
+    """A copy with the values of `{"a.b.c": value}`; the value `...` removes the key."""
     config = copy.deepcopy(config)
     for path, value in patches.items():
-        section = config
         *parents, last = path.split(".")
+        section = config
         for key in parents:
-            section = section.setdefault(key, {})
-        section[last] = value
+            if not isinstance(section.get(key), dict):
+                section[key] = {}
+            section = section[key]
+        if value is ...:
+            del section[last]
+        else:
+            section[last] = value
     return config
 
 

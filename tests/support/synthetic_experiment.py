@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlhf.base.names import split_name
 from rlhf.evaluation.schema import EVALUATION
 from rlhf.pairs.schema import PAIRS
 from rlhf.prompts.schema import PROMPTS
-from rlhf.report.material import ReportFiles, split_name
+from rlhf.report.material import ReportFiles
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.schema import REWARDS
 from rlhf.training.schema import TRAINING

@@ -1,37 +1,12 @@
 """Wrong configurations: each is refused with its key, what it was, and what it may be."""
 
-import copy
-from pathlib import Path
-from typing import Any
-
 import pytest
-import yaml
 
+from experiments import patch, read_config
 from rlhf.base.errors import UserError
 from rlhf.rewards.scorer import RewardSettings
 from rlhf.training.loss import PairLoss
 from workflow.experiment import Experiment, load_experiment
-
-CONFIG = Path(__file__).resolve().parents[2] / "config"
-
-
-def read(name: str) -> dict[str, Any]:
-    return yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
-
-
-def patched(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    """A copy with another value at `a.b.c`; the value `...` removes the key."""
-    config = copy.deepcopy(config)
-    section = config
-    *parents, last = path.split(".")
-    for key in parents:
-        section = section.setdefault(key, {})
-    if value is ...:
-        del section[last]
-    else:
-        section[last] = value
-    return config
-
 
 CASES: list[tuple[str, object, list[str]]] = [
     ("experiment", ..., ["experiment", "missing"]),
@@ -86,7 +61,7 @@ CASES: list[tuple[str, object, list[str]]] = [
 @pytest.mark.parametrize(("path", "value", "said"), CASES, ids=[f"{path}={value}" for path, value, _ in CASES])
 def test_wrong_value_is_refused_with_its_key(path: str, value: object, said: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        load_experiment(patched(read("config"), path, value), "config/config.yaml")
+        load_experiment(patch(read_config("config"), {path: value}), "config/config.yaml")
     message = str(caught.value)
     assert message.startswith("config/config.yaml: ")
     for words in said:
@@ -94,18 +69,18 @@ def test_wrong_value_is_refused_with_its_key(path: str, value: object, said: lis
 
 
 def test_all_errors_are_told_at_once() -> None:
-    config = patched(patched(read("config"), "seed", "x"), "prompts.train", 0)
+    config = patch(read_config("config"), {"seed": "x", "prompts.train": 0})
     with pytest.raises(UserError, match=r"(?s)seed.*prompts\.train"):
         load_experiment(config, "config.yaml")
 
 
 @pytest.mark.parametrize("name", ["config", "micro", "llama3-8b-ultrafeedback"])
 def test_experiments_of_the_repository_are_valid(name: str) -> None:
-    load_experiment(read(name), name)
+    load_experiment(read_config(name), name)
 
 
 def test_published_hyperparameters() -> None:
-    experiment = load_experiment(read("llama3-8b-ultrafeedback"), "")
+    experiment = load_experiment(read_config("llama3-8b-ultrafeedback"), "")
     recipe = experiment.recipe("rebel")
     assert (recipe.learning_rate, recipe.batch_size, recipe.epochs) == (3.0e-7, 128, 1)
     assert (recipe.adam_beta1, recipe.adam_beta2, recipe.adam_epsilon) == (0.9, 0.95, 1.0e-8)
@@ -117,7 +92,7 @@ def test_published_hyperparameters() -> None:
 
 
 def test_variant_takes_what_it_does_not_set_from_training() -> None:
-    config = patched(patched(read("micro"), "training.epochs", 3), "variants.simpo.learning_rate", 0.5)
+    config = patch(read_config("micro"), {"training.epochs": 3, "variants.simpo.learning_rate": 0.5})
     experiment = load_experiment(config, "")
     assert (experiment.recipe("simpo").epochs, experiment.recipe("simpo").learning_rate) == (3, 0.5)
     assert experiment.recipe("rebel").learning_rate == config["training"]["learning_rate"]
@@ -125,18 +100,20 @@ def test_variant_takes_what_it_does_not_set_from_training() -> None:
 
 
 def test_policies_and_parts() -> None:
-    experiment = load_experiment(read("micro"), "")
+    experiment = load_experiment(read_config("micro"), "")
     assert experiment.policies() == ["base", "rebel-1", "rebel-2", "simpo-1"]
     assert experiment.train_parts(1) == experiment.train_parts(2) == ["train-000", "train-001"]
     assert experiment.test_parts() == ["test-000"]
 
 
 def test_each_iteration_may_have_train_parts_of_its_own() -> None:
-    experiment = load_experiment(patched(read("micro"), "prompts.per_iteration", 1), "")
+    experiment = load_experiment(patch(read_config("micro"), {"prompts.per_iteration": 1}), "")
     assert [experiment.train_parts(iteration) for iteration in (1, 2)] == [["train-000"], ["train-001"]]
 
 
 def test_partial_hardware_keeps_the_defaults_of_its_rule() -> None:
-    experiment = load_experiment(patched(read("llama3-8b-ultrafeedback"), "hardware", {"train_policy": {"gpu": 2}}), "")
+    experiment = load_experiment(
+        patch(read_config("llama3-8b-ultrafeedback"), {"hardware": {"train_policy": {"gpu": 2}}}), ""
+    )
     default = Experiment.model_fields["hardware"].default
     assert experiment.hardware.train_policy == default.train_policy.model_copy(update={"gpu": 2})

@@ -33,10 +33,16 @@ def variant_and_iteration(policy: str) -> tuple[str, int]:
     Raises:
         ValueError: the name has another form; `base` has, too.
     """
-    match = re.fullmatch(r"(.+)-(\d+)", policy)
-    if match is None:
+    variant, iteration = split_name(policy)
+    if variant == policy:
         raise ValueError(f"{policy!r} is not <variant>-<iteration>")
-    return match[1], int(match[2])
+    return variant, iteration
+
+
+def split_name(policy: str) -> tuple[str, int]:
+    """Variant and iteration of a policy; any other name, such as `base`, with iteration 0."""
+    match = re.fullmatch(r"(.+)-(\d+)", policy)
+    return (match[1], int(match[2])) if match else (policy, 0)
 
 
 def parent(policy: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.errors import UserError
+from rlhf.base.names import split_name
 from rlhf.evaluation.schema import EVALUATION
 from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
 from rlhf.pairs.schema import PAIRS
@@ -96,12 +97,6 @@ class Material:
     spec: ReportSpec
     policies: list[Policy]
     examples: list[Example]
-
-
-def split_name(policy: str) -> tuple[str, int]:
-    """Variant and iteration: of `rebel-2` they are `rebel` and 2, of `base` they are `base` and 0."""
-    variant, dash, iteration = policy.rpartition("-")
-    return (variant, int(iteration)) if dash and iteration.isdigit() else (policy, 0)
 
 
 def read_material(spec: ReportSpec, files: ReportFiles) -> Material:

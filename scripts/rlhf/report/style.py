@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlhf.report.material import split_name
+from rlhf.base.names import split_name
 
 INK, MUTED, RULE, PAPER = "#22272e", "#6a727d", "#dfe2e6", "#fffffe"
 THEMED = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}

@@ -23,6 +23,7 @@ from rlhf.base.files.checksums import SUMS
 from rlhf.base.files.folders import PROVENANCE
 from rlhf.base.files.temporary_files import temporary_beside
 from rlhf.base.lineage import different_inputs
+from rlhf.base.names import split_name
 from workflow.dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
 from workflow.records.accepted_code import AcceptedCode
 from workflow.records.own_records import stated_origin
@@ -146,7 +147,7 @@ def one_of_each_kind(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
 
 
 def _kind(job: PlannedJob) -> tuple[str, str]:
-    return job.rule, job.policy.rsplit("-", 1)[0]
+    return job.rule, split_name(job.policy)[0]
 
 
 def _seconds(job: PlannedJob) -> float:

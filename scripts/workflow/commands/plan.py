@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from command_line import run, takes_arguments_of_snakemake
+from rlhf.base.names import split_name
 from workflow.dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
 from workflow.planning.forecast import Forecast
 from workflow.requests import Requests
@@ -87,8 +88,7 @@ def _stage(job: PlannedJob) -> tuple[int, str]:
 
 def _by_iteration(policy: str) -> tuple[int, str]:
     """base, then the policies of the first iteration, then those of the second."""
-    iteration = policy.rpartition("-")[2]
-    return (int(iteration) if iteration.isdigit() else 0), policy
+    return split_name(policy)[1], policy
 
 
 def short(hours: float) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf.base.artifacts import ArtifactError
-from rlhf.base.names import Rows, parent, part_names, part_rows, variant_and_iteration
+from rlhf.base.names import Rows, parent, part_names, part_rows, split_name, variant_and_iteration
 from rlhf.prompts.schema import PROMPTS, read_part
 
 SPLITS = st.sampled_from(["train", "test"])
@@ -73,3 +73,11 @@ def test_a_policy_is_a_variant_and_an_iteration() -> None:
 def test_other_names_are_no_trained_policies(name: str) -> None:
     with pytest.raises(ValueError, match="is not <variant>-<iteration>"):
         variant_and_iteration(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("base", ("base", 0)), ("rebel-2", ("rebel", 2)), ("a-b-10", ("a-b", 10)), ("x-y", ("x-y", 0))],
+)
+def test_names_split_into_variant_and_iteration(name: str, expected: tuple[str, int]) -> None:
+    assert split_name(name) == expected

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arrow_memory import peak_of
 from rlhf.base.errors import UserError
 from rlhf.base.files.temporary_files import temporary_path
 from rlhf.datasets.files import open_file
@@ -67,14 +68,11 @@ def test_a_large_row_group_is_not_read_at_once(tmp_path: Path) -> None:
     pq.write_table(table, path, use_dictionary=False, compression="none")
     assert pq.ParquetFile(path).num_row_groups == 1
 
-    before, measured = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
-    pa.set_memory_pool(measured)
-    try:
+    def read() -> None:
         with open_file(path) as rows:
             assert len(rows) == 40_000
-    finally:
-        pa.set_memory_pool(before)
-    assert 0 < measured.max_memory() < table.nbytes / 4
+
+    assert 0 < peak_of(read) < table.nbytes / 4
 
 
 def test_columns_other_than_text_survive_the_copy(tmp_path: Path) -> None:

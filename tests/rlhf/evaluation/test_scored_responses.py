@@ -1,14 +1,13 @@
 """Scored responses: the rows of many files, in order, against a reading that goes row by row."""
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
+from arrow_memory import peak_of
 from rlhf.base.artifacts import ArtifactError
 from rlhf.evaluation.scored_responses import read_scored_responses
 from rlhf.responses.schema import RESPONSES
@@ -106,15 +105,3 @@ def test_a_draw_takes_less_than_300_bytes_whatever_its_text(tmp_path: Path) -> N
     peak = peak_of(lambda: read_scored_responses(responses, {"reward": rewards, "judge": rewards}))
     assert (peak - of_a_file) / (5 * parts * prompts) < 300
     assert of_a_file / (5 * prompts) > 3000
-
-
-def peak_of(read: Callable[[], object]) -> int:
-    """Bytes that Arrow held at most while reading."""
-    usual = pa.default_memory_pool()
-    counted = pa.proxy_memory_pool(usual)
-    pa.set_memory_pool(counted)
-    try:
-        read()
-    finally:
-        pa.set_memory_pool(usual)
-    return counted.max_memory()

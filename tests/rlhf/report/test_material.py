@@ -8,7 +8,7 @@ import pytest
 
 from rlhf.base.artifacts import ArtifactError
 from rlhf.base.errors import UserError
-from rlhf.report.material import flat_counts, read_material, split_name
+from rlhf.report.material import flat_counts, read_material
 from rlhf.report.settings import ReportSpec
 from synthetic_experiment import DEFAULT_POLICIES, write_experiment
 
@@ -89,11 +89,3 @@ def test_prompts_of_another_experiment_are_an_error(tmp_path: Path) -> None:
 def test_counts_become_one_level() -> None:
     assert flat_counts({"pairs": 4, "dropped": {"tie": 1, "cut": 2}}) == {"pairs": 4, "dropped: tie": 1,
                                                                           "dropped: cut": 2}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("base", ("base", 0)), ("rebel-2", ("rebel", 2)), ("a-b-10", ("a-b", 10)), ("x-y", ("x-y", 0))],
-)
-def test_names_split_into_variant_and_iteration(name: str, expected: tuple[str, int]) -> None:
-    assert split_name(name) == expected

@@ -4,7 +4,6 @@ What the plan looks at before any job is looked at here in process; tests/rules/
 `snakemake -n`.
 """
 
-import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from experiments import patch
 from rlhf.base.errors import UserError
 from workflow.experiment import Experiment, load_experiment
 from workflow.planning.input_checks import check_functions, check_sources
@@ -31,23 +31,6 @@ CASES = [
     *(("micro", *case) for case in [*SETTINGS, *SOURCES]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
-
-
-def patched(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy with other values at `a.b.c`; the value `...` removes the key."""
-    config = copy.deepcopy(config)
-    for path, value in changes.items():
-        *parents, last = path.split(".")
-        section = config
-        for key in parents:
-            if not isinstance(section.get(key), dict):
-                section[key] = {}
-            section = section[key]
-        if value is ...:
-            del section[last]
-        else:
-            section[last] = value
-    return config
 
 
 def lines(*rows: object) -> bytes:
@@ -120,7 +103,7 @@ def plan(config: dict[str, Any], *, functions: bool = True) -> None:
 )
 def test_a_wrong_configuration_is_stopped_by_a_sentence(base: str, changes: dict[str, Any], said: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        plan(patched(CONFIGS[base], changes))
+        plan(patch(CONFIGS[base], changes))
     message = str(caught.value)
     for words in said:
         assert words in message
@@ -146,11 +129,11 @@ def test_the_configurations_of_the_repository_pass(base: str) -> None:
     ids=str,
 )
 def test_what_is_right_passes(changes: dict[str, Any]) -> None:
-    plan(patched(CONFIGS["micro"], changes))
+    plan(patch(CONFIGS["micro"], changes))
 
 
 def test_a_package_that_only_the_jobs_environment_has_is_no_error() -> None:
-    plan(patched(CONFIGS["micro"], {"environments": "conda", **function("needs:score")}))
+    plan(patch(CONFIGS["micro"], {"environments": "conda", **function("needs:score")}))
 
 
 def test_there_are_150_of_them() -> None:
@@ -201,6 +184,6 @@ def test_junk_at_every_key_is_no_traceback(base: str) -> None:
     for key in keys:
         for junk in JUNK:
             try:
-                plan(patched(CONFIGS[base], {key: junk}), functions=False)
+                plan(patch(CONFIGS[base], {key: junk}), functions=False)
             except UserError as error:
                 assert len(str(error)) < 3000
