@@ -11,7 +11,8 @@ rule evaluate_policy:
         base_rewards=PATHS.test_parts("rewards", "base"),
         base_judgements=PATHS.judgements("base"),
     output:
-        f"{RESULTS}/{{policy}}/evaluation.parquet",
+        evaluation=f"{RESULTS}/{{policy}}/evaluation.parquet",
+        comparisons=f"{RESULTS}/{{policy}}/comparisons.parquet",
     log:
         f"{LOGS}/evaluate_policy/{{policy}}.log",
     benchmark:
@@ -28,5 +29,32 @@ rule evaluate_policy:
         """
         python {resources.scripts:q}/evaluate_policy.py --spec {params.spec:q} --responses {input.responses} \
             --rewards {input.rewards} --judgements {input.judgements} --base-responses {input.base_responses} \
-            --base-rewards {input.base_rewards} --base-judgements {input.base_judgements} --output {output} 2>{log}
+            --base-rewards {input.base_rewards} --base-judgements {input.base_judgements} \
+            --comparisons {output.comparisons} --output {output.evaluation} 2>{log}
+        """
+
+
+rule length_control:
+    """Win rates at equal length, with the difficulty of each prompt estimated from the other policies."""
+    input:
+        comparisons=expand(f"{RESULTS}/{{policy}}/comparisons.parquet", policy=EXPERIMENT.trained_policies()),
+        difficulty_comparisons=EXPERIMENT.evaluation.difficulty_comparisons,
+    output:
+        f"{RESULTS}/length_control.parquet",
+    log:
+        f"{LOGS}/length_control.log",
+    benchmark:
+        f"{BENCHMARKS}/length_control.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: HARDWARE.length_control.threads
+    resources:
+        **REQUESTS.cpu("length_control"),
+    params:
+        spec=lambda wildcards: spec(SPECS.length_control),
+        code=code("length_control"),
+    shell:
+        """
+        python {resources.scripts:q}/length_control.py --spec {params.spec:q} --comparisons {input.comparisons} \
+            --difficulty-comparisons {input.difficulty_comparisons} --output {output} 2>{log}
         """

@@ -5,6 +5,7 @@ rule report:
     """Summary table, curves, reward distributions, pair statistics and examples on one self-contained page."""
     input:
         evaluations=expand(f"{RESULTS}/{{policy}}/evaluation.parquet", policy=EXPERIMENT.policies()),
+        length_control=f"{RESULTS}/length_control.parquet",
         training=expand(f"{RESULTS}/{{policy}}/training.parquet", policy=EXPERIMENT.trained_policies()),
         pairs=PATHS.all_training_pairs(),
         prompts=f"{RESULTS}/prompts.parquet",
@@ -34,7 +35,7 @@ rule report:
     shell:
         """
         python {resources.scripts:q}/report.py --spec {params.spec:q} --evaluations {input.evaluations} \
-            --training {input.training} --pairs {input.pairs} --prompts {input.prompts} \
-            --responses {input.responses} --rewards {input.rewards} --judgements {input.judgements} \
-            --output {output} 2>{log}
+            --length-control {input.length_control} --training {input.training} --pairs {input.pairs} \
+            --prompts {input.prompts} --responses {input.responses} --rewards {input.rewards} \
+            --judgements {input.judgements} --output {output} 2>{log}
         """

@@ -25,15 +25,22 @@ INTERRUPTED = 128 + signal.SIGINT
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-def program_parser(description: str | None, spec: type[Settings]) -> argparse.ArgumentParser:
-    """A parser with `--spec`, whose `--help` lists the keys of `spec`."""
+def program_parser(
+    description: str | None, spec: type[Settings], *, default: str | None = None
+) -> argparse.ArgumentParser:
+    """A parser with `--spec`, whose `--help` lists the keys of `spec`; it is required unless there is a default."""
     keys = "\n".join(f"  {name}: {field.description or ''}" for name, field in spec.model_fields.items())
     parser = argparse.ArgumentParser(
         description=description,
         epilog=f"keys of --spec:\n{keys}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--spec", required=True, help="the settings: inline JSON, or a file with JSON")
+    parser.add_argument(
+        "--spec",
+        required=default is None,
+        default=default,
+        help="the settings: inline JSON, or a file with JSON" + ("" if default is None else f" (default {default})"),
+    )
     return parser
 
 

@@ -1,7 +1,8 @@
 """Evaluate a policy against base on the test prompts, by the training reward and by an independent judge.
 
-One row per judge: mean reward, win rate with its bootstrap interval, win rate at equal length, tokens per response,
-share of responses cut at the length limit. Base against itself gets a win rate of exactly one half.
+One row per judge: mean reward, win rate with its bootstrap interval, tokens per response, share of responses cut at the
+length limit. Base against itself gets a win rate of exactly one half. The comparisons behind the win rates are written
+too, a row per draw: `length_control` reads them.
 """
 
 import logging
@@ -10,16 +11,17 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from command_line import parse_arguments, program_parser, run
+from command_line import add_output_flag, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.evaluation.bootstrap import bootstrap_interval
-from rlhf.evaluation.duels import duels, prompt_win_rates
-from rlhf.evaluation.length_control import length_controlled_win_rate
-from rlhf.evaluation.schema import EVALUATION
+from rlhf.evaluation.comparison_rows import comparison_rows
+from rlhf.evaluation.duels import Duels, duels, prompt_win_rates
+from rlhf.evaluation.schema import COMPARISONS, EVALUATION
 from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
 from rlhf.evaluation.settings import EvaluateSpec
 from rlhf.models.commits import common_commits
@@ -32,12 +34,16 @@ def main() -> None:
     inputs = checked_inputs(**{flag: getattr(arguments, flag) for flag in FILES})
     for files in (arguments.rewards + arguments.base_rewards, arguments.judgements + arguments.base_judgements):
         common_commits(files)
-    rows, counts = [], {}
+    rows, counts, compared = [], {}, []
     for judge, (policy, base) in read_judges(arguments).items():
-        row, counts[judge] = evaluate(spec, judge, policy, base)
+        found = duels(policy, base)
+        row, counts[judge] = evaluate(spec, judge, policy, found)
         rows.append(row)
+        compared.append(comparison_rows(judge, spec.policy, policy, base, found))
         LOGGER.info("%s", describe(row, counts[judge]))
-    EVALUATION.write(arguments.output, rows, provenance(__file__, spec, inputs, counts=counts))
+    origin = provenance(__file__, spec, inputs, counts=counts)
+    COMPARISONS.write(arguments.comparisons, pa.concat_tables(compared), origin)
+    EVALUATION.write(arguments.output, rows, origin)
 
 
 FILES = {
@@ -62,7 +68,8 @@ def parser() -> ArgumentParser:
             default=[],
             help=text,
         )
-    made.add_argument("--output", type=Path, required=True, help="the evaluation (Parquet)")
+    add_output_flag(made, "the evaluation")
+    made.add_argument("--comparisons", type=Path, required=True, help="the comparisons with base to write, Parquet")
     return made
 
 
@@ -83,10 +90,9 @@ def read_judges(arguments: Namespace) -> dict[str, tuple[ScoredResponses, Scored
 
 
 def evaluate(
-    spec: EvaluateSpec, judge: str, policy: ScoredResponses, base: ScoredResponses
+    spec: EvaluateSpec, judge: str, policy: ScoredResponses, found: Duels
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """A row of the evaluation, and how many prompts and draws took part."""
-    found = duels(policy, base)
     rates = prompt_win_rates(found)
     low, high = bootstrap_interval(rates, spec.bootstrap_samples, spec.confidence, spec.seed)
     draws, scores = policy.draws, policy.valid()
@@ -97,7 +103,6 @@ def evaluate(
         "win_rate": float(rates.mean()),
         "win_rate_low": low,
         "win_rate_high": high,
-        "length_controlled_win_rate": length_controlled_win_rate(found),
         "mean_tokens": pc.sum(draws["tokens"]).as_py() / len(draws),
         "truncated": pc.sum(draws["truncated"]).as_py() / len(draws),
     }

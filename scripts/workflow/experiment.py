@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows, part_names, part_rows, variant_and_iteration
-from rlhf.base.settings import Settings
+from rlhf.base.settings import GivenText, Settings
 from rlhf.evaluation.settings import IntervalSettings
 from rlhf.logprobs.settings import LogprobSettings
 from rlhf.models.source import ModelSettings
@@ -23,6 +23,7 @@ from rlhf.tiny.settings import TinySettings
 from rlhf.training.loss import PairLoss
 from rlhf.training.settings import RecipeSettings, TrainingSettings, check_optimizer
 from workflow.hardware import HardwareSettings
+from workflow.planning.sizes import check_lengths, check_number_of_parts, check_tiny_prompts
 from workflow.reference.errors import describe
 
 MADE_BY_RULES = "{results}/"
@@ -31,9 +32,6 @@ WORLD_POLICY = "{results}/world/policy"
 WORLD_REWARD_MODEL = "{results}/world/reward_model"
 
 VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-MOST_PARTS = 10_000
-MOST_PART_JOBS = 100_000
-"""Over all policies. A plan of 1,000 parts takes seconds, one of 100,000 takes hours."""
 
 
 class VariantSettings(TrainingSettings):
@@ -48,6 +46,10 @@ class EvaluationSettings(IntervalSettings):
 
     judge: Scorer | None = None
     """An independent judge of the test responses: policies should not be judged by their training reward alone."""
+    difficulty_comparisons: list[GivenText] = Field([])
+    """Files `results/<experiment>/<policy>/comparisons.parquet` of other experiments on the same test prompts. The
+    length-controlled win rate takes the difficulty of each prompt from all policies at hand, and a few of one
+    experiment know little of it."""
 
 
 class Experiment(Settings):
@@ -93,8 +95,11 @@ class Experiment(Settings):
                 "variants.base: `base` is the name of the policy that all variants start from: rename this variant"
             )
         self._check_made_by_rules()
-        self._check_lengths()
-        self._check_number_of_parts()
+        check_lengths(self.prompts, self.responses)
+        iterations = {variant: self.iterations(variant) for variant in self.variants}
+        check_number_of_parts(self.prompts, iterations)
+        if self.tiny and self.prompts.dataset == WORLD_PROMPTS:
+            check_tiny_prompts(self.prompts, self.tiny.prompts)
         if self.responses.engine == "vllm" and (budget := self.hardware.generate_responses.token_budget) != "auto":
             raise ValueError(
                 f"hardware.generate_responses.token_budget: it is {budget}, and vLLM batches by a budget of its own; "
@@ -128,46 +133,6 @@ class Experiment(Settings):
                     f"{key.rsplit('.', 1)[0]}.revision: it is {revision!r}, and {value!r} has no such revision: give "
                     "a commit, branch or tag of the hub's repository, or null"
                 )
-
-    def _check_lengths(self) -> None:
-        """Raise ValueError if lengths cannot fit, whatever the model."""
-        prompt, response = self.prompts.max_tokens, self.responses.max_tokens
-        longest = self.responses.max_model_len
-        if response < 2:
-            raise ValueError(
-                f"responses.max_tokens: it is {response}, which is room for the end-of-turn token alone; allowed: 2 "
-                "and more"
-            )
-        if longest is not None and prompt + response > longest:
-            raise ValueError(
-                f"responses.max_model_len: it is {longest}, and prompts.max_tokens ({prompt}) and responses.max_tokens "
-                f"({response}) together are {prompt + response}; allowed: that and more, or null"
-            )
-
-    def _check_number_of_parts(self) -> None:
-        """Raise ValueError if there are too few prompts or parts, or more than Snakemake can plan."""
-        train, test, size = self.prompts.train, self.prompts.test, self.prompts.part_size
-        if self.tiny and self.prompts.dataset == WORLD_PROMPTS and train + test > self.tiny.prompts:
-            raise ValueError(
-                f"prompts.train: prompts.train ({train}) and prompts.test ({test}) ask for {train + test} prompts, and "
-                f"tiny.prompts makes {self.tiny.prompts}"
-            )
-        parts = -(-train // size) - (-test // size)
-        iterations = {variant: self.iterations(variant) for variant in self.variants}
-        if parts > MOST_PARTS or parts * (1 + sum(iterations.values())) > MOST_PART_JOBS:
-            raise ValueError(
-                f"prompts.part_size: it is {size}, which makes {parts:,} parts for each of "
-                f"{1 + sum(iterations.values()):,} policies; a plan takes at most {MOST_PARTS:,} parts, and "
-                f"{MOST_PART_JOBS:,} with those of all policies. Raise it (a part is the work of one job), or lower "
-                "`training.iterations`"
-            )
-        share, most = self.prompts.per_iteration, max(iterations.values())
-        available = -(-train // size)
-        if share != "all" and most * share > available:
-            raise ValueError(
-                f"prompts.per_iteration: {most} iterations with {share} train part(s) each need {most * share}, and "
-                f"prompts.train makes {available}"
-            )
 
     def scorers(self) -> dict[str, Scorer]:
         """All scorers, of the rewards and of the judge, by their keys in the configuration."""

@@ -144,6 +144,8 @@ class HardwareSettings(Settings):
     """Trains a policy."""
     evaluate_policy: JobHardware = JobHardware()
     """Computes win rates and their confidence intervals."""
+    length_control: JobHardware = JobHardware()
+    """Computes win rates at equal length."""
     report: JobHardware = JobHardware()
     """Writes the report."""
     tiny: JobHardware = JobHardware()

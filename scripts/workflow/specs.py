@@ -10,7 +10,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.names import parent, variant_and_iteration
 from rlhf.base.settings import Settings, canonical_json
 from rlhf.base.source_digest import SCRIPTS, source_digest
-from rlhf.evaluation.settings import EvaluateSpec
+from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.source import ModelSource
 from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
@@ -132,6 +132,13 @@ class Specs:
         return EvaluateSpec(
             seed=self.experiment.seed,
             policy=policy,
+            bootstrap_samples=self.experiment.evaluation.bootstrap_samples,
+            confidence=self.experiment.evaluation.confidence,
+        )
+
+    def length_control(self) -> LengthControlSpec:
+        return LengthControlSpec(
+            seed=self.experiment.seed,
             bootstrap_samples=self.experiment.evaluation.bootstrap_samples,
             confidence=self.experiment.evaluation.confidence,
         )

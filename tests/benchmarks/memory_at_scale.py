@@ -54,11 +54,15 @@ class Stages:
             for name, policy in ((kind, "rebel-1"), (f"base-{kind}", "base"))
             for flag in (f"--{name}", *self.parts(policy, kind))
         ]
-        return self.program("evaluate_policy", spec, *flags)
+        return self.program("evaluate_policy", spec, *flags, "--comparisons", self.output / "comparisons.parquet")
+
+    def length_control(self) -> list[object]:
+        return self.program("length_control", {}, "--comparisons", self.output / "comparisons.parquet")
 
     def report(self) -> list[object]:
         spec = {"experiment": "synthetic", "policies": ["base", "rebel-1"], "judge_label": "judge", "examples": 4}
         flags: list[object] = ["--evaluations", *self.evaluations(), "--prompts", self.data / "prompts.parquet"]
+        flags += ["--length-control", self.output / "length_control.parquet"]
         for kind in ("responses", "rewards", "judgements", "pairs"):
             flags += [f"--{kind}", *self.parts("base", kind), *(self.parts("rebel-1", kind) if kind != "pairs" else [])]
         return self.program("report", spec, *flags)
@@ -124,6 +128,7 @@ STAGES: list[Callable[[Stages], list[object]]] = [
     Stages.score_by_function,
     Stages.score_by_model,
     Stages.evaluate_policy,
+    Stages.length_control,
     Stages.report,
     Stages.training_data,
     Stages.training_data_of_two,

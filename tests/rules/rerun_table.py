@@ -74,12 +74,19 @@ RECIPE = {
 LORA = {"rank": 4, "alpha": 32, "targets": ["q_proj"]}
 ARMO_JUDGE = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
 IMPORTED = {"dataset": "models/imported.jsonl"}
-REPORT: Rules = frozenset({"report"})
+REPORT_ALONE: Rules = frozenset({"report"})
+REPORT = REPORT_ALONE | frozenset({"length_control"})
+"""What gathers from all policies."""
 WORLD = TINY_MODELS | frozenset({"make_tiny_prompts", "train_tiny_tokenizer"})
 PROMPTS_ON = frozenset({"collect_prompts"}) | REPORT
 
 TABLE = [
-    Row("report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT),
+    Row("report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT_ALONE),
+    Row(
+        "length control, report",
+        one("evaluation.difficulty_comparisons", ["models/comparisons.parquet"]),
+        others=REPORT,
+    ),
     Row("evaluations, report", each("evaluation", bootstrap_samples=200, confidence=0.9), same(EVALUATION), REPORT),
     Row(
         "judgements, evaluations, report",

@@ -86,6 +86,7 @@ def prepared(micro: Project) -> Project:
         shutil.copy(world / "prompts.parquet", models / "prompts.parquet")
         columns = {f"response_{draw}{kind}": None for draw in range(3) for kind in ("", "_reward")}
         (models / "imported.jsonl").write_text(json.dumps({"prompt": "a", "text": "a", **columns}) + "\n")
+        shutil.copy(micro.folder / "results/micro/rebel-1/comparisons.parquet", models / "comparisons.parquet")
         (micro.folder / "reward_of_length.py").write_text(
             "def score(prompts, responses):\n    return map(len, responses)\n"
         )

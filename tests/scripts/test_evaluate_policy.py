@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.base.artifacts import read_provenance
-from rlhf.evaluation.schema import EVALUATION
+from rlhf.evaluation.schema import COMPARISONS, EVALUATION
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.schema import REWARDS
 
@@ -52,11 +52,16 @@ def write_side(folder: Path, scores: dict[str, list[float | None]], tokens: int 
 
 def evaluate(output: Path, policy: Files, base: Files, judged: bool) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROGRAM), "--spec", json.dumps(SPEC), "--output", str(output)]
+    command += ["--comparisons", str(comparisons_of(output))]
     command += ["--responses", str(policy["responses"]), "--rewards", str(policy["rewards"])]
     command += ["--base-responses", str(base["responses"]), "--base-rewards", str(base["rewards"])]
     command += ["--judgements", *([str(policy["judgements"])] if judged else [])]
     command += ["--base-judgements", *([str(base["judgements"])] if judged else [])]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+def comparisons_of(output: Path) -> Path:
+    return output.with_name(f"{output.stem}-comparisons.parquet")
 
 
 @pytest.fixture
@@ -107,9 +112,31 @@ def test_base_against_itself_is_one_half_and_bytes_repeat(tmp_path: Path, base: 
         done = evaluate(tmp_path / name, base, base, judged=True)
         assert done.returncode == 0, done.stderr
     for row in EVALUATION.read(tmp_path / "first").to_pylist():
-        rates = ("win_rate", "win_rate_low", "win_rate_high", "length_controlled_win_rate")
-        assert [row[name] for name in rates] == [0.5] * 4
-    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+        assert [row[name] for name in ("win_rate", "win_rate_low", "win_rate_high")] == [0.5] * 3
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert first.read_bytes() == second.read_bytes()
+    assert comparisons_of(first).read_bytes() == comparisons_of(second).read_bytes()
+
+
+def test_a_comparison_per_scored_draw(tmp_path: Path, policy: Files, base: Files) -> None:
+    """Draws without a score, and prompts without one on either side, are in none."""
+    done = evaluate(tmp_path / "evaluation.parquet", policy, base, judged=True)
+    assert done.returncode == 0, done.stderr
+    rows = COMPARISONS.read(comparisons_of(tmp_path / "evaluation.parquet")).to_pylist()
+    word = len("word ")
+    assert [row for row in rows if row["judge"] == "reward"] == [
+        {
+            "judge": "reward",
+            "policy": "rebel-1",
+            "prompt_id": prompt_id,
+            "draw": draw,
+            "preference": preference,
+            "length": word * (draw + 1),
+            "reference_length": 1.5 * word,
+        }
+        for prompt_id, draw, preference in (("a", 0, 1.0), ("a", 1, 0.0), ("b", 0, 0.75))
+    ]
+    assert [row["preference"] for row in rows if row["judge"] == "judge"] == [0.0, 1.0, 0.25]
 
 
 def test_other_prompts_are_a_user_error(tmp_path: Path, policy: Files) -> None:
@@ -135,6 +162,8 @@ def test_judgements_of_one_side_are_a_user_error(tmp_path: Path, policy: Files, 
         json.dumps(SPEC),
         "--output",
         tmp_path / "evaluation",
+        "--comparisons",
+        tmp_path / "comparisons",
     ]
     command += ["--responses", policy["responses"], "--rewards", policy["rewards"], "--base-responses"]
     command += [base["responses"], "--base-rewards", base["rewards"], "--judgements", policy["judgements"]]

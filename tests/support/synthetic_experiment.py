@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.base.names import split_name
-from rlhf.evaluation.schema import EVALUATION
+from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.pairs.schema import PAIRS
 from rlhf.prompts.schema import PROMPTS
 from rlhf.report.material import ReportFiles
@@ -54,6 +54,7 @@ def write_experiment(
     parents = {"base" if split_name(p)[1] == 1 else f"{split_name(p)[0]}-{split_name(p)[1] - 1}" for p in trained}
     return ReportFiles(
         evaluations=[folder / policy / "evaluation.parquet" for policy in policies],
+        length_control=_write_length_control(folder, trained, judged),
         prompts=folder / "prompts.parquet",
         responses=[folder / policy / "responses" / f"test-00{i}.parquet" for policy in policies for i in range(2)],
         rewards=[folder / policy / "rewards" / f"test-00{i}.parquet" for policy in policies for i in range(2)],
@@ -114,12 +115,42 @@ def _write_policy(
         _write_training(folder, policy, chance)
 
 
-def _write_evaluation(folder: Path, policy: str, judged: bool) -> None:
+def rates(policy: str) -> dict[str, tuple[float, float]]:
+    """Mean score and win rate of a policy, by judge."""
     reward, quality = level(policy)
+    return {
+        "reward": (reward, min(0.95, 0.5 + 0.45 * reward)),
+        "judge": (quality, min(0.95, 0.5 + 0.9 * (quality - 0.6))),
+    }
+
+
+def _write_length_control(folder: Path, trained: Sequence[str], judged: bool) -> Path:
+    rows = [
+        {
+            "judge": judge,
+            "policy": policy,
+            "prompts": 40,
+            "win_rate": rate,
+            "win_rate_low": rate - 0.04,
+            "win_rate_high": rate + 0.04,
+            "length_controlled_win_rate": rate - 0.02,
+            "length_controlled_low": rate - 0.07,
+            "length_controlled_high": rate + 0.03,
+            "difficulty_from": len(trained) - 1,
+            "unknown": None,
+        }
+        for policy in trained
+        for judge, (_, rate) in rates(policy).items()
+        if judged or judge == "reward"
+    ]
+    LENGTH_CONTROL.write(folder / "length_control.parquet", rows, {"spec": {}, "versions": {}})
+    return folder / "length_control.parquet"
+
+
+def _write_evaluation(folder: Path, policy: str, judged: bool) -> None:
     rows = []
-    for judge, mean, rate in (("reward", reward, 0.5 + 0.45 * reward), ("judge", quality, 0.5 + 0.9 * (quality - 0.6))):
+    for judge, (mean, rate) in rates(policy).items():
         width = 0.0 if policy == "base" else 0.04
-        rate = min(rate, 0.95)
         rows.append(
             {
                 "policy": policy,
@@ -128,7 +159,6 @@ def _write_evaluation(folder: Path, policy: str, judged: bool) -> None:
                 "win_rate": rate,
                 "win_rate_low": rate - width,
                 "win_rate_high": rate + width,
-                "length_controlled_win_rate": rate - width / 2,
                 "mean_tokens": 17.25,
                 "truncated": 0.0125,
             }

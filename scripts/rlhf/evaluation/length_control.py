@@ -1,121 +1,137 @@
-"""The win rate at equal length: what is left of a policy's wins when responses are not longer than those of `base`."""
+"""The win rate that would be seen if responses were as long as those of the reference.
 
-import math
+The model is that of AlpacaEval 2 (Dubois et al. 2024, equation 2), with a difficulty of each prompt that comes from the
+other policies at hand instead of from a leaderboard:
+
+    logit P(win) = a * tanh(difference / standard deviation of the differences) + b * difficulty + c
+
+The length-controlled win rate is its mean over the prompts at difference 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
-from scipy.optimize import root
-from scipy.special import expit
+from scipy.special import expit, logit
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import log_loss, make_scorer
+from sklearn.model_selection import GroupKFold
 
-from rlhf.evaluation.duels import Duels
+from rlhf.evaluation.comparisons import Comparisons
 
 Values = NDArray[np.float64]
 
-DUELS_PER_BLOCK = 2**20
-"""Duels that the regression computes with at a time, to bound its memory."""
-TOLERANCE = 1e-15
-"""Relative error of the coefficients and of the gradient at which the regression ends."""
+FOLDS = 5
+"""Folds of the cross-validation that chooses the regularisation; the rows of a prompt are in one fold."""
+STRENGTHS = 10
+"""Regularisation strengths that it chooses from, 1e-4 to 1e4."""
+FEW_PROMPTS, ONE_SIDED, SEPARATED = "few_prompts", "one_sided_lengths", "lengths_separate_wins"
+"""Why there is no length-controlled win rate: fewer prompts than folds; the responses of one side are always longer;
+the difference in length alone tells wins from losses."""
 
 
-def length_controlled_win_rate(duels: Duels) -> float | None:
-    """The win rate that would be seen if both responses were equally long.
+@dataclass(frozen=True)
+class LengthControlled:
+    """A length-controlled win rate with its interval, or why there is none."""
 
-    As in AlpacaEval 2 (Dubois et al. 2024), without its term for the difficulty of an instruction: logistic regression
-    of the outcome on [1, tanh(difference / standard deviation of the differences)], read at difference 0. Every prompt
-    has the same weight; a tie is half a win and half a loss.
-
-    Returns:
-        None if the data cannot tell: one side's responses are always longer, or a length difference separates wins
-        from losses.
-    """
-    wins, differences = duels.wins, duels.length_differences
-    if (wins == wins[0]).all():
-        return float(wins[0] / 2)
-    if not differences.min() <= 0 <= differences.max():
-        return None
-    if not differences.any():
-        return float(np.average(duels.outcomes, weights=duels.weights))
-    feature = length_feature(differences)
-    won, lost = _range(feature, wins > 0), _range(feature, wins < 2)
-    if won[0] >= lost[1] or lost[0] >= won[1]:
-        return _rate_at_equal_length(duels) if 0.0 in won and 0.0 in lost else None
-    intercept, _ = logistic_regression(feature, wins, duels.weights / len(duels.counts))
-    return float(expit(intercept))
+    rate: float | None
+    low: float | None = None
+    high: float | None = None
+    unknown: str | None = None
+    """Why `rate` is None."""
 
 
-def length_feature(differences: NDArray[np.int32]) -> Values:
-    """tanh of the standardized length differences, shape (duels,)."""
-    feature = differences / differences.std()
-    return np.tanh(feature, out=feature)
-
-
-def logistic_regression(feature: Values, wins: NDArray[np.int8], weights: Values) -> Values:
-    """Maximum-likelihood intercept and slope of weighted outcomes on a feature, shape (2,).
-
-    Finds the root of the score, the gradient of the log-likelihood. There is exactly one if the feature varies and
-    does not separate wins from losses.
+def length_controlled(found: Comparisons, difficulty: Values, confidence: float) -> LengthControlled:
+    """Control the win rate of a policy for the length of its responses. Every prompt has the same weight.
 
     Args:
-        feature: shape (duels,).
-        wins: twice the outcome, shape (duels,).
-        weights: of each duel, shape (duels,), adding up to 1.
-
-    Raises:
-        ArithmeticError: no convergence, which such data do not show.
+        found: the policy's comparisons.
+        difficulty: of each distinct prompt, standardized, shape (prompts,); all zero where it is not known.
+        confidence: level of the interval, 0.95 for 95 %.
     """
-    found = root(
-        _score,
-        np.zeros(2),
-        args=(feature, wins, weights),
-        jac=_information,
-        method="lm",
-        options={"xtol": TOLERANCE, "ftol": TOLERANCE},
-    )
-    if not found.success:
-        raise ArithmeticError(f"the logistic regression of the length control did not converge: {found.message}")
-    coefficients: Values = found.x
-    return coefficients
+    preferences, differences = found.preferences, found.length_differences
+    if (preferences == preferences[0]).all():
+        only = float(preferences[0])
+        return LengthControlled(only, only, only)
+    counts = found.prompts()[1]
+    if len(counts) < FOLDS:
+        return LengthControlled(None, unknown=FEW_PROMPTS)
+    if not differences.min() <= 0 <= differences.max():
+        return LengthControlled(None, unknown=ONE_SIDED)
+    if _separates(differences, preferences):
+        return LengthControlled(None, unknown=SEPARATED)
+    features = np.column_stack([_length_feature(differences), np.repeat(difficulty, counts), np.ones(len(differences))])
+    coefficients = _fit(features, preferences, counts)
+    return _at_equal_length(features, preferences, counts, coefficients, confidence)
 
 
-def _score(coefficients: Values, feature: Values, wins: NDArray[np.int8], weights: Values) -> Values:
-    """Gradient of the weighted cross-entropy, shape (2,)."""
-    gradient = np.zeros(2)
-    for rows in _blocks(len(feature)):
-        residual = weights[rows] * (_probabilities(coefficients, feature[rows]) - wins[rows] / 2)
-        gradient += residual.sum(), residual @ feature[rows]
-    return gradient
+def _separates(differences: Values, preferences: Values) -> bool:
+    """Whether all rows on one side of some difference are sure wins, and all on the other side sure losses."""
+    won, lost = differences[preferences > 0], differences[preferences < 1]
+    return bool(differences.any() and (won.min() >= lost.max() or lost.min() >= won.max()))
 
 
-def _information(coefficients: Values, feature: Values, wins: NDArray[np.int8], weights: Values) -> Values:
-    """Hessian of the weighted cross-entropy, shape (2, 2)."""
-    hessian = np.zeros((2, 2))
-    for rows in _blocks(len(feature)):
-        probabilities = _probabilities(coefficients, feature[rows])
-        curvature = weights[rows] * probabilities * (1 - probabilities)
-        mixed = curvature @ feature[rows]
-        hessian += [[curvature.sum(), mixed], [mixed, curvature @ np.square(feature[rows])]]
-    return hessian
+def _length_feature(differences: Values) -> Values:
+    """tanh of the standardized differences, (rows,); 0 where all lengths are equal."""
+    return np.tanh(differences / (differences.std() or 1.0))
 
 
-def _probabilities(coefficients: Values, feature: Values) -> Values:
-    intercept, slope = coefficients
-    return np.asarray(expit(intercept + slope * feature))
+def _fit(features: Values, preferences: Values, counts: NDArray[np.int64]) -> Values:
+    """Coefficients (3,) of the L1-regularised logistic regression, its strength chosen by cross-validation.
 
-
-def _blocks(duels: int) -> list[slice]:
-    return [slice(start, start + DUELS_PER_BLOCK) for start in range(0, duels, DUELS_PER_BLOCK)]
-
-
-def _rate_at_equal_length(duels: Duels) -> float:
-    """The win rate in duels of equally long responses.
-
-    The limit of the regression where wins and losses meet at difference 0 and are separated elsewhere (`base` against
-    itself: one half).
+    A preference p is a win with weight p and a loss with weight 1 - p, as in the original.
     """
-    equal = duels.length_differences == 0
-    return float(np.average(duels.wins[equal] / 2, weights=duels.weights[equal]))
+    rows = len(preferences)
+    weights = np.repeat(1 / counts, counts)
+    prompts = np.repeat(np.arange(len(counts)), counts)
+    outcomes = np.concatenate([np.ones(rows, np.int8), np.zeros(rows, np.int8)])
+    both, groups = np.concatenate([features, features]), np.concatenate([prompts, prompts])
+    folds = list(GroupKFold(FOLDS).split(both, outcomes, groups))
+    with sklearn.config_context(enable_metadata_routing=True):
+        scorer = make_scorer(log_loss, greater_is_better=False, response_method="predict_proba")
+        model = LogisticRegressionCV(
+            Cs=STRENGTHS,
+            l1_ratios=(1,),
+            solver="liblinear",
+            fit_intercept=False,
+            cv=folds,
+            scoring=scorer.set_score_request(sample_weight=True),
+            max_iter=1000,
+            random_state=0,
+            use_legacy_attributes=False,
+        )
+        model.fit(
+            both,
+            outcomes,
+            sample_weight=np.concatenate([weights * preferences, weights * (1 - preferences)]),
+        )
+    return np.asarray(model.coef_[0], np.float64)
 
 
-def _range(feature: Values, where: NDArray[np.bool_]) -> tuple[float, float]:
-    """The lowest and the highest value of the selected rows."""
-    return feature.min(where=where, initial=math.inf), feature.max(where=where, initial=-math.inf)
+def _at_equal_length(
+    features: Values, preferences: Values, counts: NDArray[np.int64], coefficients: Values, confidence: float
+) -> LengthControlled:
+    """The mean predicted win rate at difference 0, with an interval.
+
+    The interval is that of the M-estimator with prompts as clusters (Liang and Zeger 1986), by the delta method on the
+    logit scale, for given difficulties. What the regularisation set to 0 counts as estimated all the same.
+    """
+    starts, prompts = np.cumsum(counts) - counts, len(counts)
+    weights = np.repeat(1 / counts, counts)
+    equal = features[starts] * [0, 1, 1]
+    predicted = expit(equal @ coefficients)
+    rate = float(predicted.mean())
+    used = features.any(axis=0)  # all lengths may be equal, and the difficulty unknown
+    design, fitted = features[:, used], expit(features @ coefficients)
+    score = np.add.reduceat((weights * (preferences - fitted))[:, None] * design, starts)
+    information = design.T @ ((weights * fitted * (1 - fitted))[:, None] * design)
+    gradient = (predicted * (1 - predicted)) @ equal[:, used] / prompts
+    influence = predicted - rate + prompts * score @ np.linalg.lstsq(information, gradient)[0]
+    error = np.sqrt(np.square(influence).sum()) / prompts / (rate * (1 - rate))
+    width = norm.ppf((1 + confidence) / 2) * error
+    low, high = expit([logit(rate) - width, logit(rate) + width])
+    return LengthControlled(rate, float(low), float(high))

@@ -14,6 +14,13 @@ class IntervalSettings(Settings):
     """Level of the intervals, 0.95 for 95 %."""
 
 
+class LengthControlSpec(IntervalSettings):
+    """What `length_control` reads."""
+
+    seed: int = 0
+    """Seed of the resampling."""
+
+
 class EvaluateSpec(Settings):
     """What `evaluate_policy` reads."""
 

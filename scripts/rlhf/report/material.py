@@ -12,12 +12,22 @@ import pyarrow.compute as pc
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import split_name
-from rlhf.evaluation.schema import EVALUATION
+from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
 from rlhf.pairs.schema import PAIRS
 from rlhf.report.examples import ANSWERS, Example, choose_examples
 from rlhf.report.settings import ReportSpec
 from rlhf.training.schema import TRAINING
+
+CONTROLLED = (
+    "length_controlled_win_rate",
+    "length_controlled_low",
+    "length_controlled_high",
+    "difficulty_from",
+    "unknown",
+)
+AGAINST_ITSELF = dict(zip(CONTROLLED, (0.5, 0.5, 0.5, 0, None), strict=True))
+"""Of `base`, the reference of all comparisons."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,7 @@ class ReportFiles:
     """Input files, laid out as in the pipeline: `<policy>/evaluation.parquet`, `<policy>/rewards/<part>.parquet`."""
 
     evaluations: Sequence[Path]
+    length_control: Path
     prompts: Path
     responses: Sequence[Path]
     rewards: Sequence[Path]
@@ -69,7 +80,7 @@ class Policy:
 
     name: str
     evaluations: dict[str, dict[str, Any]]
-    """Rows of the evaluation, by judge: `reward`, and `judge` where there is one."""
+    """Rows of evaluation and length control, by judge: `reward`, and `judge` where there is one."""
     rewards: Scores
     judgements: Scores | None
     prompt_ids: pa.Array = field(repr=False)
@@ -118,8 +129,11 @@ def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
         missing = [policy for policy in spec.policies if policy not in grouped[kind]]
         if missing:
             raise UserError(f"no {kind} of {', '.join(missing)}: give the files of every policy in `policies`")
-    policies = [_read_policy(name, {kind: paths.get(name, []) for kind, paths in grouped.items()}, spec)
-                for name in spec.policies]  # fmt: skip
+    controlled = read_length_control(files.length_control)
+    policies = [
+        _read_policy(name, {kind: paths.get(name, []) for kind, paths in grouped.items()}, spec, controlled)
+        for name in spec.policies
+    ]
     answers = {
         policy.name: (policy.prompt_ids, {kind: grouped[kind].get(policy.name, []) for kind in ANSWERS})
         for policy in policies
@@ -138,7 +152,18 @@ def _by_policy(spec: ReportSpec, paths: Iterable[Path], depth: int) -> dict[str,
     return grouped
 
 
-def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec) -> Policy:
+Controlled = dict[tuple[str, str], dict[str, Any]]
+"""The columns `CONTROLLED`, by judge and policy."""
+
+
+def read_length_control(path: Path) -> Controlled:
+    """The rows of the length control, without the win rates that the evaluations have too."""
+    columns = ["judge", "policy", *CONTROLLED]
+    rows = LENGTH_CONTROL.read(path, columns).to_pylist()
+    return {(row["judge"], row["policy"]): {name: row[name] for name in CONTROLLED} for row in rows}
+
+
+def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec, controlled: Controlled) -> Policy:
     evaluations = {row["judge"]: row for path in paths["evaluation"] for row in EVALUATION.read(path).to_pylist()}
     wanted = {"reward", "judge"} if spec.judge_label is not None else {"reward"}
     if not wanted <= evaluations.keys():
@@ -146,6 +171,10 @@ def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec) -
             f"{paths['evaluation'][0]}: rows for the judges {sorted(evaluations)}, and the report needs "
             f"{sorted(wanted)}. Run evaluate_policy with the judgements, or set judge_label to null."
         )
+    for judge, row in evaluations.items():
+        if name != "base" and (judge, name) not in controlled:
+            raise UserError(f"no length control of {name} by {judge}: run length_control with its comparisons")
+        row.update(controlled.get((judge, name), AGAINST_ITSELF))
     kinds = {"reward": paths["rewards"], **({"judge": paths["judgements"]} if paths["judgements"] else {})}
     scored = read_scored_responses(paths["responses"], kinds)
     return Policy(

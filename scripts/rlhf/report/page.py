@@ -51,6 +51,7 @@ def render(material: Material, summary: Summary, drawings: list[Drawing]) -> str
         facts=facts(material),
         summary=summary,
         confidence=confidence(material),
+        difficulty=difficulty(material),
         hacked=hacked(material),
         unscored=unscored(material),
         drawings={group: [drawing for drawing in drawings if drawing.group == group]
@@ -108,6 +109,14 @@ def confidence(material: Material) -> str | None:
     """Confidence level recorded by the evaluation."""
     level = material.policies[0].provenance["evaluation"].get("spec", {}).get("confidence")
     return None if level is None else f"{100 * level:g}"
+
+
+def difficulty(material: Material) -> str:
+    """From how many policies the length control knows the difficulty of the prompts."""
+    counts = [policy.evaluations["reward"]["difficulty_from"] for policy in material.policies if policy.iteration]
+    if not any(counts):
+        return "It does not know how difficult each prompt is, for lack of other policies: read it with care."
+    return f"The difficulty of each prompt is estimated from {min(counts)} other policies; a few of them know little."
 
 
 def hacked(material: Material) -> list[str]:

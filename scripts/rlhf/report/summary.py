@@ -78,16 +78,19 @@ def _row(policy: Policy, reward_decimals: int, judge_decimals: int | None) -> li
     cells = [Cell(f"{reward['mean_reward']:.{reward_decimals}f}")]
     if judge_decimals is not None:
         cells.append(Cell(f"{policy.evaluations['judge']['mean_reward']:.{judge_decimals}f}"))
-    cells.append(_win_rate(reward))
-    cells.append(Cell(percent(reward["length_controlled_win_rate"])))
+    cells.append(_win_rate(reward, "win_rate", "win_rate"))
+    cells.append(_win_rate(reward, "length_controlled_win_rate", "length_controlled"))
     if judge_decimals is not None:
-        cells.append(_win_rate(policy.evaluations["judge"]))
+        cells.append(_win_rate(policy.evaluations["judge"], "win_rate", "win_rate"))
     return [*cells, Cell(f"{reward['mean_tokens']:.1f}"), Cell(percent(reward["truncated"]))]
 
 
-def _win_rate(row: dict[str, Any]) -> Cell:
-    low, high = percent(row["win_rate_low"]), percent(row["win_rate_high"])
-    return Cell(percent(row["win_rate"]), f"[{low}, {high}]", row["win_rate"])
+def _win_rate(row: dict[str, Any], name: str, bounds: str) -> Cell:
+    """A win rate with its interval; a dash where the data cannot tell it."""
+    if row[name] is None:
+        return Cell(percent(None))
+    low, high = percent(row[f"{bounds}_low"]), percent(row[f"{bounds}_high"])
+    return Cell(percent(row[name]), f"[{low}, {high}]", row[name])
 
 
 def _mark_best(rows: dict[str, list[Cell]]) -> dict[str, list[Cell]]:

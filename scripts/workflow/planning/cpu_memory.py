@@ -25,6 +25,10 @@ DRAW = 300
 """Bytes of a scored response, without its text, while it is put in order."""
 DUEL = 40
 """Bytes of a comparison of two responses."""
+COMPARISON = 400
+"""Bytes of a comparison, while all of them are put in order."""
+FIT = 2000
+"""Bytes of a comparison in the regressions of the length control."""
 SCORE = 8
 """Bytes of a number that a figure shows."""
 PROMPT_IN_ORDER = 300
@@ -90,6 +94,11 @@ def _evaluate_policy(experiment: Experiment) -> float:
     return PROGRAM + 2 * _part(experiment) + _test_draws(experiment) * DRAW + duels * DUEL
 
 
+def _length_control(experiment: Experiment) -> float:
+    policies = len(experiment.trained_policies()) + len(experiment.evaluation.difficulty_comparisons)
+    return PROGRAM + policies * _test_draws(experiment) * COMPARISON + _test_draws(experiment) * FIT
+
+
 def _report(experiment: Experiment) -> float:
     prompts, policies = experiment.prompts, len(experiment.policies())
     numbers = policies * (2 * _test_draws(experiment) + prompts.train + 8 * prompts.test)
@@ -105,6 +114,7 @@ NEEDED: dict[str, Callable[[Experiment], float]] = {
     "combine_rewards": _score_rows,
     "build_pairs": _build_pairs,
     "evaluate_policy": _evaluate_policy,
+    "length_control": _length_control,
     "report": _report,
     "tiny": lambda experiment: TINY_WORLD,
 }

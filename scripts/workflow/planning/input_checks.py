@@ -50,6 +50,12 @@ def check_sources(experiment: Experiment) -> None:
             except UserError as error:
                 raise UserError(f"{key}: {error}") from error
     _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))
+    for number, file in enumerate(experiment.evaluation.difficulty_comparisons):
+        if not Path(file).is_file():
+            raise UserError(
+                f"evaluation.difficulty_comparisons.{number}: there is no file {file!r}; allowed: "
+                "`results/<experiment>/<policy>/comparisons.parquet` of an experiment that has run"
+            )
     if experiment.responses.imported:
         dataset = experiment.responses.imported.dataset
         _check_dataset("responses.imported.dataset", dataset, partial(_require_responses, experiment))

@@ -25,6 +25,7 @@ RERUNS = {
     "variants.<name>.iterations": "raised: the new iterations, report",
     "variants.<name>.*": "policies of that variant from training on, report",
     "evaluation.judge.*": "judgements, evaluations, report",
+    "evaluation.difficulty_comparisons": "length control, report",
     "evaluation.*": "evaluations, report",
     "report.*": "report",
     "hardware.*": "nothing",

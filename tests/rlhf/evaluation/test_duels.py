@@ -12,11 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rlhf.evaluation.duels
-import rlhf.evaluation.length_control
 from rlhf.base.errors import UserError
 from rlhf.evaluation.bootstrap import bootstrap_interval
 from rlhf.evaluation.duels import duels, prompt_win_rates
-from rlhf.evaluation.length_control import length_controlled_win_rate
 from rlhf.evaluation.scored_responses import ScoredResponses
 
 Draw = tuple[float | None, int]
@@ -93,9 +91,6 @@ def test_base_against_itself_is_exactly_one_half(answers: list[list[Draw]]) -> N
     rates = prompt_win_rates(duels(same, same))
     assert set(rates) == {0.5}
     assert bootstrap_interval(rates, 100, 0.95, 3) == (0.5, 0.5)
-    controlled = length_controlled_win_rate(duels(same, same))
-    assert controlled is not None
-    assert np.float32(controlled) == 0.5
 
 
 def test_other_prompts_on_one_side_are_an_error() -> None:
@@ -108,7 +103,6 @@ def test_other_prompts_on_one_side_are_an_error() -> None:
 def test_a_duel_takes_less_than_40_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the peak of all that is computed of duels, beside the blocks: for 25 million that is 1 GB."""
     monkeypatch.setattr(rlhf.evaluation.duels, "PROMPTS_PER_BLOCK", 500)
-    monkeypatch.setattr(rlhf.evaluation.length_control, "DUELS_PER_BLOCK", 2**13)
     generator, prompts, draws = np.random.default_rng(0), 20_000, 5
     columns = {
         "characters": pa.array(generator.integers(0, 3000, prompts * draws, np.int32)),
@@ -119,8 +113,6 @@ def test_a_duel_takes_less_than_40_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
     tracemalloc.start()  # it knows of numpy's arrays too
     found = duels(ScoredResponses(keys, counts, rows), ScoredResponses(keys, counts, mixed))
     prompt_win_rates(found)
-    controlled = length_controlled_win_rate(found)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert controlled is not None
     assert peak / len(found.wins) < 40

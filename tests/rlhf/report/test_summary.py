@@ -26,8 +26,8 @@ def test_markdown_has_a_row_per_policy_in_order(tmp_path: Path) -> None:
     for row in rows:
         assert float(row[1]) == pytest.approx(level(row[0])[0], abs=1e-4)
         assert float(row[2]) == pytest.approx(level(row[0])[1], abs=1e-4)
-    assert rows[0][3:6] == ["50.0 [50.0, 50.0]", "50.0", "50.0 [50.0, 50.0]"]
-    assert rows[1][3] == "72.5 [68.5, 76.5]"
+    assert rows[0][3:6] == ["50.0 [50.0, 50.0]"] * 3
+    assert rows[1][3:5] == ["72.5 [68.5, 76.5]", "70.5 [65.5, 75.5]"]
 
 
 def test_markdown_without_a_judge_has_no_columns_of_it(tmp_path: Path) -> None:

@@ -82,6 +82,10 @@ SOURCES: list[Case] = [
     (function("mine:one"), ["rewards.function: function 'mine:one'", "it takes (prompts)", "two lists"]),
     (function("broken:score"), ["rewards.function: function 'broken:score'", "broken.py, line 2: HALF = 1 / 0"]),
     (
+        {"evaluation.difficulty_comparisons": ["results/none/comparisons.parquet"]},
+        ["evaluation.difficulty_comparisons.0: there is no file 'results/none/comparisons.parquet'", "has run"],
+    ),
+    (
         {"evaluation.judge": {"kind": "function", "function": "needs:score"}},
         ["evaluation.judge.function: function 'needs:score'", "No module named 'there_is_none'", "needs.py, line 1"],
     ),
