@@ -1,84 +1,34 @@
-"""An edit of each configuration key, and the jobs of the micro experiment that it reruns.
+"""An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
-The micro experiment has the policies base, rebel-1, rebel-2 (two iterations) and simpo-1 (a loss without a reference).
-"""
-
-from dataclasses import dataclass, field
-from typing import Any
-
-Rules = frozenset[str]
-
-RESPONSES: Rules = frozenset({"generate_responses"})
-REWARDS: Rules = frozenset({"score_responses"})
-JUDGEMENTS: Rules = frozenset({"judge_responses"})
-PAIRS: Rules = frozenset({"build_pairs", "compute_logprobs"})
-LOGPROBS: Rules = frozenset({"compute_logprobs"})
-TRAINING: Rules = frozenset({"train_policy"})
-EVALUATION: Rules = frozenset({"evaluate_policy"})
-SAMPLED = RESPONSES | REWARDS | JUDGEMENTS | EVALUATION
-PARENT = SAMPLED | PAIRS
-TINY_MODELS: Rules = frozenset({"pretrain_tiny_policy", "train_tiny_policy", "train_tiny_reward_model"})
-REBEL = {"rebel-1": TRAINING | PARENT, "rebel-2": TRAINING | SAMPLED}
-SIMPO = {"simpo-1": TRAINING | SAMPLED}
-TRAINED = REBEL | SIMPO
-SERVER = {"kind": "http", "url": "http://localhost:1/"}
-ALL_POLICIES = ("base", "rebel-1", "rebel-2", "simpo-1")
-
-
-@dataclass(frozen=True)
-class Row:
-    """Edits of keys that have the same effect: key -> the patches of a test (path -> new value)."""
-
-    words: str
-    """What `config/README.md` says of it."""
-    edits: dict[str, dict[str, Any]]
-    policies: dict[str, Rules] = field(default_factory=dict)
-    """Policy -> the rules that rerun for it."""
-    others: Rules = frozenset()
-    """Rules without a policy that rerun."""
-
-
-def same(rules: Rules) -> dict[str, Rules]:
-    return dict.fromkeys(ALL_POLICIES, rules)
-
-
-def one(key: str, value: Any) -> dict[str, dict[str, Any]]:
-    return {key: {key: value}}
-
-
-def each(section: str, **values: Any) -> dict[str, dict[str, Any]]:
-    """Keys of a section, each edited alone."""
-    return {f"{section}.{name}": {f"{section}.{name}": value} for name, value in values.items()}
-
-
-def of_simpo(**values: Any) -> dict[str, dict[str, Any]]:
-    """Keys of a variant, each edited alone in simpo."""
-    return {f"variants.<name>.{name}": {f"variants.simpo.{name}": value} for name, value in values.items()}
-
-
-RECIPE = {
-    "batch_size": 1,
-    "learning_rate": 1.0e-4,
-    "epochs": 2,
-    "adam_beta1": 0.8,
-    "adam_beta2": 0.9,
-    "adam_epsilon": 1.0e-6,
-    "weight_decay": 0.1,
-    "warmup": 0.2,
-    "max_grad_norm": 0.5,
-    "pairs": 8,
-    "optimizer": "adamw_8bit",
-    "validation_interval": 1,
-}
-"""Other values of the keys that `training` and each variant have."""
-LORA = {"rank": 4, "alpha": 32, "targets": ["q_proj"]}
-ARMO_JUDGE = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
-IMPORTED = {"dataset": "models/imported.jsonl"}
-REPORT_ALONE: Rules = frozenset({"report"})
-REPORT = REPORT_ALONE | frozenset({"length_control"})
-"""What gathers from all policies."""
-WORLD = TINY_MODELS | frozenset({"make_tiny_prompts", "train_tiny_tokenizer"})
-PROMPTS_ON = frozenset({"collect_prompts"}) | REPORT
+from rerun_rows import (
+    ARMO_JUDGE,
+    EVALUATION,
+    IMPORTED,
+    JUDGEMENTS,
+    LOGPROBS,
+    LORA,
+    PAIRS,
+    PARENT,
+    PROMPTS_ON,
+    REBEL,
+    RECIPE,
+    REPORT,
+    REPORT_ALONE,
+    RESPONSES,
+    REWARDS,
+    SAMPLED,
+    SERVER,
+    SIMPO,
+    TINY_MODELS,
+    TRAINED,
+    TRAINING,
+    WORLD,
+    Row,
+    each,
+    of_simpo,
+    one,
+    same,
+)
 
 TABLE = [
     Row("report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT_ALONE),

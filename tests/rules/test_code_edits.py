@@ -6,7 +6,7 @@ import pytest
 
 from experiments import patch
 from project import Project
-from rerun_table import REBEL, REPORT, SIMPO, Row, same
+from rerun_rows import REBEL, REPORT, SIMPO, Row, same
 from test_reruns import expected
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from experiments import patch
 from project import Jobs, Project
-from rerun_table import ALL_POLICIES, REPORT, SIMPO, TABLE, Row
+from rerun_rows import ALL_POLICIES, REPORT, SIMPO, Row
+from rerun_table import TABLE
 from rlhf.base.choices import Choice
 from workflow.experiment import Experiment
 from workflow.reference.reruns import reruns

@@ -15,7 +15,8 @@ def check_lengths(prompts: PromptSettings, responses: ResponseSettings) -> None:
     prompt, response, longest = prompts.max_tokens, responses.max_tokens, responses.max_model_len
     if response < 2:
         raise ValueError(
-            f"responses.max_tokens: it is {response}, which is room for the end-of-turn token alone; allowed: 2 and more"
+            f"responses.max_tokens: it is {response}, which is room for the end-of-turn token alone; allowed: 2 and "
+            "more"
         )
     if longest is not None and prompt + response > longest:
         raise ValueError(

@@ -177,7 +177,7 @@ TRAINERS = {"train_policy", "pretrain_tiny_policy", "train_tiny_policy", "train_
         ("rlhf/logprobs/head.py", {"compute_logprobs", "train_policy"}),
         ("rlhf/pairs/choice.py", {"build_pairs"}),
         ("rlhf/rewards/combination.py", {"combine_rewards"}),
-        ("rlhf/evaluation/length_control.py", {"evaluate_policy"}),
+        ("rlhf/evaluation/length_control.py", {"length_control"}),
         ("rlhf/rewards/scorer.py", {"score_responses", "combine_rewards", "train_tiny_reward_model"}),
         ("rlhf/report/page.py", {"report"}),
         *((f"rlhf/training/losses/{name}.py", set()) for name in ("rebel", "dpo", "simpo")),
