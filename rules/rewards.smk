@@ -11,6 +11,7 @@ rule score_responses:
         prompts=f"{RESULTS}/prompts.parquet",
         responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
         reward_model=lambda wildcards: PATHS.reward_model_folder(EXPERIMENT.scorer(wildcards.get("scorer"))),
+        scorer_files=lambda wildcards: EXPERIMENT.scorer(wildcards.get("scorer")).files,
     output:
         f"{RESULTS}/{{policy}}/{SCORES}/{{part}}.parquet",
     log:
@@ -28,7 +29,8 @@ rule score_responses:
     shell:
         """
         python {resources.scripts:q}/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --responses {input.responses} --reward-model {input.reward_model} --revisions {resources.revisions} \
+            --responses {input.responses} --reward-model {input.reward_model} --scorer-files {input.scorer_files} \
+            --revisions {resources.revisions} --journal {resources.journal} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
         """
@@ -103,6 +105,7 @@ if EXPERIMENT.evaluation.judge:
             prompts=f"{RESULTS}/prompts.parquet",
             responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
             reward_model=PATHS.reward_model_folder(EXPERIMENT.evaluation.judge),
+            scorer_files=EXPERIMENT.evaluation.judge.files,
         output:
             f"{RESULTS}/{{policy}}/judgements/{{part}}.parquet",
         log:

@@ -30,11 +30,16 @@ def main() -> None:
     add_prompts_flag(parser)
     parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
     parser.add_argument("--reward-model", type=Path, nargs="?", help="the model's folder (default: the spec's model)")
+    parser.add_argument("--scorer-files", type=Path, nargs="*", help="the files that the scorer's settings name")
+    parser.add_argument("--journal", type=Path, help="folder for answers of judges, so that none is paid for twice")
     add_output_flag(parser, "the rewards")
     add_model_flags(parser)
     arguments, spec = parse_arguments(parser, ScoreSpec)
     inputs = checked_inputs(
-        prompts=arguments.prompts, responses=arguments.responses, reward_model=arguments.reward_model
+        prompts=arguments.prompts,
+        responses=arguments.responses,
+        reward_model=arguments.reward_model,
+        scorer_files=arguments.scorer_files,
     )
 
     keys, conversations = read_conversations(arguments.prompts, spec.rows, arguments.responses)
@@ -49,6 +54,7 @@ def main() -> None:
             folder=arguments.reward_model,
             source=spec.model,
             revisions=arguments.revisions,
+            journal=arguments.journal,
         )
         scores, facts = spec.scorer.score(conversations, job)
 

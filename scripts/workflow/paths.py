@@ -28,6 +28,11 @@ class Paths:
         return f"{self.results}/revisions.yaml"
 
     @property
+    def journal(self) -> str:
+        """The folder with what judges have answered."""
+        return f"{self.results}/judge_journal"
+
+    @property
     def accepted(self) -> str:
         """The changes of code that `make accept` has let pass."""
         return f"{self.results}/accepted.json"

@@ -41,8 +41,9 @@ class Requests:
         return cls(experiment, training, profile_gpus)
 
     def program(self) -> dict[str, str]:
-        """For every rule: the folder of the programs, and the file with the commits of hub repositories."""
-        return {"scripts": str(SCRIPTS), "revisions": Paths(self.experiment).revisions}
+        """For every rule: the folder of the programs, the commits of hub repositories, and the answers of judges."""
+        paths = Paths(self.experiment)
+        return {"scripts": str(SCRIPTS), "revisions": paths.revisions, "journal": paths.journal}
 
     def cpu(self, rule: str) -> dict[str, Any]:
         """The request of a CPU job."""

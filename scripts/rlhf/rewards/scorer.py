@@ -7,15 +7,16 @@ A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named li
 
 - *It gets* the conversations of a part: prompt and response as plain texts, without a chat template, in the order of
   the responses' file. Conversations may repeat, and a response may be empty.
-- *It returns* one `Score` per conversation, in the same order. A score depends on its own conversation alone, so that
-  part sizes do not matter, and equal conversations have equal scores.
+- *It returns* one `Score` per conversation, in the same order. A score depends on its own conversation alone, or on the
+  responses to the same prompt (`compares_draws`), which are in one part; so part sizes do not matter. Equal
+  conversations have equal scores.
 - *A response without a score* is `Score(None, reason)`. It is counted by its reason, and becomes part of no pair.
 - *Errors*: what the user can fix is a `UserError` that says what to do. Any other exception is a bug and ends the
   program with a traceback; the part is not written, and other parts are kept.
 - *Imports*: the workflow imports the module for every plan. At module level it imports the standard library, pydantic
   and what this file imports; torch, transformers and the like are imported inside its methods.
 - *Reruns*: the digest of scoring holds the modules in `modules` and what they import from this project, inside methods
-  too. Settings are part of the rule's `spec`.
+  too. Settings are part of the rule's `spec`; the files in `files` are inputs of the rule.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class ScoringJob:
     """The reward model of the settings; None for scorers without a model."""
     revisions: Path | None
     """File with the commits of hub repositories that the experiment pins."""
+    journal: Path | None
+    """Folder for answers that are paid for; None keeps them in memory."""
 
 
 class RewardSettings(Choice):
@@ -87,6 +90,16 @@ class Scorer(RewardSettings):
     def modules(self) -> tuple[str, ...]:
         """Names of the modules that compute the scores: its own, and the user's where the settings name one."""
         return (self.module,)
+
+    @property
+    def compares_draws(self) -> bool:
+        """Whether a score depends on the other responses to its prompt, so that it says nothing across policies."""
+        return False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The user's files that the scores depend on."""
+        return ()
 
     @abstractmethod
     def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:

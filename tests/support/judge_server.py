@@ -1,0 +1,139 @@
+"""An OpenAI-compatible chat server for tests: a deterministic judge that can fail, and a log of its requests."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+Verdicts = Mapping[str, float]
+"""Verdict -> its probability; the first of the most likely ones is the answer."""
+MATERIAL = re.compile(
+    r"^(=== [0-9a-f]{16}) PROMPT\n(.*?)\n\1 RESPONSE(?: A)?\n(.*?)\n(?:\1 RESPONSE B\n(.*?)\n)?\1 END$", re.M | re.S
+)
+
+
+def shown(message: str) -> list[str]:
+    """Prompt and responses in a message of the built-in templates."""
+    found = MATERIAL.search(message)
+    assert found is not None, message
+    return [text for text in found.groups()[1:] if text is not None]
+
+
+def prefers(quality: Callable[[str, str], float]) -> Callable[[str], Verdicts]:
+    """A pairwise judge that knows the quality of a response to a prompt."""
+
+    def judge(message: str) -> Verdicts:
+        prompt, first, second = shown(message)
+        better = quality(prompt, first) - quality(prompt, second)
+        return {"A" if better > 0 else "B" if better < 0 else "C": 1.0}
+
+    return judge
+
+
+@dataclass
+class JudgeServer:
+    """Serves on a free local port while the context is open.
+
+    `faults` are used up first, one per request: a status, `drop` (the connection is closed), `slow` (half an answer,
+    then closed), or a text that is the answer instead of a verdict.
+    """
+
+    judge: Callable[[str], Verdicts]
+    faults: Sequence[int | str] = ()
+    logprobs: bool = True
+    retry_after: str | None = None
+    answered: Counter[str] = field(default_factory=Counter)
+    """Requests that got an answer, by their body."""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    """Time that each answer takes."""
+
+    def __enter__(self) -> Self:
+        self._faults, self._lock = list(self.faults), threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                outer._serve(self)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        text = request.rfile.read(int(request.headers["Content-Length"])).decode()
+        body = json.loads(text)
+        with self._lock:
+            self.bodies.append(body)
+            self.headers.append(dict(request.headers))
+            fault = self._faults.pop(0) if self._faults else None
+        time.sleep(self.seconds)
+        if fault == "drop":
+            request.close_connection = True
+            request.connection.close()
+        elif isinstance(fault, int):
+            self._send(request, fault, {"error": {"message": text, "type": "planned", "code": "planned_fault"}})
+        elif fault == "slow":
+            request.send_response(200)
+            request.send_header("Content-Length", "1000")
+            request.end_headers()
+            request.wfile.write(b'{"id"')
+            request.close_connection = True
+        else:
+            verdicts = self.judge(body["messages"][0]["content"])
+            answer = fault if isinstance(fault, str) else max(verdicts, key=verdicts.__getitem__)
+            with self._lock:
+                self.answered[json.dumps(body, sort_keys=True)] += 1
+            self._send(request, 200, self._completion(body, answer, verdicts))
+
+    def _completion(self, body: dict[str, Any], answer: str, verdicts: Verdicts) -> dict[str, Any]:
+        listed = [{"token": name, "logprob": math.log(chance), "bytes": None} for name, chance in verdicts.items()]
+        token = {"token": answer, "logprob": 0.0, "bytes": None, "top_logprobs": listed}
+        asked = self.logprobs and body.get("logprobs")
+        return {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": answer},
+                    "logprobs": {"content": [token]} if asked else None,
+                }
+            ],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101},
+        }
+
+    def _send(self, request: BaseHTTPRequestHandler, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        request.send_response(status)
+        if self.retry_after is not None and status == 429:
+            request.send_header("Retry-After", self.retry_after)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
