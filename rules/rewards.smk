@@ -11,6 +11,9 @@ rule score_responses:
         prompts=f"{RESULTS}/prompts.parquet",
         responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
         reward_model=lambda wildcards: PATHS.reward_model_folder(EXPERIMENT.scorer(wildcards.get("scorer"))),
+        reference_responses=lambda wildcards: PATHS.reference_responses(
+            EXPERIMENT.scorer(wildcards.get("scorer")), wildcards.policy, wildcards.part
+        ),
         scorer_files=lambda wildcards: EXPERIMENT.scorer(wildcards.get("scorer")).files,
     output:
         f"{RESULTS}/{{policy}}/{SCORES}/{{part}}.parquet",
@@ -29,7 +32,8 @@ rule score_responses:
     shell:
         """
         python {resources.scripts:q}/score_responses.py --spec {params.spec:q} --prompts {input.prompts} \
-            --responses {input.responses} --reward-model {input.reward_model} --scorer-files {input.scorer_files} \
+            --responses {input.responses} --reward-model {input.reward_model} \
+            --reference-responses {input.reference_responses} --scorer-files {input.scorer_files} \
             --revisions {resources.revisions} --journal {resources.journal} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} --token-budget {resources.token_budget} --output {output} 2>{log}
@@ -105,6 +109,9 @@ if EXPERIMENT.evaluation.judge:
             prompts=f"{RESULTS}/prompts.parquet",
             responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
             reward_model=PATHS.reward_model_folder(EXPERIMENT.evaluation.judge),
+            reference_responses=lambda wildcards: PATHS.reference_responses(
+                EXPERIMENT.evaluation.judge, wildcards.policy, wildcards.part
+            ),
             scorer_files=EXPERIMENT.evaluation.judge.files,
         output:
             f"{RESULTS}/{{policy}}/judgements/{{part}}.parquet",

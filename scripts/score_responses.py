@@ -30,6 +30,9 @@ def main() -> None:
     add_prompts_flag(parser)
     parser.add_argument("--responses", type=Path, required=True, help="the responses of a part, Parquet")
     parser.add_argument("--reward-model", type=Path, nargs="?", help="the model's folder (default: the spec's model)")
+    parser.add_argument(
+        "--reference-responses", type=Path, nargs="?", help="responses of base, for scorers that compare responses"
+    )
     parser.add_argument("--scorer-files", type=Path, nargs="*", help="the files that the scorer's settings name")
     parser.add_argument("--journal", type=Path, help="folder for answers of judges, so that none is paid for twice")
     add_output_flag(parser, "the rewards")
@@ -39,10 +42,14 @@ def main() -> None:
         prompts=arguments.prompts,
         responses=arguments.responses,
         reward_model=arguments.reward_model,
+        reference_responses=arguments.reference_responses,
         scorer_files=arguments.scorer_files,
     )
 
     keys, conversations = read_conversations(arguments.prompts, spec.rows, arguments.responses)
+    reference: list[tuple[str, str]] = []
+    if arguments.reference_responses:
+        _, reference = read_conversations(arguments.prompts, spec.rows, arguments.reference_responses)
     # The digest is taken before a function is imported, in case its file is edited while it runs.
     origin = provenance(__file__, spec, inputs, spec.scorer.modules)
     with Progress(len(conversations), "responses", "scoring") as progress:
@@ -54,6 +61,7 @@ def main() -> None:
             folder=arguments.reward_model,
             source=spec.model,
             revisions=arguments.revisions,
+            reference=reference,
             journal=arguments.journal,
         )
         scores, facts = spec.scorer.score(conversations, job)

@@ -94,11 +94,6 @@ class Experiment(Settings):
             raise ValueError(
                 "variants.base: `base` is the name of the policy that all variants start from: rename this variant"
             )
-        if self.evaluation.judge and self.evaluation.judge.compares_draws:
-            raise ValueError(
-                "evaluation.judge.mode: it is 'pairwise', whose scores compare the responses of one policy with each "
-                "other and say nothing across policies; allowed for a judge: rating"
-            )
         self._check_made_by_rules()
         check_lengths(self.prompts, self.responses)
         iterations = {variant: self.iterations(variant) for variant in self.variants}

@@ -51,6 +51,12 @@ class Paths:
         """The reward model of a scorer; empty unless a rule makes it."""
         return self.made_by_rule(scorer.model) if isinstance(scorer, ModelScorer) else []
 
+    def reference_responses(self, scorer: Scorer, policy: str, part: str) -> list[str]:
+        """The responses of `base` that a scorer compares test responses with; empty for scorers that need none."""
+        if policy == "base" or not part.startswith("test-") or not scorer.compares_draws:
+            return []
+        return [f"{self.results}/base/responses/{part}.parquet"]
+
     def scores(self, policy: str, part: str) -> list[str]:
         """The scores of a part by each combined scorer, in alphabetical order of the names."""
         rewards = self.experiment.rewards

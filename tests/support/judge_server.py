@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import select
+import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,12 @@ def prefers(quality: Callable[[str, str], float]) -> Callable[[str], Verdicts]:
     return judge
 
 
+def _has_gone(connection: socket.socket) -> bool:
+    """Whether the other side has closed the connection."""
+    readable, _, _ = select.select([connection], [], [], 0)
+    return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
+
+
 @dataclass
 class JudgeServer:
     """Serves on a free local port while the context is open.
@@ -54,8 +61,10 @@ class JudgeServer:
     """Requests that got an answer, by their body."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
-    """Time that each answer takes."""
+    hold_from: int | None = None
+    """After so many answers, requests are held back until `go_on` is set; `held` is set by the first of them."""
+    held: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
         self._faults, self._lock = list(self.faults), threading.Lock()
@@ -89,8 +98,12 @@ class JudgeServer:
             self.bodies.append(body)
             self.headers.append(dict(request.headers))
             fault = self._faults.pop(0) if self._faults else None
-        time.sleep(self.seconds)
-        if fault == "drop":
+        if self.hold_from is not None and self.answered.total() >= self.hold_from:
+            self.held.set()
+            self.go_on.wait()
+        if _has_gone(request.connection):
+            request.close_connection = True
+        elif fault == "drop":
             request.close_connection = True
             request.connection.close()
         elif isinstance(fault, int):

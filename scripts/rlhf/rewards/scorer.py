@@ -67,6 +67,8 @@ class ScoringJob:
     """The reward model of the settings; None for scorers without a model."""
     revisions: Path | None
     """File with the commits of hub repositories that the experiment pins."""
+    reference: Sequence[tuple[str, str]]
+    """Conversations of `base` with the same prompts, for test responses of other policies if scores compare draws."""
     journal: Path | None
     """Folder for answers that are paid for; None keeps them in memory."""
 
@@ -93,7 +95,8 @@ class Scorer(RewardSettings):
 
     @property
     def compares_draws(self) -> bool:
-        """Whether a score depends on the other responses to its prompt, so that it says nothing across policies."""
+        """Whether a score depends on the other responses to its prompt: across policies it says something only where
+        the job has a reference."""
         return False
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -59,32 +59,38 @@ def rate(
 
 
 def compare(
-    judge: Judge, template: JudgeTemplate, conversations: Sequence[Conversation], progress: Progress
+    judge: Judge,
+    template: JudgeTemplate,
+    conversations: Sequence[Conversation],
+    reference: Sequence[Conversation],
+    progress: Progress,
 ) -> tuple[list[Score], Tally]:
     """A score of each response by comparing it with the others to its prompt, each pair in both orders.
 
     Scores are the log-strengths of a Bradley-Terry model (Bradley and Terry 1952), with mean 0 over the distinct
-    responses to a prompt: they say nothing across prompts. Equal responses have equal scores.
+    responses to a prompt. With a reference, the first draw is compared with the reference's first, and so on, and the
+    log-odds of winning there are added: then scores of a policy and of its reference can be compared, whose own have
+    mean 0. Equal responses have equal scores.
+
+    Args:
+        reference: conversations of the reference, or nothing.
     """
     tally = Tally()
-    responses: dict[str, dict[str, None]] = {}
-    for prompt, response in conversations:
-        responses.setdefault(prompt, {})[response] = None
-    counts = Counter(prompt for prompt, _ in conversations)
+    ours, theirs = _by_prompt(conversations), _by_prompt(reference)
     scores: dict[Conversation, Score] = {}
-    for batch in _batches(list(responses), PROMPTS_AT_A_TIME):
-        orders = [
-            (prompt, first, second)
-            for prompt in batch
-            for one, other in combinations(responses[prompt], 2)
-            for first, second in ((one, other), (other, one))
-        ]
-        asked = [template.fill(prompt=prompt, response_a=a, response_b=b) for prompt, a, b in orders]
-        verdicts = dict(zip(orders, _verdicts(judge, asked, preference, tally), strict=True))
+    for batch in _batches(list(ours), PROMPTS_AT_A_TIME):
+        duels = {prompt: list(combinations(dict.fromkeys(ours[prompt]), 2)) for prompt in batch}
+        duels_with_reference = {
+            prompt: list(zip(ours[prompt], theirs.get(prompt, ()), strict=False)) for prompt in batch
+        }
+        preferences = _preferences(judge, template, [duels, duels_with_reference], tally)
         for prompt in batch:
-            found = _bradley_terry(prompt, list(responses[prompt]), verdicts, tally)
-            scores.update({(prompt, response): score for response, score in found.items()})
-        progress.advance(sum(counts[prompt] for prompt in batch))
+            found = _strengths(list(dict.fromkeys(ours[prompt])), prompt, preferences)
+            if reference:
+                odds = _log_odds([preferences[prompt, *duel] for duel in duels_with_reference[prompt]])
+                found = {text: _shifted(score, odds) for text, score in found.items()}
+            scores.update({(prompt, text): score for text, score in found.items()})
+        progress.advance(sum(len(ours[prompt]) for prompt in batch))
     return [scores[conversation] for conversation in conversations], tally
 
 
@@ -112,32 +118,76 @@ def _reply(answer: Answer | None) -> Messages:
     return [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": AGAIN}]
 
 
-def _bradley_terry(
-    prompt: str, responses: list[str], verdicts: dict[tuple[str, str, str], Verdict], tally: Tally
-) -> dict[str, Score]:
-    wins = np.zeros((len(responses), len(responses)))
-    reasons: dict[int, str] = {}
-    for one, other in combinations(range(len(responses)), 2):
-        shown_first = verdicts[prompt, responses[one], responses[other]]
-        shown_second = verdicts[prompt, responses[other], responses[one]]
-        if isinstance(shown_first, str) or isinstance(shown_second, str):
-            reason = shown_first if isinstance(shown_first, str) else shown_second
-            reasons |= dict.fromkeys((one, other), str(reason))
-            continue
-        share = (shown_first + 1 - shown_second) / 2
-        wins[one, other] += share
-        wins[other, one] += 1 - share
-        tally.pairs += 1
-        tally.disagreements += (shown_first - 0.5) * (0.5 - shown_second) < 0
-    judged = wins.any(axis=0) | wins.any(axis=1)
+Duels = dict[str, list[tuple[str, str]]]
+"""Prompt -> the pairs of responses that are compared."""
+Preferences = dict[tuple[str, str, str], Verdict]
+"""Prompt and two responses -> how far the first is preferred, or why that is not known."""
+
+
+def _preferences(judge: Judge, template: JudgeTemplate, groups: Sequence[Duels], tally: Tally) -> Preferences:
+    """The mean preference over both orders. Equal responses are equally good without being asked about."""
+    found: Preferences = {}
+    for duels in groups:
+        keys = list(dict.fromkeys((prompt, *pair) for prompt, pairs in duels.items() for pair in pairs))
+        found |= {key: 0.5 for key in keys if key[1] == key[2]}
+        keys = [key for key in keys if key not in found]
+        orders = [order for prompt, one, other in keys for order in ((prompt, one, other), (prompt, other, one))]
+        asked = [template.fill(prompt=prompt, response_a=a, response_b=b) for prompt, a, b in orders]
+        verdicts = _verdicts(judge, asked, preference, tally)
+        for key, first, second in zip(keys, verdicts[::2], verdicts[1::2], strict=True):
+            found[key] = _of_both_orders(first, second, tally)
+    return found
+
+
+def _of_both_orders(first: Verdict, second: Verdict, tally: Tally) -> Verdict:
+    if isinstance(first, str):
+        return first
+    if isinstance(second, str):
+        return second
+    tally.pairs += 1
+    tally.disagreements += (first - 0.5) * (0.5 - second) < 0
+    return (first + 1 - second) / 2
+
+
+def _strengths(responses: list[str], prompt: str, preferences: Preferences) -> dict[str, Score]:
+    """Log-strengths of the distinct responses to a prompt."""
     if len(responses) == 1:
         return {responses[0]: Score(0.0)}
-    scores = {response: Score(None, reasons.get(row, NO_VERDICT)) for row, response in enumerate(responses)}
-    rows = np.flatnonzero(judged)
+    wins = np.zeros((len(responses), len(responses)))
+    reasons = [NO_VERDICT] * len(responses)
+    for one, other in combinations(range(len(responses)), 2):
+        share = preferences[prompt, responses[one], responses[other]]
+        if isinstance(share, str):
+            reasons[one] = reasons[other] = share
+        else:
+            wins[one, other], wins[other, one] = share, 1 - share
+    rows = np.flatnonzero(wins.any(axis=0) | wins.any(axis=1))
+    scores = {text: Score(None, reason) for text, reason in zip(responses, reasons, strict=True)}
     if len(rows):
         strengths = choix.ilsr_pairwise_dense(wins[np.ix_(rows, rows)] + PRIOR * (1 - np.eye(len(rows))))
         scores |= {responses[row]: Score(float(value)) for row, value in zip(rows, strengths, strict=True)}
     return scores
+
+
+def _log_odds(preferences: Sequence[Verdict]) -> float | None:
+    """Log-odds of beating the reference; None where no verdict is known."""
+    known = [value for value in preferences if not isinstance(value, str)]
+    if not known:
+        return None
+    return math.log((sum(known) + PRIOR) / (len(known) - sum(known) + PRIOR))
+
+
+def _shifted(score: Score, odds: float | None) -> Score:
+    if score.value is None:
+        return score
+    return Score(None, NO_VERDICT) if odds is None else Score(score.value + odds)
+
+
+def _by_prompt(conversations: Sequence[Conversation]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for prompt, response in conversations:
+        found.setdefault(prompt, []).append(response)
+    return found
 
 
 def _score(verdict: Verdict) -> Score:

@@ -15,9 +15,11 @@ class LlmSettings(Scorer):
     """A language model that rates responses, or compares the responses to a prompt, behind an OpenAI-compatible server.
 
     `pairwise` shows the judge each pair of responses to a prompt in both orders (with 5 draws that is 20 requests per
-    prompt); a Bradley-Terry model turns its verdicts into scores. `rating` asks once per response. Verdicts are
-    weighted by their log-probabilities where the server gives them. Answers are kept in `judge_journal/` beside the
-    results, so that no request is paid for twice. Prompts and responses are sent to this server and nowhere else.
+    prompt); a Bradley-Terry model turns its verdicts into scores. Test responses are compared with those of `base` too,
+    draw by draw (10 requests more), so that their scores can be compared across policies. `rating` asks once per
+    response. Verdicts are weighted by their log-probabilities where the server gives them. Answers are kept in
+    `judge_journal/` beside the results, so that no request is paid for twice. Prompts and responses are sent to this
+    server and nowhere else.
     """
 
     kind: Literal["llm"] = "llm"
@@ -27,8 +29,7 @@ class LlmSettings(Scorer):
     model: GivenText
     """Name of the model there."""
     mode: Literal["pairwise", "rating"] = "pairwise"
-    """`pairwise` compares the responses to a prompt, and is for rewards alone: its scores say nothing across policies.
-    `rating` rates each response."""
+    """`pairwise` compares the responses to a prompt, `rating` rates each response."""
     template: GivenText | None = None
     """File with the judge's instructions, a Jinja template that names `prompt`, `response` (in pairwise mode
     `response_a` and `response_b`) and `boundary`; null for those in `scripts/rlhf/rewards/judge/`. It must ask for the
@@ -64,7 +65,7 @@ class LlmSettings(Scorer):
         judge = Judge(JudgeServer(self.url, self.model, options, self.key_variable), Journal(job.journal))
         template = JudgeTemplate(self.template, f"{self.mode}.jinja")
         if self.mode == "pairwise":
-            scores, tally = compare(judge, template, conversations, job.progress)
+            scores, tally = compare(judge, template, conversations, job.reference, job.progress)
         else:
             scores, tally = rate(judge, template, self.highest, conversations, job.progress)
         return scores, {"judging": tally.as_facts()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -23,11 +23,14 @@ by_length = prefers(lambda prompt, response: float(len(response)))
 
 
 def compared(
-    server: JudgeServer, conversations: list[Conversation], folder: Path | None = None
+    server: JudgeServer,
+    conversations: list[Conversation],
+    folder: Path | None = None,
+    reference: Sequence[Conversation] = (),
 ) -> tuple[list[Score], Tally]:
     judge = Judge(Server(server.url, "gpt", {"logprobs": True}, None), Journal(folder))
     with Progress(len(conversations), "responses", "scoring") as progress:
-        found = compare(judge, JudgeTemplate(None, "pairwise.jinja"), conversations, progress)
+        found = compare(judge, JudgeTemplate(None, "pairwise.jinja"), conversations, reference, progress)
         assert progress.done == len(conversations)
     return found
 
@@ -44,13 +47,13 @@ def values(scores: list[Score]) -> list[float]:
 
 
 def test_better_responses_have_higher_scores_in_any_order() -> None:
-    texts = ["aaaa", "a", "aaaaaa", "aa"]
+    texts = ["aaaa", "a", "aa"]
     with JudgeServer(by_length) as server:
         for order in permutations(texts):
             scores, tally = compared(server, [("Why?", text) for text in order])
             ranked = sorted(zip(values(scores), order, strict=True))
-            assert [text for _, text in ranked] == ["a", "aa", "aaaa", "aaaaaa"]
-            assert (tally.pairs, tally.disagreements) == (6, 0)
+            assert [text for _, text in ranked] == ["a", "aa", "aaaa"]
+            assert (tally.pairs, tally.disagreements) == (3, 0)
 
 
 def test_scores_are_the_strengths_of_a_bradley_terry_model() -> None:
@@ -127,7 +130,7 @@ def test_an_answer_without_a_verdict_is_asked_for_once_more() -> None:
 
 def test_without_a_verdict_there_is_no_score() -> None:
     with JudgeServer(by_length, faults=["Hm."] * 4) as server:
-        scores, tally = compared(server, [("p", "a"), ("p", "bb"), ("q", "a"), ("q", "bb")][:2])
+        scores, tally = compared(server, [("p", "a"), ("p", "bb")])
     assert scores == [Score(None, NO_VERDICT)] * 2
     assert (tally.asked_again, tally.pairs) == (2, 0)
 
@@ -191,3 +194,35 @@ def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
         requests = len(server.bodies)
         assert compared(server, conversations, tmp_path) == first
         assert len(server.bodies) == requests
+
+
+def test_a_policy_that_is_better_than_its_reference_has_higher_scores() -> None:
+    """Scores of the reference have mean 0; those of a policy are shifted by its log-odds of winning."""
+    reference = [("p", "a"), ("p", "bbb"), ("q", "aaaa"), ("q", "a")]
+    policy = [("p", "aa"), ("p", "bbbb"), ("q", "aa"), ("q", "")]
+    with JudgeServer(by_length) as server:
+        base, _ = compared(server, reference)
+        found, tally = compared(server, policy, reference=reference)
+    assert np.mean(values(base[:2])) == pytest.approx(0)
+    wins, loses = np.log((2 + PRIOR) / PRIOR), np.log(PRIOR / (2 + PRIOR))
+    assert np.mean(values(found[:2])) == pytest.approx(wins)
+    assert np.mean(values(found[2:])) == pytest.approx(loses)
+    assert values(found)[0] < values(found)[1]
+    assert tally.pairs == 2 + 4
+
+
+def test_the_reference_itself_is_as_good_as_itself() -> None:
+    same = [("p", "a"), ("p", "bbb")]
+    with JudgeServer(by_length) as server:
+        base, _ = compared(server, same)
+        found, _ = compared(server, same, reference=same)
+    assert values(found) == pytest.approx(values(base))
+
+
+def test_without_a_verdict_on_the_reference_a_prompt_has_no_scores() -> None:
+    def judge(message: str) -> Mapping[str, float]:
+        return {"unclear": 1.0} if "reference" in message else by_length(message)
+
+    with JudgeServer(judge) as server:
+        scores, _ = compared(server, [("p", "a"), ("p", "bb")], reference=[("p", "reference"), ("p", "reference 2")])
+    assert scores == [Score(None, NO_VERDICT)] * 2
