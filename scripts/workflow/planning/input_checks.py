@@ -49,6 +49,10 @@ def check_sources(experiment: Experiment) -> None:
                     check_model_folder(Path(name))
             except UserError as error:
                 raise UserError(f"{key}: {error}") from error
+    for key, scorer in experiment.scorers().items():
+        for file in scorer.files:
+            if not Path(file).is_file():
+                raise UserError(f"{key}: there is no file {file!r}, which it names: give the path of one, or null")
     _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))
     for number, file in enumerate(experiment.evaluation.difficulty_comparisons):
         if not Path(file).is_file():

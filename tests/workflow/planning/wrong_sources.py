@@ -82,6 +82,10 @@ SOURCES: list[Case] = [
     (function("mine:one"), ["rewards.function: function 'mine:one'", "it takes (prompts)", "two lists"]),
     (function("broken:score"), ["rewards.function: function 'broken:score'", "broken.py, line 2: HALF = 1 / 0"]),
     (
+        scorer(kind="llm", url="http://localhost:1/v1", model="m", template="none.jinja"),
+        ["rewards: there is no file 'none.jinja'", "or null"],
+    ),
+    (
         {"evaluation.difficulty_comparisons": ["results/none/comparisons.parquet"]},
         ["evaluation.difficulty_comparisons.0: there is no file 'results/none/comparisons.parquet'", "has run"],
     ),
