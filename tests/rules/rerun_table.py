@@ -51,6 +51,11 @@ def each(section: str, **values: Any) -> dict[str, dict[str, Any]]:
     return {f"{section}.{name}": {f"{section}.{name}": value} for name, value in values.items()}
 
 
+def within(section: str, others: dict[str, Any], **values: Any) -> dict[str, dict[str, Any]]:
+    """Keys of a section that micro lacks, each edited alone beside the `others` that it needs."""
+    return {f"{section}.{name}": {section: {**others, name: value}} for name, value in values.items()}
+
+
 def of_simpo(**values: Any) -> dict[str, dict[str, Any]]:
     """Keys of a variant, each edited alone in simpo."""
     return {f"variants.<name>.{name}": {f"variants.simpo.{name}": value} for name, value in values.items()}
@@ -72,8 +77,10 @@ RECIPE = {
 }
 """Other values of the keys that `training` and each variant have."""
 LORA = {"rank": 4, "alpha": 32, "targets": ["q_proj"]}
-ARMO_JUDGE = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
+ARMO = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
 IMPORTED = {"dataset": "models/imported.jsonl"}
+BENCHMARK = {"dataset": "a/c", "file": "a.json", "revision": "main", "subset": "en", "split": "test", "column": "turns"}
+BENCHMARK |= {"name": "mine", "ngram": 8, "similarity": 0.5}
 REPORT: Rules = frozenset({"report"})
 WORLD = TINY_MODELS | frozenset({"make_tiny_prompts", "train_tiny_tokenizer"})
 PROMPTS_ON = frozenset({"collect_prompts"}) | REPORT
@@ -83,14 +90,9 @@ TABLE = [
     Row("evaluations, report", each("evaluation", bootstrap_samples=200, confidence=0.9), same(EVALUATION), REPORT),
     Row(
         "judgements, evaluations, report",
-        {
-            "evaluation.judge.function": {"evaluation.judge.function": "reward_of_length:score"},
-            "evaluation.judge.url": {"evaluation.judge": SERVER},
-            "evaluation.judge.kind": {"evaluation.judge": ARMO_JUDGE},
-            "evaluation.judge.model": {"evaluation.judge": {**ARMO_JUDGE, "model": "models/other"}},
-            "evaluation.judge.max_tokens": {"evaluation.judge": {**ARMO_JUDGE, "max_tokens": 99}},
-            "evaluation.judge.precision": {"evaluation.judge": {**ARMO_JUDGE, "precision": "bfloat16"}},
-        },
+        one("evaluation.judge.function", "reward_of_length:score")
+        | {"evaluation.judge.url": {"evaluation.judge": SERVER}}
+        | within("evaluation.judge", ARMO, kind="armo", model="models/other", max_tokens=99, precision="bfloat16"),
         same(JUDGEMENTS | EVALUATION),
         REPORT,
     ),
@@ -116,9 +118,7 @@ TABLE = [
     ),
     Row(
         "all trained policies from training on, report",
-        each("training", **RECIPE)
-        | {f"training.lora.{name}": {"training.lora": {name: value}} for name, value in LORA.items()}
-        | one("prompts.per_iteration", 1),
+        each("training", **RECIPE) | within("training.lora", {}, **LORA) | one("prompts.per_iteration", 1),
         TRAINED,
         REPORT,
     ),
@@ -185,27 +185,26 @@ TABLE = [
     Row("raised: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
     Row(
         "prompts and all that follows",
-        {
-            "base_model.name": {"base_model.name": "models/policy"},
-            "prompts.dataset": {"prompts.dataset": "models/prompts.parquet"},
-        }
-        | each("prompts", revision="main", split="test", subset="en", column="other", max_tokens=48)
-        | one("prompts.system", "Be brief."),
+        one("base_model.name", "models/policy")
+        | one("prompts.dataset", "models/prompts.parquet")
+        | each("prompts", revision="main", split="test", subset="en", column="other", max_tokens=48, system="Be brief.")
+        | {
+            f"prompts.decontaminate.{name}": {"prompts.decontaminate": [{"dataset": "a/b", name: value}]}
+            for name, value in BENCHMARK.items()
+        },
         {"base": PARENT} | TRAINED,
         PROMPTS_ON,
     ),
     Row(
         "train responses of base and all that follows",
-        {
-            f"responses.imported.{name}": {"responses.imported": {**IMPORTED, name: value}}
-            for name, value in {**IMPORTED, "column": "text", "subset": "en", "split": "test"}.items()
-        },
+        within("responses.imported", {}, **IMPORTED)
+        | within("responses.imported", IMPORTED, column="text", subset="en", split="test"),
         {"base": frozenset({"import_responses"}) | REWARDS | PAIRS} | TRAINED,
         REPORT,
     ),
     Row(
         "train rewards of base and all that follows",
-        {"responses.imported.rewards": {"responses.imported": {**IMPORTED, "rewards": True}}},
+        within("responses.imported", IMPORTED, rewards=True),
         {"base": frozenset({"import_responses", "import_rewards"}) | PAIRS} | TRAINED,
         REPORT,
     ),

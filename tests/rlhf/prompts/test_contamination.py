@@ -115,7 +115,7 @@ def test_a_few_changed_words_are_found_and_other_questions_are_not() -> None:
 def test_text_without_spaces() -> None:
     question = "请用三句话解释为什么天空是蓝色的。"
     assert found("老师问:请用三句话解释为什么天空是蓝色的?谢谢", question) == [(question, "whole question")]
-    assert found("请用四句话解释为什么天空是蓝色的。", question) == [(question, "similar")]
+    assert found("请用三句话解释为什么海洋是蓝色的。", question) == [(question, "similar")]
     assert found("请写一首关于春天的诗,不超过一百字。", question) == []
 
 
