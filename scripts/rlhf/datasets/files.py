@@ -134,7 +134,7 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
                 )
             builder.download_and_prepare()
             return builder.as_dataset(split=split), builder.hash
-    except (OSError, ValueError, DatasetGenerationError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:  # RuntimeError: it has a script
         at = f" at revision {revision!r}" if revision else ""
         cause = error.__cause__ or error
         raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {cause}") from error

@@ -24,6 +24,9 @@ of 3 characters, a threshold that is as far above all different pairs finds fewe
 
 A short question with a word replaced may be another question: "Write a poem about the sea", or about love, has 0.55. A
 threshold of 0.6 keeps more of those, and finds 58 % instead of 94 %, and 31 % instead of 86 %.
+
+60,000 prompts of 130 words against 1,465 questions take 100 seconds of one core, 115 MB for the questions, and nothing
+per prompt that is kept.
 """
 
 from __future__ import annotations
