@@ -3,7 +3,8 @@
 A prompt matches a question in one of three ways. Words are runs of letters and digits, in NFKC and case-folded.
 
 - They share n consecutive words, by default 13 (Brown et al. 2020, arXiv:2005.14165, appendix C).
-- The prompt contains the whole of a question with fewer words; of fewer than 8, their lower bound for n, it must be it.
+- The prompt contains the whole of a question with fewer words. A question of fewer than 8 words, the lower bound for n
+  there, only matches a prompt that consists of it.
 - They are similar: the Jaccard similarity of their sets of 5 consecutive characters is at least a threshold.
 
 MinHash (Broder 1997) finds the pairs whose similarity is worth computing, and decides nothing else: of those at the
@@ -19,14 +20,15 @@ some of their own, these are found at 0.45:
 | 3 words replaced      | 0 %     | 2 %    | 34 %    | 94 %     | 100 % | 74 % |
 
 No two of the questions are similar at 0.45 unless they share 13 words: the highest of 323,460 pairs is 0.41. (25
-questions share 13 words with another, as they are made from two templates.) With sets of words, of pairs of words, or
-of 3 characters, a threshold that is as far above all different pairs finds fewer; with 4, 6 and 7 about as many.
+questions share 13 words with another, as they are made from two templates.) With sets of words, of words and pairs of
+words, or of 3 characters, a threshold as far above all different pairs finds fewer in all; with 4, 6 and 7 characters
+about as many.
 
 A short question with a word replaced may be another question: "Write a poem about the sea", or about love, has 0.55. A
 threshold of 0.6 keeps more of those, and finds 58 % instead of 94 %, and 31 % instead of 86 %.
 
-60,000 prompts of 130 words against 1,465 questions take 100 seconds of one core, 115 MB for the questions, and nothing
-per prompt that is kept.
+60,000 prompts of 130 words against 1,465 questions take 100 seconds of one core, and 115 MB for the questions; what is
+kept of the prompts are the matches.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ WITHOUT_SPACES = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Chinese and Japanese characters: each is a word."""
 WORD = re.compile(rf"[{WITHOUT_SPACES}]|[^\W_{WITHOUT_SPACES}]+")
 WHOLE, SIMILAR = "whole question", "similar"
+"""Reasons of a match, beside `13-gram`."""
 MISSED = 1e-4
 """Share of the pairs with a similarity of exactly the threshold that the hashing may miss; above it, far fewer."""
 MOST_PERMUTATIONS, SEED = 384, 1
@@ -66,16 +69,18 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def shingles_of(words: Sequence[str]) -> frozenset[str]:
-    """The sets of consecutive characters whose Jaccard similarity counts."""
+    """The set of consecutive characters whose Jaccard similarity counts."""
     text = spaced(words)
     return frozenset(text[start : start + CHARACTERS] for start in range(max(1, len(text) - CHARACTERS + 1)))
 
 
 def spaced(words: Sequence[str]) -> str:
+    """The words as one text, in which whole words can be looked for."""
     return f" {' '.join(words)} "
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    """Size of the intersection divided by that of the union."""
     common = len(first & second)
     return common / (len(first) + len(second) - common)
 
