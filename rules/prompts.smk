@@ -1,4 +1,5 @@
-# prompts.parquet: every prompt of the dataset that fits, ordered by hash.
+# prompts.parquet: every prompt of the dataset that fits, ordered by hash. Where there are benchmarks, those that are
+# their questions are dropped, and listed in contamination.parquet.
 
 
 rule collect_prompts:
@@ -7,7 +8,8 @@ rule collect_prompts:
         dataset=PATHS.made_by_rule(EXPERIMENT.prompts.dataset),
         base_model=PATHS.made_by_rule(EXPERIMENT.base_model.name),
     output:
-        f"{RESULTS}/prompts.parquet",
+        prompts=f"{RESULTS}/prompts.parquet",
+        contamination=PATHS.contamination,
     log:
         f"{LOGS}/collect_prompts.log",
     benchmark:
@@ -22,10 +24,11 @@ rule collect_prompts:
         test_prompts=EXPERIMENT.prompts.test,
     params:
         spec=lambda wildcards: spec(SPECS.collect_prompts),
-        code=code("collect_prompts"),
+        code=code("collect_prompts", EXPERIMENT.prompts.modules),
     shell:
         """
         python {resources.scripts:q}/collect_prompts.py --spec {params.spec:q} --dataset {input.dataset} \
             --base-model {input.base_model} --revisions {resources.revisions} \
-            --train {resources.train_prompts} --test {resources.test_prompts} --output {output} 2>{log}
+            --train {resources.train_prompts} --test {resources.test_prompts} \
+            --contamination {output.contamination} --output {output.prompts} 2>{log}
         """

@@ -1,10 +1,15 @@
 """Collect the prompts of a dataset: normalised, deduplicated, filtered by length and ordered by hash."""
 
+from __future__ import annotations
+
+from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from command_line import add_output_flag, add_revisions_flag, log_counts, parse_arguments, program_parser, run
 from rlhf.base.errors import UserError
-from rlhf.base.lineage import checked_inputs
+from rlhf.base.lineage import Files, checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.datasets.files import is_local, open_dataset, require_columns
 from rlhf.machine.progress import track
@@ -12,9 +17,12 @@ from rlhf.models.round_trip import check_round_trip
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
 from rlhf.prompts.collection import collect
-from rlhf.prompts.schema import PROMPTS
+from rlhf.prompts.schema import CONTAMINATION, PROMPTS
 from rlhf.prompts.settings import CollectSpec
 from rlhf.prompts.split_sizes import require_split_sizes
+
+if TYPE_CHECKING:
+    from rlhf.prompts.contamination import Contamination
 
 
 def main() -> None:
@@ -25,6 +33,9 @@ def main() -> None:
     )
     for split in ("train", "test"):
         parser.add_argument(f"--{split}", type=int, default=0, help=f"size of the {split} split, which must be reached")
+    parser.add_argument(
+        "--contamination", type=Path, nargs="?", help="Parquet for the prompts that `decontaminate` in --spec drops"
+    )
     add_output_flag(parser, "the prompts")
     add_revisions_flag(parser)
     arguments, spec = parse_arguments(parser, CollectSpec)
@@ -37,25 +48,51 @@ def main() -> None:
     tokenizer = load_tokenizer(model, model_revision)
     check_vocabulary(tokenizer, model, model_revision)
     check_round_trip(tokenizer)
+    contamination = open_benchmarks(spec, arguments)
     opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
         require_columns(
             dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the column of the prompts."
         )
         texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
-        collection = collect(texts, tokenizer, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens)
+        collection = collect(
+            texts, tokenizer, contamination, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens
+        )
     log_counts(where, collection.counts)
     require_split_sizes(collection.kept.count, arguments.train, arguments.test, where, collection.dropped)
-    inputs = checked_inputs(dataset=Path(name) if is_local(where) else None, base_model=arguments.base_model)
     origin = provenance(
         __file__,
         spec,
-        inputs,
+        inputs_of(spec, name, arguments.base_model),
+        spec.modules,
         counts=collection.counts,
         dataset_revision=dataset_revision,
         model_revision=resolved_revision(model, model_revision),
+        **({"benchmark_revisions": contamination.revisions} if contamination else {}),
     )
+    if contamination:
+        CONTAMINATION.write(arguments.contamination, contamination.table, origin)
     PROMPTS.write_tables(arguments.output, collection.kept.tables(), origin)
+
+
+def open_benchmarks(spec: CollectSpec, arguments: Namespace) -> Contamination | None:
+    """The benchmarks of the spec; None if it has none: then neither their code nor its library is imported."""
+    if not spec.modules:
+        return None
+    if arguments.contamination is None:
+        raise UserError("no file for the prompts that `decontaminate` in --spec drops: give one with --contamination")
+    (module,) = spec.modules
+    found: Contamination = import_module(module).open_benchmarks(spec.decontaminate, arguments.revisions)
+    return found
+
+
+def inputs_of(spec: CollectSpec, dataset: str | Path, base_model: Path | None) -> Files:
+    """The local files that are read."""
+    return checked_inputs(
+        dataset=Path(dataset) if is_local(str(dataset)) else None,
+        base_model=base_model,
+        benchmarks=[Path(found.dataset) for found in spec.decontaminate if is_local(found.dataset)],
+    )
 
 
 if __name__ == "__main__":

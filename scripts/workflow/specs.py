@@ -15,7 +15,7 @@ from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.source import ModelSource
 from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
 from rlhf.prefetch.settings import HubDataset, PrefetchSpec
-from rlhf.prompts.settings import CollectSpec
+from rlhf.prompts.settings import Benchmark, BenchmarkSettings, CollectSpec
 from rlhf.report.settings import ReportSpec
 from rlhf.responses.settings import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
 from rlhf.rewards.kinds.combined import CombinedSettings
@@ -68,6 +68,7 @@ class Specs:
             system=prompts.system,
             max_tokens=prompts.max_tokens,
             model=self._policy("base"),
+            decontaminate=list(map(_benchmark, prompts.decontaminate)),
         )
 
     def generate_responses(self, policy: str, part: str) -> GenerateSpec:
@@ -160,13 +161,18 @@ class Specs:
                 models[f"{key}.revision"] = _model(scorer.model, scorer.revision)
         datasets = {
             "prompts.revision": experiment.prompts,
+            **{f"prompts.{key}.revision": benchmark for key, benchmark in experiment.prompts.benchmarks()},
             "responses.imported.revision": experiment.responses.imported,
         }
         return PrefetchSpec(
             models={key: model for key, model in models.items() if model and not model.fingerprint},
             datasets={
                 key: HubDataset(
-                    name=section.dataset, subset=section.subset, split=section.split, revision=section.revision
+                    name=section.dataset,
+                    subset=section.subset,
+                    split=section.split,
+                    file=getattr(section, "file", None),
+                    revision=section.revision,
                 )
                 for key, section in datasets.items()
                 if section
@@ -198,3 +204,9 @@ class Specs:
 def _model(name: str, revision: str | None) -> ModelSource | None:
     """A hub name with its revision, or a local folder with its fingerprint; None for a model made by a rule."""
     return None if name.startswith(MADE_BY_RULES) else model_source(name, revision)
+
+
+def _benchmark(settings: BenchmarkSettings) -> Benchmark:
+    """A benchmark with its name, and the fingerprint of a local file."""
+    named = {**settings.model_dump(), "name": settings.label}
+    return Benchmark(**named, fingerprint=local_fingerprint(settings.dataset))

@@ -82,7 +82,7 @@ def dataset(tmp_path: Path) -> Path:
 @pytest.fixture
 def prompts(tmp_path: Path, dataset: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
-    values.update(seed=1, split="train", column="prompt", max_tokens=MAX_TOKENS, dataset=str(dataset))
+    values.update(seed=1, split="train", column="prompt", max_tokens=MAX_TOKENS, dataset=str(dataset), decontaminate=[])
     spec = CollectSpec.model_validate(values)
     return run(monkeypatch, collect_prompts, spec, base_model=policy_folder, output=tmp_path / "prompts.parquet")
 

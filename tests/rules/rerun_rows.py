@@ -51,6 +51,11 @@ def each(section: str, **values: Any) -> dict[str, dict[str, Any]]:
     return {f"{section}.{name}": {f"{section}.{name}": value} for name, value in values.items()}
 
 
+def within(section: str, others: dict[str, Any], **values: Any) -> dict[str, dict[str, Any]]:
+    """Keys of a section that micro lacks, each edited alone beside the `others` that it needs."""
+    return {f"{section}.{name}": {section: {**others, name: value}} for name, value in values.items()}
+
+
 def of_simpo(**values: Any) -> dict[str, dict[str, Any]]:
     """Keys of a variant, each edited alone in simpo."""
     return {f"variants.<name>.{name}": {f"variants.simpo.{name}": value} for name, value in values.items()}
@@ -72,8 +77,10 @@ RECIPE = {
 }
 """Other values of the keys that `training` and each variant have."""
 LORA = {"rank": 4, "alpha": 32, "targets": ["q_proj"]}
-ARMO_JUDGE = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
+ARMO = {"kind": "armo", "model": "{results}/world/reward_model", "precision": "float32"}
 IMPORTED = {"dataset": "models/imported.jsonl"}
+BENCHMARK = {"dataset": "a/c", "file": "a.json", "revision": "main", "subset": "en", "split": "test", "column": "turns"}
+BENCHMARK |= {"name": "mine", "ngram": 8, "similarity": 0.5}
 REPORT_ALONE: Rules = frozenset({"report"})
 REPORT = REPORT_ALONE | frozenset({"length_control"})
 """What gathers from all policies."""

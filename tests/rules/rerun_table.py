@@ -1,7 +1,8 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
 from rerun_rows import (
-    ARMO_JUDGE,
+    ARMO,
+    BENCHMARK,
     EVALUATION,
     IMPORTED,
     JUDGEMENTS,
@@ -28,6 +29,7 @@ from rerun_rows import (
     of_simpo,
     one,
     same,
+    within,
 )
 
 TABLE = [
@@ -40,14 +42,9 @@ TABLE = [
     Row("evaluations, report", each("evaluation", bootstrap_samples=200, confidence=0.9), same(EVALUATION), REPORT),
     Row(
         "judgements, evaluations, report",
-        {
-            "evaluation.judge.function": {"evaluation.judge.function": "reward_of_length:score"},
-            "evaluation.judge.url": {"evaluation.judge": SERVER},
-            "evaluation.judge.kind": {"evaluation.judge": ARMO_JUDGE},
-            "evaluation.judge.model": {"evaluation.judge": {**ARMO_JUDGE, "model": "models/other"}},
-            "evaluation.judge.max_tokens": {"evaluation.judge": {**ARMO_JUDGE, "max_tokens": 99}},
-            "evaluation.judge.precision": {"evaluation.judge": {**ARMO_JUDGE, "precision": "bfloat16"}},
-        },
+        one("evaluation.judge.function", "reward_of_length:score")
+        | {"evaluation.judge.url": {"evaluation.judge": SERVER}}
+        | within("evaluation.judge", ARMO, kind="armo", model="models/other", max_tokens=99, precision="bfloat16"),
         same(JUDGEMENTS | EVALUATION),
         REPORT,
     ),
@@ -73,9 +70,7 @@ TABLE = [
     ),
     Row(
         "all trained policies from training on, report",
-        each("training", **RECIPE)
-        | {f"training.lora.{name}": {"training.lora": {name: value}} for name, value in LORA.items()}
-        | one("prompts.per_iteration", 1),
+        each("training", **RECIPE) | within("training.lora", {}, **LORA) | one("prompts.per_iteration", 1),
         TRAINED,
         REPORT,
     ),
@@ -142,27 +137,26 @@ TABLE = [
     Row("raised: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
     Row(
         "prompts and all that follows",
-        {
-            "base_model.name": {"base_model.name": "models/policy"},
-            "prompts.dataset": {"prompts.dataset": "models/prompts.parquet"},
-        }
-        | each("prompts", revision="main", split="test", subset="en", column="other", max_tokens=48)
-        | one("prompts.system", "Be brief."),
+        one("base_model.name", "models/policy")
+        | one("prompts.dataset", "models/prompts.parquet")
+        | each("prompts", revision="main", split="test", subset="en", column="other", max_tokens=48, system="Be brief.")
+        | {
+            f"prompts.decontaminate.{name}": {"prompts.decontaminate": [{"dataset": "a/b", name: value}]}
+            for name, value in BENCHMARK.items()
+        },
         {"base": PARENT} | TRAINED,
         PROMPTS_ON,
     ),
     Row(
         "train responses of base and all that follows",
-        {
-            f"responses.imported.{name}": {"responses.imported": {**IMPORTED, name: value}}
-            for name, value in {**IMPORTED, "column": "text", "subset": "en", "split": "test"}.items()
-        },
+        within("responses.imported", {}, **IMPORTED)
+        | within("responses.imported", IMPORTED, column="text", subset="en", split="test"),
         {"base": frozenset({"import_responses"}) | REWARDS | PAIRS} | TRAINED,
         REPORT,
     ),
     Row(
         "train rewards of base and all that follows",
-        {"responses.imported.rewards": {"responses.imported": {**IMPORTED, "rewards": True}}},
+        within("responses.imported", IMPORTED, rewards=True),
         {"base": frozenset({"import_responses", "import_rewards"}) | PAIRS} | TRAINED,
         REPORT,
     ),

@@ -53,9 +53,10 @@ class Request(NamedTuple):
 def published(folder: Path, **hardware: Any) -> Project:
     """The published experiment, without conda, pinned, with inputs that are no more than files."""
     project = fill_in(copy_project(folder))
-    changes = {f"hardware.train_policy.{key}": value for key, value in hardware.items()}
+    changes: dict[str, Any] = {f"hardware.train_policy.{key}": value for key, value in hardware.items()}
     pins = dict.fromkeys((f"{section}.revision" for section in FROM_THE_HUB), "a" * 40)
-    config = patch(project.read_config(PUBLISHED), {"environments": "embedded", **pins, **changes})
+    changes |= {"environments": "embedded", "prompts.decontaminate": []}  # whose revisions are in a list
+    config = patch(project.read_config(PUBLISHED), {**pins, **changes})
     project.write_config(config, PUBLISHED)
     for program in PROGRAMS:
         (folder / f"scripts/{program}.py").write_text(STAND_IN)

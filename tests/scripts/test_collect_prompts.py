@@ -29,7 +29,7 @@ LINES = [{"prompt": f"prompt {number}"} for number in range(20)]
 
 def spec_json(**changes: Any) -> str:
     values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
-    values.update(seed=1, split="train", column="prompt", max_tokens=60)
+    values.update(seed=1, split="train", column="prompt", max_tokens=60, decontaminate=[])
     return CollectSpec.model_validate({**values, **changes}).model_dump_json()
 
 

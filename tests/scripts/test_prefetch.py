@@ -136,6 +136,50 @@ def test_jobs_use_what_was_downloaded(tmp_path: Path) -> None:
     assert f"dataset 'open/prompts': commit {pushed} is needed, but the hub cannot be reached" in stale.stderr
 
 
+QUESTIONS = """
+import sys
+from pathlib import Path
+from rlhf.base.errors import UserError
+from rlhf.prompts.benchmarks import read_questions
+from rlhf.prompts.settings import Benchmark
+benchmark = Benchmark(dataset="open/benchmark", name="mine", file=sys.argv[2] or None, column="turns")
+try:
+    questions = read_questions(benchmark, Path(sys.argv[1]))
+except UserError as error:
+    sys.exit(f"error: {error}")
+print(list(questions.texts), questions.revision)
+"""
+
+
+def test_a_file_of_a_repository_that_has_a_script(tmp_path: Path) -> None:
+    """`datasets` refuses the repository as a whole; of the file, the commit that was recorded is fetched and read."""
+    folder, cache, recorded = tmp_path / "hub/datasets/open/benchmark", tmp_path / "cache", tmp_path / "revisions.yaml"
+    (folder / "data/v1").mkdir(parents=True)
+    (folder / "benchmark.py").write_text("raise SystemExit('remote code')")
+    file = folder / "data/v1/question.jsonl"
+    file.write_text('{"turns": ["What is 2 + 2?", "And 2 + 3?"]}\n{"turns": ["Name a colour."]}\n')
+    dataset = {"name": "open/benchmark", "split": "train", "file": "data/v1/question.jsonl"}
+    key, pushed = "prompts.decontaminate.0.revision", "f" * 40
+    command = ["prefetch.py", "--spec", json.dumps({"models": {}, "datasets": {key: dataset}})]
+    with SmallHub(tmp_path / "hub") as hub:
+        recorded.write_text(f'datasets: {{open/benchmark: "{COMMIT}"}}\n')
+        (hub.push("datasets/open/benchmark", pushed) / "data/v1/question.jsonl").write_text('{"turns": ["Other?"]}\n')
+        done = python([*command, "--revisions", str(recorded)], cache, HF_ENDPOINT=hub.url)
+        assert done.stdout.splitlines() == [f"{key}: {COMMIT}  # open/benchmark"], done.stderr
+        whole = python(["-c", QUESTIONS, str(recorded), ""], cache, HF_ENDPOINT=hub.url)
+        absent = python(["-c", QUESTIONS, str(recorded), "data/v2/question.jsonl"], cache, HF_ENDPOINT=hub.url)
+        new = python(command, tmp_path / "new", HF_ENDPOINT=hub.url)
+        assert new.stdout.splitlines() == [f"{key}: {pushed}  # open/benchmark"], new.stderr
+    assert whole.stderr.startswith("error: split 'train' of the dataset 'open/benchmark' at revision")
+    assert "Dataset scripts are no longer supported, but found benchmark.py" in whole.stderr
+    assert "error: file 'data/v2/question.jsonl' of the dataset 'open/benchmark' at revision" in absent.stderr
+    offline = python(["-c", QUESTIONS, str(recorded), dataset["file"]], cache, HF_HUB_OFFLINE="1")
+    assert offline.stdout == f"['What is 2 + 2?', 'And 2 + 3?', 'Name a colour.'] {COMMIT}\n", offline.stderr
+    recorded.write_text(f'datasets: {{open/benchmark: "{pushed}"}}\n')
+    stale = python(["-c", QUESTIONS, str(recorded), dataset["file"]], cache, HF_HUB_OFFLINE="1")
+    assert stale.stderr.startswith("error: file 'data/v1/question.jsonl' of the dataset 'open/benchmark' at revision")
+
+
 @NEEDS_ROOT
 @pytest.mark.slow
 def test_a_full_disk(hub: SmallHub, tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ def test_models_that_a_rule_makes_are_files_and_others_are_none() -> None:
     assert paths(PUBLISHED).reward_model_folder(scorers[1]) == []
 
 
+def test_contamination_is_listed_where_there_are_benchmarks() -> None:
+    assert paths().contamination == []
+    assert paths(prompts__decontaminate=[{"dataset": "a/b"}]).contamination == ["results/micro/contamination.parquet"]
+    assert paths(PUBLISHED).contamination == ["results/llama3-8b-ultrafeedback/contamination.parquet"]
+
+
 def test_a_training_reads_the_train_parts_of_its_parent() -> None:
     expected = ["results/micro/rebel-1/pairs/train-000.parquet", "results/micro/rebel-1/pairs/train-001.parquet"]
     assert paths().training_parts("pairs", "rebel-2") == expected

@@ -8,6 +8,8 @@ import pytest
 
 from experiments import MICRO, PUBLISHED, experiment
 from rlhf.base.errors import UserError
+from rlhf.base.provenance import digest
+from rlhf.prompts.settings import BenchmarkSettings, CollectSpec
 from workflow.specs import Specs, as_json, program_digest
 
 
@@ -44,6 +46,45 @@ def test_a_local_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
         specs(PUBLISHED, prompts__dataset=str(tmp_path / "none.parquet")).collect_prompts()
 
 
+def test_benchmarks_are_a_setting_of_the_prompts_only_where_there_are_any(tmp_path: Path) -> None:
+    assert "decontaminate" not in json.loads(as_json(specs().collect_prompts()))
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "one"}\n')
+    spec = specs(prompts__decontaminate=[{"dataset": str(file)}, {"dataset": "a/b"}]).collect_prompts()
+    assert CollectSpec.model_validate_json(as_json(spec)) == spec
+    local, hub = spec.decontaminate
+    assert (local.name, local.fingerprint, hub.name, hub.fingerprint) == ("mine", digest(file), "b", None)
+    file.write_text('{"prompt": "two"}\n')
+    assert digest(file) != local.fingerprint
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"dataset": "a/c"},
+        {"file": "questions.jsonl"},
+        {"revision": "v2"},
+        {"subset": "en"},
+        {"split": "test"},
+        {"column": "turns"},
+        {"name": "mine"},
+        {"ngram": 8},
+        {"similarity": 0.5},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+def test_every_key_of_a_benchmark_is_a_setting_of_the_prompts_alone(edit: dict[str, Any]) -> None:
+    assert len(edit) == 1 and edit.keys() < BenchmarkSettings.model_fields.keys()
+
+    def programs(benchmark: dict[str, Any]) -> list[str]:
+        found = specs(prompts__decontaminate=[benchmark])
+        generate, train = found.generate_responses("base", "train-000"), found.train_policy("rebel-1")
+        return [as_json(spec) for spec in (found.collect_prompts(), generate, train, found.report())]
+
+    before, after = programs({"dataset": "a/b"}), programs({"dataset": "a/b", **edit})
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, True, True, True]
+
+
 def test_the_seed_is_a_setting_of_pairs_only_where_they_are_drawn() -> None:
     assert specs().build_pairs("train-000").seed is None
     assert specs(pairs__choose="random").build_pairs("train-000").seed == 1
@@ -59,7 +100,11 @@ def test_a_variant_trains_with_its_own_recipe_on_its_parent() -> None:
 def test_prefetch_knows_everything_that_comes_from_the_hub_by_the_key_that_pins_it() -> None:
     found = specs(PUBLISHED).prefetch()
     assert found.models.keys() >= {"base_model.revision", "rewards.revision"}
-    assert found.datasets.keys() == {"prompts.revision"}
+    benchmarks = {f"prompts.decontaminate.{position}.revision" for position in range(3)}
+    assert found.datasets.keys() == {"prompts.revision"} | benchmarks
+    names = {found.datasets[key].name for key in benchmarks}
+    assert names == {"tatsu-lab/alpaca_eval", "lmarena-ai/arena-hard-auto", "HuggingFaceH4/mt_bench_prompts"}
+    assert found.datasets["prompts.decontaminate.0.revision"].file == "alpaca_eval.json"
     assert not specs().prefetch().models | specs().prefetch().datasets
 
 

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlhf.base.errors import UserError
-from rlhf.datasets.json_lines import TEXT, check_last_line, column_kinds, json_rows
+from rlhf.datasets.json_lines import TEXT, TEXTS, check_last_line, column_kinds, json_rows
 
 FIRST_ROWS = 1000
+AND = " and "
+"""Between the kinds of values of a column that holds several."""
 ColumnKinds = Mapping[str, str]
 """Column name -> what it holds, in words: `text`, or something else."""
 
@@ -33,7 +35,7 @@ def local_columns(path: Path, *, whole: bool) -> ColumnKinds:
     kinds = column_kinds(json_rows(path) if whole else itertools.islice(json_rows(path), FIRST_ROWS))
     if not whole:
         check_last_line(path)
-    return {name: " and ".join(sorted(held)) or "nothing but null" for name, held in kinds.items()}
+    return {name: AND.join(sorted(held)) or "nothing but null" for name, held in kinds.items()}
 
 
 def _parquet_columns(path: Path) -> ColumnKinds:
@@ -51,16 +53,24 @@ def _parquet_columns(path: Path) -> ColumnKinds:
 
 def _kind(type_: pa.DataType) -> str:
     value = type_.value_type if pa.types.is_dictionary(type_) else type_
+    if pa.types.is_list(value) or pa.types.is_large_list(value):
+        return TEXTS if _kind(value.value_type) == TEXT else str(type_)
     return TEXT if pa.types.is_string(value) or pa.types.is_large_string(value) else str(type_)
 
 
-def require_text(columns: ColumnKinds, column: str, where: str, key: str) -> None:
-    """Raise UserError, listing the columns that hold text, unless `column` is one of them."""
-    texts = ", ".join(repr(name) for name, kind in columns.items() if TEXT in kind.split())
+def require_text(columns: ColumnKinds, column: str, where: str, key: str, *, or_lists: bool = False) -> None:
+    """Raise UserError, listing the columns that hold text, unless `column` is one of them.
+
+    Args:
+        or_lists: lists of text will do.
+    """
+    allowed = {TEXT, TEXTS} if or_lists else {TEXT}
+    words = " or ".join(sorted(allowed, key=len))
+    texts = ", ".join(repr(name) for name, kind in columns.items() if allowed & set(kind.split(AND)))
     if column not in columns:
-        raise UserError(f"{key}: there is no column {column!r} in {where}. Columns with text: {texts or 'none'}")
-    if TEXT not in columns[column].split():
+        raise UserError(f"{key}: there is no column {column!r} in {where}. Columns with {words}: {texts or 'none'}")
+    if not allowed & set(columns[column].split(AND)):
         raise UserError(
-            f"{key}: the column {column!r} of {where} holds {columns[column]}, not text. Columns with text: "
+            f"{key}: the column {column!r} of {where} holds {columns[column]}, not {words}. Columns with {words}: "
             f"{texts or 'none; add one that holds the text of the prompt'}"
         )

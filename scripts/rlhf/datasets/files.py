@@ -35,21 +35,33 @@ def is_local(dataset: str) -> bool:
 
 @contextmanager
 def open_dataset(
-    dataset: str | Path, subset: str | None, split: str, revision: str | None, revisions: Path | None = None
+    dataset: str | Path,
+    subset: str | None,
+    split: str,
+    revision: str | None,
+    revisions: Path | None = None,
+    file: str | None = None,
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """Open a local file or a split of a hub dataset: (rows, hub commit or None).
+    """Open a local file, or a split or a single file of a hub dataset: (rows, hub commit or None).
 
     Args:
         revisions: the experiment's `revisions.yaml`, for a hub dataset whose revision is null.
+        file: a file in the hub dataset's repository, which is read instead of a split.
 
     Raises:
-        UserError: as for `open_file` and `open_hub`, or `revisions` has no entry for the dataset.
+        UserError: as for `open_file`, `open_hub` and `hub_file`, or `revisions` has no entry for the dataset.
     """
     if is_local(str(dataset)):
         with open_file(Path(dataset)) as rows:
             yield rows, None
+        return
+    commit = revision or recorded_commit(revisions, "dataset", str(dataset))
+    if file is None:
+        yield open_hub(str(dataset), subset, split, commit)
     else:
-        yield open_hub(str(dataset), subset, split, revision or recorded_commit(revisions, "dataset", str(dataset)))
+        path, commit = hub_file(str(dataset), file, commit)
+        with open_file(path) as rows:
+            yield rows, commit
 
 
 @contextmanager
@@ -122,10 +134,29 @@ def open_hub(name: str, subset: str | None, split: str, revision: str | None) ->
                 )
             builder.download_and_prepare()
             return builder.as_dataset(split=split), builder.hash
-    except (OSError, ValueError, DatasetGenerationError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:  # RuntimeError: it has a script
         at = f" at revision {revision!r}" if revision else ""
         cause = error.__cause__ or error
         raise UserError(f"split {split!r} of the dataset {name!r}{at} cannot be loaded: {cause}") from error
+
+
+def hub_file(name: str, file: str, revision: str | None) -> tuple[Path, str]:
+    """Download a file of a hub dataset to the hub's cache: (path, commit of its repository).
+
+    `data_files` of `datasets` would not do: it refuses every repository with a script, whatever is read of it.
+
+    Raises:
+        UserError: there is no such dataset or file, or the hub cannot be reached and the local cache does not have it.
+    """
+    from huggingface_hub import constants, hf_hub_download
+
+    try:
+        with named_full_disk(Path(constants.HF_HUB_CACHE)):
+            path = Path(hf_hub_download(name, file, repo_type="dataset", revision=revision))
+    except (OSError, ValueError) as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise UserError(f"file {file!r} of the dataset {name!r}{at} cannot be loaded: {error}") from error
+    return path, path.parents[len(Path(file).parts) - 1].name
 
 
 def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:

@@ -24,7 +24,7 @@ LAST_BYTES = 1_000_000
 LONGEST_INTEGER = 300
 """In digits; Python parses at most 4,300, and a float holds 308."""
 SHOWN_CHARACTERS = 40
-TEXT, INTEGER, NUMBER, BOOLEAN, OTHER = "text", "integer", "number", "boolean", "other"
+TEXT, TEXTS, INTEGER, NUMBER, BOOLEAN, OTHER = "text", "lists of text", "integer", "number", "boolean", "other"
 
 
 def json_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -113,6 +113,8 @@ def _kind(value: object) -> str:
         return BOOLEAN
     if isinstance(value, int):
         return INTEGER
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return TEXTS
     return NUMBER if isinstance(value, float) else OTHER
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rlhf.base.errors import UserError
 from rlhf.base.files.full_disks import named_full_disk
-from rlhf.datasets.files import open_hub
+from rlhf.datasets.files import hub_file, open_hub
 from rlhf.models.files import refuse_pickled_weights
 from rlhf.models.revisions import Kind
 from rlhf.prefetch.settings import HubDataset
@@ -45,9 +45,11 @@ def fetch_model(name: str, revision: str | None) -> str:
 
 
 def fetch_dataset(dataset: HubDataset, revision: str | None) -> str:
-    """Download and prepare a dataset in the cache, and return its commit.
+    """Download a dataset to the cache and prepare it, or download one of its files, and return its commit.
 
     Raises:
-        UserError: there is no such dataset or split.
+        UserError: there is no such dataset, split or file.
     """
+    if dataset.file is not None:
+        return hub_file(dataset.name, dataset.file, revision)[1]
     return open_hub(dataset.name, dataset.subset, dataset.split, revision)[1]

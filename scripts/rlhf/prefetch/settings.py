@@ -15,6 +15,8 @@ class HubDataset(Settings):
     """One of its subsets, if it has several."""
     split: str
     """The split that is read."""
+    file: str | None = None
+    """The file of its repository that is read instead of a split."""
     revision: str | None = None
     """Commit of its repository; null uses the newest."""
 

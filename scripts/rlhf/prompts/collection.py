@@ -18,8 +18,11 @@ from rlhf.tokens.chat import encode_prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from rlhf.prompts.contamination import Contamination
+
 DROP_REASONS = ("not_text", "empty", "duplicate", "too_long")
-"""Why a text is dropped, in the order of the checks; the first reason that applies is counted."""
+"""Why a text is dropped, in the order of the checks; the first reason that applies is counted. `contaminated` is the
+last one, where benchmarks are given."""
 
 
 ORDER = pa.field("order", pa.string())
@@ -72,22 +75,32 @@ class Collection:
 
     kept: KeptPrompts
     dropped: dict[str, int]
+    contamination: Contamination | None = None
 
     @property
     def counts(self) -> dict[str, object]:
         """Counts for the provenance: each of the dataset's `rows` is one of the `prompts` or was `dropped`."""
         kept = self.kept.count
-        return {"rows": kept + sum(self.dropped.values()), "prompts": kept, "dropped": self.dropped}
+        counts = {"rows": kept + sum(self.dropped.values()), "prompts": kept, "dropped": self.dropped}
+        return counts if self.contamination is None else {**counts, "benchmarks": self.contamination.counts}
 
 
 def collect(
-    texts: Iterable[object], tokenizer: PreTrainedTokenizerBase, *, seed: int, system: str | None, max_tokens: int
+    texts: Iterable[object],
+    tokenizer: PreTrainedTokenizerBase,
+    contamination: Contamination | None = None,
+    *,
+    seed: int,
+    system: str | None,
+    max_tokens: int,
 ) -> Collection:
-    """Normalise the texts, drop those that are not text, empty, duplicate or too long, and order the rest by hash.
+    """Normalise the texts, drop those that are no text, empty, duplicate, too long or a benchmark's, and order the rest
+    by hash.
 
     Args:
         texts: values of the dataset's column, in the order of its rows: strings, nulls, anything.
         tokenizer: tokenizer of the policy, with its chat template.
+        contamination: the benchmarks whose questions are dropped, if any; it keeps what it finds.
         seed: seed of the order.
         system: system prompt; counts towards the tokens of each prompt.
         max_tokens: maximum length of a prompt in tokens, chat template included.
@@ -95,7 +108,7 @@ def collect(
     Raises:
         UserError: a prompt cannot be encoded, see `encode_prompt`; names its row.
     """
-    dropped = dict.fromkeys(DROP_REASONS, 0)
+    dropped = dict.fromkeys((*DROP_REASONS, *(["contaminated"] if contamination else [])), 0)
     seen: set[bytes] = set()
     kept = KeptPrompts()
     for row, value in enumerate(texts):
@@ -106,15 +119,17 @@ def collect(
                 ids = encode_prompt(tokenizer, text, system)
             except UserError as error:
                 raise UserError(f"row {row} of the dataset: {error}") from error
-            if len(ids) <= max_tokens:
-                identity = prompt_id(text)
-                kept.add(order_key(seed, identity), identity, text, ids)
-            else:
+            identity = prompt_id(text)
+            if len(ids) > max_tokens:
                 reason = "too_long"
+            elif contamination and contamination.holds(identity, text):
+                reason = "contaminated"
+            else:
+                kept.add(order_key(seed, identity), identity, text, ids)
         if reason is not None:
             dropped[reason] += 1
     kept.close()
-    return Collection(kept, dropped)
+    return Collection(kept, dropped, contamination)
 
 
 def _reason_before_encoding(text: str | None, seen: set[bytes]) -> str | None:

@@ -22,6 +22,21 @@ PROMPTS = Artifact(
     ),
     key=("prompt_id",),
 )
+CONTAMINATION = Artifact(
+    "contamination",
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "prompt": pa.string(),
+            "benchmark": pa.string(),
+            "question": pa.string(),
+            "reason": pa.string(),
+            "similarity": pa.float64(),
+        }
+    ),
+    key=("prompt_id", "benchmark"),
+)
+"""The dropped prompts, with the most similar of the questions that each one matches in each benchmark."""
 
 
 def normalise_prompt(text: str) -> str:

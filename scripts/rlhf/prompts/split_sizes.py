@@ -12,6 +12,7 @@ REMEDIES = {
     "empty": "most texts are empty: set `prompts.column` to another column",
     "duplicate": "most texts are duplicates: use a larger dataset (`prompts.dataset`)",
     "too_long": "most texts are too long: raise `prompts.max_tokens`",
+    "contaminated": "most prompts are questions of benchmarks: use another dataset (`prompts.dataset`)",
 }
 """What to do, by the main reason why rows are dropped."""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from rlhf.base.errors import UserError
 from rlhf.base.source_digest import SCRIPTS
 from rlhf.datasets.columns import ColumnKinds, local_columns, require_text
+from rlhf.datasets.files import is_local
+from rlhf.prompts.settings import BenchmarkSettings
 from rlhf.responses.imported import require_imported_columns
 from rlhf.rewards.kinds.function import FunctionSettings
 from workflow.experiment import MADE_BY_RULES, Experiment
@@ -60,6 +62,8 @@ def check_sources(experiment: Experiment) -> None:
                 f"evaluation.difficulty_comparisons.{number}: there is no file {file!r}; allowed: "
                 "`results/<experiment>/<policy>/comparisons.parquet` of an experiment that has run"
             )
+    for key, benchmark in experiment.prompts.benchmarks():
+        _check_benchmark(f"prompts.{key}", benchmark)
     if experiment.responses.imported:
         dataset = experiment.responses.imported.dataset
         _check_dataset("responses.imported.dataset", dataset, partial(_require_responses, experiment))
@@ -83,6 +87,18 @@ def _check_dataset(key: str, dataset: str, require: Callable[[ColumnKinds], None
         require(columns)
     except UserError:
         require(local_columns(Path(dataset), whole=True))
+
+
+def _check_benchmark(key: str, benchmark: BenchmarkSettings) -> None:
+    """Raise UserError if a benchmark's dataset cannot be one, or a local file has keys of hub datasets."""
+
+    def require(columns: ColumnKinds) -> None:
+        require_text(columns, benchmark.column, benchmark.dataset, f"{key}.column", or_lists=True)
+
+    _check_dataset(f"{key}.dataset", benchmark.dataset, require)
+    for name in ("file", "revision", "subset"):
+        if is_local(benchmark.dataset) and (value := getattr(benchmark, name)) is not None:
+            raise UserError(f"{key}.{name}: it is {value!r}, and {benchmark.dataset!r} is a local file: leave it out")
 
 
 def _require_prompts(experiment: Experiment, columns: ColumnKinds) -> None:

@@ -46,7 +46,8 @@ class OwnRecords(FilePersistence):
                 remove_saved_states(path)
 
     def has_metadata(self, job: Any) -> bool:
-        return super().has_metadata(job) or (is_ours(job) and all(path.exists() for path in map(Path, job.output)))
+        """Whether there is something to compare; an output that a new setting adds must not hide that of the others."""
+        return super().has_metadata(job) or (is_ours(job) and any(path.exists() for path in map(Path, job.output)))
 
     def params_changed(self, job: Any, file: Any = None) -> ParamsChange:
         """What differs, in words that Snakemake's plan prints."""

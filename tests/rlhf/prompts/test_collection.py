@@ -45,7 +45,7 @@ def prompts(collection: Collection) -> list[str]:
 
 def collect_spec(**changes: object) -> CollectSpec:
     values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
-    values.update(seed=1, split="train", column="prompt", max_tokens=9)
+    values.update(seed=1, split="train", column="prompt", max_tokens=9, decontaminate=[])
     return CollectSpec.model_validate({**values, **changes})
 
 

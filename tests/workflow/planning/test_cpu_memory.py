@@ -14,7 +14,7 @@ MEASURED = {"build_pairs": 505, "evaluate_policy": 689, "report": 658}
 """Megabytes at 300,000 prompts with 5 draws, of 170 and 410 tokens, in parts of 7,000."""
 
 
-def experiment(hardware: dict[str, Any] | None = None, **prompts: int) -> Experiment:
+def experiment(hardware: dict[str, Any] | None = None, **prompts: Any) -> Experiment:
     return Experiment.model_validate(
         {
             "experiment": "e",
@@ -53,6 +53,11 @@ def test_a_job_of_a_part_asks_for_the_same_whatever_the_total(rule: str) -> None
 @pytest.mark.parametrize("rule", TOTAL)
 def test_a_job_of_all_prompts_asks_for_more_where_there_are_more(rule: str) -> None:
     assert job_mb(experiment(train=10**6, test=10**6), rule) > job_mb(experiment(train=7000, test=7000), rule)
+
+
+def test_the_questions_of_benchmarks_are_in_memory() -> None:
+    benchmarks = [{"dataset": "owner/benchmark", "name": str(number)} for number in range(4)]
+    assert job_mb(experiment(decontaminate=benchmarks), "collect_prompts") > job_mb(experiment(), "collect_prompts")
 
 
 @pytest.mark.parametrize("rule", MEASURED)

@@ -21,7 +21,7 @@ from workflow.experiment import Experiment, load_experiment
 from workflow.planning.input_checks import check_functions, check_sources
 from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
-from wrong_changes import HUGE, INFINITE, LONG, NAN, function, imported
+from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, imported
 from wrong_settings import SETTINGS
 from wrong_sources import PUBLISHED, SOURCES
 
@@ -52,6 +52,7 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "text.jsonl": lines({"text": "a"}),
         "messages.jsonl": lines({"prompt": [{"role": "user", "content": "a"}], "source": "x"}),
         "wide.jsonl": lines({"prompt": "a", "response_0": "x", "response_1": "y"}),
+        "turns.jsonl": lines({"turns": ["a", "b"], "messages": [{"role": "user", "content": "a"}]}),
         "data.csv": b"prompt\na\n",
         "empty.parquet": b"",
         "mine.py": b"NUMBER = 3\ndef good(prompts, responses): return []\ndef one(prompts): return []\n",
@@ -120,6 +121,9 @@ def test_the_configurations_of_the_repository_pass(base: str) -> None:
     [
         {"prompts.dataset": "wide.jsonl"},
         {"prompts.dataset": "messages.parquet"},
+        benchmark(dataset="turns.jsonl", column="turns"),
+        benchmark(dataset="wide.jsonl"),
+        benchmark(dataset="a/b", file="folder/questions.jsonl", revision="main"),
         {**imported(dataset="wide.jsonl"), "responses.draws": 2},
         function("mine:good"),
         {"training.lora": {"targets": ["q_proj", "down_proj"]}},

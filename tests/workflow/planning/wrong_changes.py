@@ -31,5 +31,9 @@ def imported(**settings: Any) -> dict[str, Any]:
     return {"responses.imported": settings}
 
 
+def benchmark(**settings: Any) -> dict[str, Any]:
+    return {"prompts.decontaminate": [settings]}
+
+
 SCORERS = ", ".join(map(repr, Scorer.choices()))
 REWARDS = ", ".join(map(repr, RewardSettings.choices()))

@@ -3,7 +3,20 @@
 import datetime
 
 from rlhf.training.loss import PairLoss
-from wrong_changes import HUGE, INFINITE, LONG, NAN, REWARDS, SCORERS, Case, imported, loss, scorer, two_scorers
+from wrong_changes import (
+    HUGE,
+    INFINITE,
+    LONG,
+    NAN,
+    REWARDS,
+    SCORERS,
+    Case,
+    benchmark,
+    imported,
+    loss,
+    scorer,
+    two_scorers,
+)
 
 LOSSES = ", ".join(map(repr, PairLoss.choices()))
 SETTINGS: list[Case] = [
@@ -65,6 +78,25 @@ SETTINGS: list[Case] = [
     ({"training.lora": {"targets": "q_proj"}}, ["training.lora.targets: must be 'all-linear' or must be a list"]),
     ({"training.lora": {"targets": []}}, ["training.lora.targets: ", "at least 1", "[]"]),
     ({"variants.rebel.loss.eta": [1]}, ["variants.rebel.loss.eta: must be a number", "[1]"]),
+    # benchmarks
+    ({"prompts.decontaminate": {"dataset": "a/b"}}, ["prompts.decontaminate: must be a list", "{'dataset': 'a/b'}"]),
+    ({"prompts.decontaminate": ["a/b"]}, ["prompts.decontaminate.0: must be a section", "'a/b'", "dataset"]),
+    (benchmark(column="prompt"), ["prompts.decontaminate.0.dataset: this key is missing"]),
+    (benchmark(dataset="a/b", columns="turns"), ["prompts.decontaminate.0.columns: there is no such key", "`column`"]),
+    (benchmark(dataset="{results}/a"), ["prompts.decontaminate.0.dataset: no rule makes a benchmark", "'{results}/a'"]),
+    (benchmark(dataset="a/b", revision=""), ["prompts.decontaminate.0.revision: ", "at least 1 character", "''"]),
+    (benchmark(dataset="a/b", revision=3), ["prompts.decontaminate.0.revision: must be text", "3", "in quotes"]),
+    (benchmark(dataset="a/b", ngram=5), ["prompts.decontaminate.0.ngram: ", "equal to 8", "5", "everyday phrases"]),
+    (benchmark(dataset="a/b", similarity=45), ["prompts.decontaminate.0.similarity: ", "equal to 1", "45"]),
+    (benchmark(dataset="a/b", file="a.csv"), ["prompts.decontaminate.0.file: must have one of", ".parquet", "'a.csv'"]),
+    (
+        benchmark(dataset="a/b", file="a.jsonl", subset="en"),
+        ["prompts.decontaminate.0: `file` ('a.jsonl')", "leave out `subset` ('en')"],
+    ),
+    (
+        {"prompts.decontaminate": [{"dataset": "a/b"}, {"dataset": "c/b"}]},
+        ["prompts.decontaminate: two benchmarks are called 'b'", "another `name`"],
+    ),
     # choices
     ({"environments": "docker"}, ["environments: ", "'docker'", "'conda' or 'embedded'"]),
     (

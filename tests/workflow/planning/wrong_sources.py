@@ -1,6 +1,6 @@
 """Models, datasets and functions that are not there or cannot be used; and models that do not fit the settings."""
 
-from wrong_changes import LONG, Case, function, imported, scorer, two_scorers
+from wrong_changes import LONG, Case, benchmark, function, imported, scorer, two_scorers
 
 SOURCES: list[Case] = [
     # beyond the context of the tiny models
@@ -54,6 +54,46 @@ SOURCES: list[Case] = [
     (
         {"prompts.dataset": "messages.parquet", "prompts.column": "prompts"},
         ["prompts.column: there is no column 'prompts'", "'prompt'"],
+    ),
+    # benchmarks
+    (
+        benchmark(dataset="none.jsonl"),
+        ["prompts.decontaminate.0.dataset: 'none.jsonl'", "no such file"],
+    ),
+    (benchmark(dataset="no such"), ["prompts.decontaminate.0.dataset: 'no such'", "owner/name"]),
+    (benchmark(dataset="empty.jsonl"), ["prompts.decontaminate.0.dataset: empty.jsonl", "empty"]),
+    (benchmark(dataset="no_rows.parquet"), ["prompts.decontaminate.0.dataset: no_rows.parquet", "no rows"]),
+    (benchmark(dataset="cut.jsonl"), ["prompts.decontaminate.0.dataset: cut.jsonl", "last line", "truncated"]),
+    (
+        {"prompts.decontaminate": [{"dataset": "a/b"}, {"dataset": "turns.jsonl"}]},
+        [
+            "prompts.decontaminate.1.column: there is no column 'prompt' in turns.jsonl",
+            "text or lists of text: 'turns'",
+        ],
+    ),
+    (
+        benchmark(dataset="turns.jsonl", column="messages"),
+        ["prompts.decontaminate.0.column: the column 'messages'", "holds other, not text or lists of text", "'turns'"],
+    ),
+    (
+        benchmark(dataset="messages.parquet", column="messages"),
+        ["prompts.decontaminate.0.column: the column 'messages'", "not text or lists of text", "'prompt'"],
+    ),
+    (
+        {"prompts.dataset": "turns.jsonl", "prompts.column": "turns"},
+        ["prompts.column: the column 'turns' of turns.jsonl holds lists of text, not text"],
+    ),
+    (
+        benchmark(dataset="wide.jsonl", revision="main"),
+        ["prompts.decontaminate.0.revision: it is 'main', and 'wide.jsonl' is a local file: leave it out"],
+    ),
+    (
+        benchmark(dataset="wide.jsonl", file="a.jsonl"),
+        ["prompts.decontaminate.0.file: ", "'wide.jsonl' is a local file"],
+    ),
+    (
+        benchmark(dataset="wide.jsonl", subset="en"),
+        ["prompts.decontaminate.0.subset: ", "'wide.jsonl' is a local file"],
     ),
     (imported(), ["responses.imported.dataset: this key is missing"]),
     (imported(dataset="none.parquet"), ["responses.imported.dataset: 'none.parquet'", "no such file"]),
