@@ -71,7 +71,9 @@ def main() -> None:
         for key, score in zip(keys, scores, strict=True)
     ]
     counts = reward_counts(rows)
-    log_counts(arguments.output, counts, logging.WARNING if counts["invalid"] else logging.INFO)
+    log_counts(
+        arguments.output, {**counts, **facts.get("judging", {})}, logging.WARNING if counts["invalid"] else logging.INFO
+    )
     REWARDS.write(arguments.output, rows, {**origin, "counts": counts, **facts})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from judge_server import JudgeServer, prefers
 from reward_server import SmallRewardServer
 from rlhf.base.artifacts import read_provenance
 from rlhf.rewards.schema import REWARDS
@@ -99,3 +100,25 @@ def test_responses_of_another_part(tmp_path: Path, part: Part) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {responses}: row 0: prompt ")
     assert done.stderr.endswith("is not in this part\n")
+
+
+def test_a_judge_that_compares_responses(tmp_path: Path, part: Part) -> None:
+    """A second run asks nothing; responses to compare with shift the scores."""
+    prompts, responses, texts = part
+    by_length = prefers(lambda prompt, response: float(len(response)))
+    files = ("--prompts", prompts, "--responses", responses, "--journal", tmp_path / "journal")
+    found = {}
+    with JudgeServer(by_length) as server:
+        settings = spec({"kind": "llm", "url": server.url, "model": "judge"})
+        for name, flags in (("first", ()), ("again", ()), ("shifted", ("--reference-responses", responses))):
+            output = tmp_path / f"{name}.parquet"
+            done = run_program("score_responses", "--spec", settings, *files, *flags, "--output", output)
+            assert done.returncode == 0, done.stderr
+            assert '"disagreements":0' in done.stderr
+            found[name] = [row["reward"] for row in REWARDS.read(output).to_pylist()]
+        assert set(server.answered.values()) == {1}
+    assert found["first"] == found["again"] == pytest.approx(found["shifted"])
+    for prompt in {prompt for prompt, _ in texts}:
+        own = [(len(answer), score) for (asked, answer), score in zip(texts, found["first"], strict=True)
+               if asked == prompt]  # fmt: skip
+        assert [length for length, _ in sorted(own)] == [length for length, _ in sorted(own, key=lambda row: row[1])]

@@ -110,7 +110,8 @@ class Scorer(RewardSettings):
 
         Returns:
             One score per conversation, in order, and facts for the provenance, of JSON's types: `objectives` (their
-            names) and `model_revision` (the resolved commit) where there are any, else nothing.
+            names), `model_revision` (the resolved commit) and `judging` (what a judge's scorer counted, which is logged
+            too) where there are any, else nothing.
 
         Raises:
             UserError: the model, function or server cannot be used; says what to do.
