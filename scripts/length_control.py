@@ -53,9 +53,9 @@ def main() -> None:
 
 def control(spec: LengthControlSpec, found: Comparisons, others: dict[str, Comparisons]) -> dict[str, Any]:
     """The win rates of one policy: a row of `LENGTH_CONTROL`, without its key."""
-    rates = found.prompt_preferences()
+    rates = found.prompt_preferences
     low, high = bootstrap_interval(rates, spec.bootstrap_samples, spec.confidence, spec.seed)
-    difficulty, policies = prompt_difficulty(found.prompts()[0], others)
+    difficulty, policies = prompt_difficulty(found.prompts[0], others)
     controlled = length_controlled(found, difficulty, spec.confidence)
     return {
         "prompts": len(rates),

@@ -21,7 +21,7 @@ from rlhf.machine.progress import Progress
 from rlhf.prompts.schema import read_part
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.schema import REWARDS, reward_counts
-from rlhf.rewards.scorer import ScoringJob
+from rlhf.rewards.scorer import Conversation, ScoringJob
 from rlhf.rewards.settings import ScoreSpec
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     )
 
     keys, conversations = read_conversations(arguments.prompts, spec.rows, arguments.responses)
-    reference: list[tuple[str, str]] = []
+    reference: list[Conversation] = []
     if arguments.reference_responses:
         _, reference = read_conversations(arguments.prompts, spec.rows, arguments.reference_responses)
     # The digest is taken before a function is imported, in case its file is edited while it runs.
@@ -77,9 +77,7 @@ def main() -> None:
     REWARDS.write(arguments.output, rows, {**origin, "counts": counts, **facts})
 
 
-def read_conversations(
-    prompts: Path, rows: Rows, responses: Path
-) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+def read_conversations(prompts: Path, rows: Rows, responses: Path) -> tuple[list[dict[str, Any]], list[Conversation]]:
     """Key (`prompt_id`, `draw`) and (prompt, response) texts of each response of a part.
 
     Raises:

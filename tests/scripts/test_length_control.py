@@ -69,7 +69,7 @@ def test_five_other_models_are_enough_for_four_points(
     chance, errors = np.random.default_rng(7), []
     for name, found in policies.items():
         others = chance.choice([other for other in policies if other != name], 5, replace=False)
-        difficulty, _ = prompt_difficulty(found.prompts()[0], {other: policies[other] for other in others})
+        difficulty, _ = prompt_difficulty(found.prompts[0], {other: policies[other] for other in others})
         rate = length_controlled(found, difficulty, 0.95).rate
         assert rate is not None
         errors.append(abs(100 * rate - published[name][1]))

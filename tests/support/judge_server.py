@@ -11,8 +11,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from local_server import LocalServer
 
 Verdicts = Mapping[str, float]
 """Verdict -> its probability; the first of the most likely ones is the answer."""
@@ -46,7 +48,7 @@ def _has_gone(connection: socket.socket) -> bool:
 
 
 @dataclass
-class JudgeServer:
+class JudgeServer(LocalServer):
     """Serves on a free local port while the context is open.
 
     `faults` are used up first, one per request: a status, `drop` (the connection is closed), `slow` (half an answer,
@@ -66,33 +68,12 @@ class JudgeServer:
     held: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Self:
+    path = "/v1"
+
+    def __post_init__(self) -> None:
         self._faults, self._lock = list(self.faults), threading.Lock()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                outer._serve(self)
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def _serve(self, request: BaseHTTPRequestHandler) -> None:
-        text = request.rfile.read(int(request.headers["Content-Length"])).decode()
+    def serve(self, request: BaseHTTPRequestHandler, text: str) -> None:
         body = json.loads(text)
         with self._lock:
             self.bodies.append(body)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from local_server import LocalServer
 
 Answer = tuple[int, str]
 """Status and body."""
@@ -19,40 +20,23 @@ def by_length(body: dict[str, Any]) -> Answer:
 
 
 @dataclass
-class SmallRewardServer:
+class SmallRewardServer(LocalServer):
     """Serves on a free local port while the context is open."""
 
     answer: Callable[[dict[str, Any]], Answer] = by_length
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        outer = self
+    path = "/score"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.bodies.append(body)
-                outer.headers.append(dict(self.headers))
-                status, text = outer.answer(body)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text.encode())))
-                if 300 <= status < 400:
-                    self.send_header("Location", "/elsewhere")
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/score"
+    def serve(self, request: BaseHTTPRequestHandler, text: str) -> None:
+        body = json.loads(text)
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        status, answer = self.answer(body)
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(answer.encode())))
+        if 300 <= status < 400:
+            request.send_header("Location", "/elsewhere")
+        request.end_headers()
+        request.wfile.write(answer.encode())

@@ -9,6 +9,7 @@ LONGEST_CONTEXT = 10_000_000
 """Upper bound for lengths in tokens: no model has a longer context."""
 Precision = Literal["float32", "bfloat16"]
 GivenText = Annotated[str, Field(min_length=1)]
+ServerUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
 Strength = Annotated[float, Field(ge=1e-6, le=1e6)]
 """Weight of a term of a loss. Beyond these bounds, rounding swallows the other terms, or the gradient vanishes."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +35,16 @@ class Comparisons:
     length_differences: Values
     """Length of the policy's response less length of the reference's, (rows,)."""
 
+    @cached_property
     def prompts(self) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
         """The distinct prompts, ascending, and the number of rows of each."""
         names, counts = np.unique(self.prompt_ids, return_counts=True)
         return names, counts
 
+    @cached_property
     def prompt_preferences(self) -> Values:
         """Mean preference of each distinct prompt, (prompts,)."""
-        _, counts = self.prompts()
+        _, counts = self.prompts
         return np.add.reduceat(self.preferences, np.cumsum(counts) - counts) / counts
 
 

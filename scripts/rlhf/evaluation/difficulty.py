@@ -29,8 +29,8 @@ def prompt_difficulty(prompts: NDArray[np.str_], others: Mapping[str, Comparison
     """
     total, seen, policies = np.zeros(len(prompts)), np.zeros(len(prompts)), 0
     for other in others.values():
-        names, _ = other.prompts()
-        values = logit(np.clip(other.prompt_preferences(), 1 - SUREST, SUREST))
+        names, _ = other.prompts
+        values = logit(np.clip(other.prompt_preferences, 1 - SUREST, SUREST))
         common, ours, theirs = np.intersect1d(prompts, names, assume_unique=True, return_indices=True)
         if len(common) == 0 or values[theirs].std() == 0:
             continue

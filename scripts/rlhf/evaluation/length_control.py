@@ -57,7 +57,7 @@ def length_controlled(found: Comparisons, difficulty: Values, confidence: float)
     if (preferences == preferences[0]).all():
         only = float(preferences[0])
         return LengthControlled(only, only, only)
-    counts = found.prompts()[1]
+    counts = found.prompts[1]
     if len(counts) < FOLDS:
         return LengthControlled(None, unknown=FEW_PROMPTS)
     if not differences.min() <= 0 <= differences.max():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,10 +13,8 @@ from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
 from rlhf.machine.progress import Progress
 from rlhf.rewards.schema import NO_REWARD
-from rlhf.rewards.scorer import Score
+from rlhf.rewards.scorer import Conversation, Score, key_of_server
 
-Conversation = tuple[str, str]
-"""A prompt and a response."""
 PER_REQUEST = 64
 """Conversations per request."""
 SECONDS = 600
@@ -46,10 +43,7 @@ class RewardServer:
         for prefix in ("http://", "https://"):
             self._session.mount(prefix, HTTPAdapter(max_retries=retry))
         if token_variable is not None:
-            token = os.environ.get(token_variable)
-            if not token:
-                raise UserError(f"the environment variable {token_variable} (`token_variable`) is not set")
-            self._session.headers["Authorization"] = f"Bearer {token}"
+            self._session.headers["Authorization"] = f"Bearer {key_of_server(token_variable, 'token_variable')}"
 
     def ask(self, conversations: Sequence[Conversation]) -> list[object]:
         """Request scores: one value per conversation, not validated.

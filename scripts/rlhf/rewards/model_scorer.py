@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from rlhf.base.settings import LONGEST_CONTEXT, Precision
-from rlhf.rewards.scorer import Score, Scorer, ScoringJob
+from rlhf.rewards.scorer import Conversation, Score, Scorer, ScoringJob
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ class ModelScorer(Scorer):
             UserError: there is none, or it is not of this kind.
         """
 
-    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.machine.budgets import forward_budget
         from rlhf.machine.device import granted_device
         from rlhf.machine.memory import scoring_memory

@@ -21,6 +21,7 @@ A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named li
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlhf.base.choices import Choice
+from rlhf.base.errors import UserError
 from rlhf.machine.choices import BudgetChoice
 from rlhf.models.source import ModelSource
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from rlhf.machine.progress import Progress
 
 KINDS = "rlhf.rewards.kinds"
+Conversation = tuple[str, str]
+"""A prompt and a response."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,26 @@ class ScoringJob:
     """The reward model of the settings; None for scorers without a model."""
     revisions: Path | None
     """File with the commits of hub repositories that the experiment pins."""
-    reference: Sequence[tuple[str, str]]
+    reference: Sequence[Conversation]
     """Conversations of `base` with the same prompts, for test responses of other policies if scores compare draws."""
     journal: Path | None
     """Folder for answers that are paid for; None keeps them in memory."""
+
+
+def key_of_server(variable: str, setting: str) -> str:
+    """The key for a server, from the environment alone.
+
+    Args:
+        variable: the environment variable that holds it.
+        setting: the key of the configuration that names the variable.
+
+    Raises:
+        UserError: it is not set.
+    """
+    key = os.environ.get(variable)
+    if not key:
+        raise UserError(f"the environment variable {variable} (`{setting}`) is not set")
+    return key
 
 
 class RewardSettings(Choice):
@@ -105,7 +125,7 @@ class Scorer(RewardSettings):
         return ()
 
     @abstractmethod
-    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         """Score (prompt, response) texts.
 
         Returns:

@@ -41,7 +41,7 @@ def test_judges_are_kept_apart(tmp_path: Path) -> None:
 
 def test_several_rows_of_a_prompt_are_averaged(tmp_path: Path) -> None:
     path = write(tmp_path / "1", ROW, ROW | {"preference": 0.75}, ROW | {"prompt_id": "b", "preference": 1.0})
-    assert read_comparisons([path])["judge"]["m"].prompt_preferences().tolist() == [0.5, 1.0]
+    assert read_comparisons([path])["judge"]["m"].prompt_preferences.tolist() == [0.5, 1.0]
 
 
 def test_other_types_are_converted(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def planted(
 
 
 def rate_of(found: Comparisons, difficulty: Values | None = None) -> float:
-    names = found.prompts()[0]
+    names = found.prompts[0]
     rate = length_controlled(found, np.zeros(len(names)) if difficulty is None else difficulty, 0.95).rate
     assert rate is not None
     return rate

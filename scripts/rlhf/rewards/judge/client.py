@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import openai
 
 from rlhf.base.errors import UserError
 from rlhf.rewards.judge.journal import Answer, Journal, request_digest
+from rlhf.rewards.scorer import key_of_server
 
 Messages = list[dict[str, str]]
 IN_FLIGHT = 16
@@ -54,11 +54,7 @@ class Judge:
 
     def __init__(self, server: JudgeServer, journal: Journal) -> None:
         self._server, self._journal = server, journal
-        key = "none"
-        if server.key_variable is not None:
-            key = os.environ.get(server.key_variable, "")
-            if not key:
-                raise UserError(f"the environment variable {server.key_variable} (`key_variable`) is not set")
+        key = "none" if server.key_variable is None else key_of_server(server.key_variable, "key_variable")
         self._client = openai.OpenAI(
             api_key=key,
             base_url=server.url,

@@ -16,9 +16,8 @@ from rlhf.rewards.judge.client import Judge, Messages
 from rlhf.rewards.judge.journal import Answer
 from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.judge.verdicts import preference, rating
-from rlhf.rewards.scorer import Score
+from rlhf.rewards.scorer import Conversation, Score
 
-Conversation = tuple[str, str]
 Item = TypeVar("Item")
 NO_VERDICT, REFUSED = "no_verdict", "refused"
 """Why a response has no score: the judge's answers hold no verdict, or its server refuses the request."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rlhf.rewards.scorer import Score, Scorer, ScoringJob
+from rlhf.rewards.scorer import Conversation, Score, Scorer, ScoringJob
 
 
 class FunctionSettings(Scorer):
@@ -23,7 +23,7 @@ class FunctionSettings(Scorer):
     def modules(self) -> tuple[str, ...]:
         return self.module, self.function.split(":")[0]
 
-    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.rewards.function_loading import load_function
         from rlhf.rewards.function_scoring import score_by_function
 

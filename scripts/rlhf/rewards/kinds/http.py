@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
-
-from rlhf.base.settings import GivenText
-from rlhf.rewards.scorer import Score, Scorer, ScoringJob
+from rlhf.base.settings import GivenText, ServerUrl
+from rlhf.rewards.scorer import Conversation, Score, Scorer, ScoringJob
 
 
 class HttpSettings(Scorer):
@@ -20,12 +18,12 @@ class HttpSettings(Scorer):
 
     kind: Literal["http"] = "http"
     """A reward server."""
-    url: str = Field(pattern=r"^https?://[^\s/]+\S*$")
+    url: ServerUrl
     """URL of the server, for example `http://localhost:8000/score`."""
     token_variable: GivenText | None = None
     """Environment variable that holds the token to send (`Authorization: Bearer ...`); null sends none."""
 
-    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.rewards.http_scoring import RewardServer, score_by_server
 
         return score_by_server(RewardServer(self.url, self.token_variable), conversations, job.progress), {}

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rlhf.base.settings import GivenText
-from rlhf.rewards.scorer import Score, Scorer, ScoringJob
+from rlhf.base.settings import GivenText, ServerUrl
+from rlhf.rewards.scorer import Conversation, Score, Scorer, ScoringJob
 
 
 class LlmSettings(Scorer):
@@ -24,7 +24,7 @@ class LlmSettings(Scorer):
 
     kind: Literal["llm"] = "llm"
     """A language model as a judge."""
-    url: str = Field(pattern=r"^https?://[^\s/]+\S*$")
+    url: ServerUrl
     """Base URL of the server, for example `http://localhost:8000/v1`."""
     model: GivenText
     """Name of the model there."""
@@ -53,7 +53,7 @@ class LlmSettings(Scorer):
     def files(self) -> tuple[str, ...]:
         return () if self.template is None else (self.template,)
 
-    def score(self, conversations: Sequence[tuple[str, str]], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
+    def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.rewards.judge.client import Judge, JudgeServer
         from rlhf.rewards.judge.journal import Journal
         from rlhf.rewards.judge.scoring import compare, rate
