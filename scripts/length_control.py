@@ -6,6 +6,7 @@ estimated from all other policies in the files, so more of them give a better es
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,21 @@ def main() -> None:
     inputs = checked_inputs(comparisons=arguments.comparisons, difficulty_comparisons=arguments.difficulty_comparisons)
 
     compared = read_comparisons(arguments.comparisons)
-    others = read_comparisons(arguments.difficulty_comparisons) if arguments.difficulty_comparisons else {}
+    # Each by itself: policies of different experiments may have the same name.
+    further = [read_comparisons([path]) for path in arguments.difficulty_comparisons]
     rows = []
     with Progress(sum(map(len, compared.values())), "policies", "controlling") as progress:
         for judge, policies in compared.items():
             for policy, found in policies.items():
-                others_of_judge = {**others.get(judge, {}), **policies}
-                del others_of_judge[policy]
-                rows.append({"judge": judge, "policy": policy, **control(spec, found, others_of_judge)})
+                others = [other for name, other in policies.items() if name != policy]
+                others += [other for file in further for other in file.get(judge, {}).values()]
+                rows.append({"judge": judge, "policy": policy, **control(spec, found, others)})
                 LOGGER.info("%s", describe(rows[-1]))
                 progress.advance(1)
     LENGTH_CONTROL.write(arguments.output, rows, provenance(__file__, spec, inputs))
 
 
-def control(spec: LengthControlSpec, found: Comparisons, others: dict[str, Comparisons]) -> dict[str, Any]:
+def control(spec: LengthControlSpec, found: Comparisons, others: Sequence[Comparisons]) -> dict[str, Any]:
     """The win rates of one policy: a row of `LENGTH_CONTROL`, without its key."""
     rates = found.prompt_preferences
     low, high = bootstrap_interval(rates, spec.bootstrap_samples, spec.confidence, spec.seed)

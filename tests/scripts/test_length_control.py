@@ -69,7 +69,7 @@ def test_five_other_models_are_enough_for_four_points(
     chance, errors = np.random.default_rng(7), []
     for name, found in policies.items():
         others = chance.choice([other for other in policies if other != name], 5, replace=False)
-        difficulty, _ = prompt_difficulty(found.prompts[0], {other: policies[other] for other in others})
+        difficulty, _ = prompt_difficulty(found.prompts[0], [policies[other] for other in others])
         rate = length_controlled(found, difficulty, 0.95).rate
         assert rate is not None
         errors.append(abs(100 * rate - published[name][1]))
@@ -98,6 +98,15 @@ def test_difficulty_comes_from_further_files_too_and_they_get_no_row(tmp_path: P
         (row,) = LENGTH_CONTROL.read(output).to_pylist()
         assert (row["policy"], row["prompts"], row["difficulty_from"]) == ("one", 60, policies)
         assert f"from {policies} other policies" in done.stderr
+
+
+def test_policies_of_other_experiments_may_have_the_same_name(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", "rebel-1", 1)
+    others = [write(tmp_path / f"other-{seed}", "rebel-1", seed) for seed in (2, 3)]
+    done = control("--comparisons", one, "--difficulty-comparisons", *others, "--output", tmp_path / "rates")
+    assert done.returncode == 0, done.stderr
+    (row,) = LENGTH_CONTROL.read(tmp_path / "rates").to_pylist()
+    assert (row["policy"], row["prompts"], row["difficulty_from"]) == ("rebel-1", 60, 2)
 
 
 def test_equal_input_gives_equal_bytes_in_any_order_of_files(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """How hard each prompt is for a policy to win, estimated from other policies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ SUREST = 0.99
 """Preferences are clipped to [1 - SUREST, SUREST] before the logit."""
 
 
-def prompt_difficulty(prompts: NDArray[np.str_], others: Mapping[str, Comparisons]) -> tuple[Values, int]:
+def prompt_difficulty(prompts: NDArray[np.str_], others: Iterable[Comparisons]) -> tuple[Values, int]:
     """The difficulty of each prompt: the mean of the other policies' standardized logit preferences.
 
     Each policy counts the same, however often it wins. High values are prompts on which others win.
@@ -28,7 +28,7 @@ def prompt_difficulty(prompts: NDArray[np.str_], others: Mapping[str, Comparison
         the number of policies behind them. All zero and 0 if no other policy tells prompts apart.
     """
     total, seen, policies = np.zeros(len(prompts)), np.zeros(len(prompts)), 0
-    for other in others.values():
+    for other in others:
         names, _ = other.prompts
         values = logit(np.clip(other.prompt_preferences, 1 - SUREST, SUREST))
         common, ours, theirs = np.intersect1d(prompts, names, assume_unique=True, return_indices=True)
