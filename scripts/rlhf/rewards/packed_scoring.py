@@ -11,17 +11,13 @@ from numpy.typing import NDArray
 
 from rlhf.machine.progress import Progress
 from rlhf.rewards.schema import TOO_LONG
-from rlhf.rewards.scorer import Score
+from rlhf.rewards.scorer import Conversation, Score
 from rlhf.tokens.chat import encode_conversation, encode_prompt
 from rlhf.tokens.packing import Pack, PromptGroup, pack_budget, pack_groups
 from rlhf.tokens.token_budget import TokenBudget
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-Conversation = tuple[str, str]
-"""A prompt and a response, as texts."""
 
 
 class PackScores(NamedTuple):
