@@ -33,10 +33,11 @@ OUTPUTS = {
     "build_pairs": ["base/pairs/train-000.parquet"],
     "compute_logprobs": ["base/logprobs/train-000.parquet"],
     "train_policy": ["rebel-1/checkpoint", "rebel-1/training.parquet"],
-    "evaluate_policy": ["rebel-1/evaluation.parquet"],
+    "evaluate_policy": ["rebel-1/evaluation.parquet", "rebel-1/comparisons.parquet"],
+    "length_control": ["length_control.parquet"],
     "report": ["report"],
 }
-"""Of a job of each rule, as the rule orders them."""
+"""All of a job of each rule, as the rule orders them."""
 PAGE = 4096
 
 
@@ -110,26 +111,19 @@ def assert_says(stopped: subprocess.CompletedProcess[str], target: Path, disk: P
     assert "Traceback" not in stopped.stderr
 
 
-@pytest.mark.parametrize("stage", [stage for stage in OUTPUTS if stage != "train_policy"])
-def test_programs_of_rules(stage: str, commands: dict[str, list[str]], finished_micro: Project, tmp_path: Path) -> None:
-    expected = finished_micro.folder / RESULTS / OUTPUTS[stage][0]
-    place = tmp_path / "disk" / expected.name
-    program = Program(finished_micro, moved(commands, stage, [place]))
-    assert_stops_and_goes_on(program, place, expected)
-
-
-@pytest.mark.parametrize("full", ["checkpoint", "training.parquet"])
-def test_a_training_that_ends(
-    full: str, commands: dict[str, list[str]], finished_micro: Project, tmp_path: Path
+@pytest.mark.parametrize(("stage", "full"), [(stage, name) for stage, names in OUTPUTS.items() for name in names])
+def test_programs_of_rules(
+    stage: str, full: str, commands: dict[str, list[str]], finished_micro: Project, tmp_path: Path
 ) -> None:
-    folder = finished_micro.folder / RESULTS / "rebel-1"
-    places = [tmp_path / ("disk" if name == full else "roomy") / name for name in ("checkpoint", "training.parquet")]
-    (tmp_path / "roomy").mkdir()
-    program = Program(finished_micro, moved(commands, "train_policy", places))
-    place = next(place for place in places if place.name == full)
-    assert_stops_and_goes_on(program, place, folder / full)
-    (other,) = (tmp_path / "roomy").iterdir()
-    assert content(other) == content(folder / other.name)
+    """The disk of one output fills up; there is room for the others."""
+    folder, elsewhere = finished_micro.folder / RESULTS, tmp_path / "roomy"
+    elsewhere.mkdir()
+    places = {name: (tmp_path / "disk" if name == full else elsewhere) / Path(name).name for name in OUTPUTS[stage]}
+    program = Program(finished_micro, moved(commands, stage, list(places.values())))
+    assert_stops_and_goes_on(program, places[full], folder / full)
+    others = [name for name in OUTPUTS[stage] if name != full]
+    assert [content(places[name]) for name in others] == [content(folder / name) for name in others]
+    assert {path.name for path in elsewhere.iterdir()} == {places[name].name for name in others}
 
 
 def test_a_training_that_saves_its_state(
