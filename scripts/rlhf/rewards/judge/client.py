@@ -11,7 +11,7 @@ from typing import Any
 import openai
 
 from rlhf.base.errors import UserError
-from rlhf.rewards.judge.journal import Answer, Journal, request_digest
+from rlhf.base.files.journal import Answer, Journal, request_digest
 from rlhf.rewards.scorer import key_of_server
 
 Messages = list[dict[str, str]]

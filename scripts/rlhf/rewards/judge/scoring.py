@@ -13,7 +13,7 @@ import numpy as np
 
 from rlhf.machine.progress import Progress
 from rlhf.rewards.judge.client import Judge, Messages
-from rlhf.rewards.judge.journal import Answer
+from rlhf.base.files.journal import Answer
 from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.judge.verdicts import preference, rating
 from rlhf.rewards.scorer import Conversation, Score

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from rlhf.rewards.judge.journal import Answer
+from rlhf.base.files.journal import Answer
 
 PREFERENCES = {"A": 1.0, "B": 0.0, "C": 0.5}
 """Verdict -> preference for response A."""

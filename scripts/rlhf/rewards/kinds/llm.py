@@ -55,7 +55,7 @@ class LlmSettings(Scorer):
 
     def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         from rlhf.rewards.judge.client import Judge, JudgeServer
-        from rlhf.rewards.judge.journal import Journal
+        from rlhf.base.files.journal import Journal
         from rlhf.rewards.judge.scoring import compare, rate
         from rlhf.rewards.judge.templates import JudgeTemplate
 

@@ -14,7 +14,7 @@ from judge_server import JudgeServer, prefers, shown
 from rlhf.machine.progress import Progress
 from rlhf.rewards.judge.client import Judge
 from rlhf.rewards.judge.client import JudgeServer as Server
-from rlhf.rewards.judge.journal import Journal
+from rlhf.base.files.journal import Journal
 from rlhf.rewards.judge.scoring import NO_VERDICT, PRIOR, REFUSED, Conversation, Tally, compare, rate
 from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.scorer import Score

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rlhf.rewards.judge.journal import Answer
+from rlhf.base.files.journal import Answer
 from rlhf.rewards.judge.verdicts import preference, rating
 
 

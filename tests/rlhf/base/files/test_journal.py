@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.rewards.judge.journal import DIGEST_CHARACTERS, Journal, request_digest
+from rlhf.base.files.journal import DIGEST_CHARACTERS, Journal, request_digest
 
 WRITER = """
 import sys
 from pathlib import Path
-from rlhf.rewards.judge.journal import Journal, request_digest
+from rlhf.base.files.journal import Journal, request_digest
 journal = Journal(Path(sys.argv[1]))
 number = 0
 while True:
