@@ -17,6 +17,7 @@ switch_off_reports()  # in the jobs too, and before any import that reads it
 
 from rlhf.base.errors import UserError
 from rlhf.base.names import parent
+from rlhf.benchmarks.catalogue import suite
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
 from workflow.paths import Paths

@@ -40,6 +40,15 @@ class BatchedHardware(AnyHardware):
     `generate_responses`."""
 
 
+class ServingHardware(AnyHardware):
+    """Resources of a job that serves a model with vLLM."""
+
+    mem_mb: int = Field(64000, ge=1, le=100_000_000)
+    """Memory in megabytes, at most 100 TB."""
+    in_flight: int = Field(64, ge=1, le=10_000)
+    """Questions that are asked at a time."""
+
+
 class TrainingHardware(BatchedHardware):
     """Resources of a training job."""
 
@@ -146,6 +155,10 @@ class HardwareSettings(Settings):
     """Computes win rates and their confidence intervals."""
     length_control: JobHardware = JobHardware()
     """Computes win rates at equal length."""
+    run_benchmark: ServingHardware = ServingHardware(gpu=1, threads=4, runtime=720)
+    """Serves a policy and asks it the questions of a benchmark; one job per policy and benchmark."""
+    summarize_benchmarks: JobHardware = JobHardware()
+    """Computes the scores of the benchmarks and their intervals."""
     report: JobHardware = JobHardware()
     """Writes the report."""
     tiny: JobHardware = JobHardware()

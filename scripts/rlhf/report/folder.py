@@ -10,7 +10,7 @@ from rlhf.report.figures import Drawing, evaluation_figures, pair_figure
 from rlhf.report.material import Material
 from rlhf.report.page import render
 from rlhf.report.style import figure_style
-from rlhf.report.summary import markdown, summarize
+from rlhf.report.summary import markdown, summarize, summarize_benchmarks
 from rlhf.report.training_figures import training_figures
 
 PAGE, SUMMARY, FIGURES = "index.html", "summary.md", "figures"
@@ -24,8 +24,9 @@ def write_report(material: Material, output: Path, provenance: Mapping[str, Any]
     """
     if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / PAGE).is_file())):
         raise UserError(f"{output}: this is there, and it is no report. Give another --output.")
-    summary, drawings = summarize(material), draw(material)
-    files = {PAGE: render(material, summary, drawings), SUMMARY: markdown(summary)}
+    summary, benchmarks, drawings = summarize(material), summarize_benchmarks(material), draw(material)
+    tables = [markdown(table) for table in (summary, benchmarks) if table is not None]
+    files = {PAGE: render(material, summary, benchmarks, drawings), SUMMARY: "\n".join(tables)}
     files |= {f"{FIGURES}/{drawing.name}.svg": drawing.svg for drawing in drawings}
     with whole_folder(output) as folder:
         (folder / FIGURES).mkdir()

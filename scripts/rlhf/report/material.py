@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import split_name
+from rlhf.benchmarks.schema import SUMMARY
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
 from rlhf.pairs.schema import PAIRS
@@ -36,6 +37,7 @@ class ReportFiles:
 
     evaluations: Sequence[Path]
     length_control: Path
+    benchmarks: Path | None
     prompts: Path
     responses: Sequence[Path]
     rewards: Sequence[Path]
@@ -108,6 +110,8 @@ class Material:
     spec: ReportSpec
     policies: list[Policy]
     examples: list[Example]
+    benchmarks: list[dict[str, Any]]
+    """Rows of the summary of the benchmarks; empty where none were run."""
 
 
 def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
@@ -138,7 +142,8 @@ def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
         policy.name: (policy.prompt_ids, {kind: grouped[kind].get(policy.name, []) for kind in ANSWERS})
         for policy in policies
     }
-    return Material(spec, policies, choose_examples(spec.examples, files.prompts, answers))
+    benchmarks = [] if files.benchmarks is None else SUMMARY.read(files.benchmarks).to_pylist()
+    return Material(spec, policies, choose_examples(spec.examples, files.prompts, answers), benchmarks)
 
 
 def _by_policy(spec: ReportSpec, paths: Iterable[Path], depth: int) -> dict[str, list[Path]]:
