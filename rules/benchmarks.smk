@@ -23,13 +23,14 @@ if EXPERIMENT.benchmarks.run:
             **REQUESTS.run_benchmark(),
         params:
             spec=lambda wildcards: spec(SPECS.run_benchmark, wildcards.policy, wildcards.benchmark),
-            code=lambda wildcards: code("run_benchmark", [suite(wildcards.benchmark)]),
+            code=lambda wildcards: code("run_benchmark", (suite(wildcards.benchmark),)),
         shell:
             """
             python {resources.scripts:q}/run_benchmark.py --spec {params.spec:q} --policy {input.policy} \
                 --revisions {resources.revisions} --journal {resources.journal} --in-flight {resources.in_flight} \
                 --judge-key {resources.judge_key} --judge-prices {resources.judge_prices} \
-                --judge-budget {resources.judge_budget} --gpus {resources.gpu_request} \
+                --judge-budget {resources.judge_budget} \
+                --judge-tensor-parallel {resources.judge_tensor_parallel} --gpus {resources.gpu_request} \
                 --granted-gpus {resources.gpu} --threads {resources.compute_threads} \
                 --exchanges {output.exchanges} --output {output.results} 2>{log}
             """

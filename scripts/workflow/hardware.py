@@ -47,6 +47,17 @@ class ServingHardware(AnyHardware):
     """Memory in megabytes, at most 100 TB."""
     in_flight: int = Field(64, ge=1, le=10_000)
     """Questions that are asked at a time."""
+    judge_tensor_parallel: int = Field(1, ge=1, le=1024)
+    """GPUs over which one copy of a judge that the job serves is spread, for a judge that is larger than a GPU. The
+    policy has a copy on every GPU."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "ServingHardware":
+        if self.gpu and self.gpu % self.judge_tensor_parallel:
+            raise ValueError(
+                f"judge_tensor_parallel {self.judge_tensor_parallel}: `gpu` ({self.gpu}) is not a multiple of it"
+            )
+        return self
 
 
 class TrainingHardware(BatchedHardware):

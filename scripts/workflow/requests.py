@@ -76,6 +76,7 @@ class Requests:
             **self._model("run_benchmark", section),
             "journal": Paths(self.experiment).benchmark_journal,
             "in_flight": section.in_flight,
+            "judge_tensor_parallel": section.judge_tensor_parallel,
             "judge_key": (judge and judge.key_variable) or "none",
             "judge_prices": " ".join(map(str, prices)),
             "judge_budget": " ".join(

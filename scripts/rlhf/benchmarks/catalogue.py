@@ -15,6 +15,8 @@ class Benchmark:
     title: str
     """Its name on pages."""
     questions: int
+    subsets: int = 1
+    """Subsets that the questions are spread over."""
     turns: int = 1
     """Turns of a question: the policy answers each."""
     judge_requests: int = 0
@@ -56,7 +58,7 @@ CATALOGUE = {
         judge_answer_tokens=150,
         rating=True,
     ),
-    "mmlu": Benchmark("MMLU", 14042, prompt_tokens=800, answer_tokens=150),
+    "mmlu": Benchmark("MMLU", 14042, subsets=57, prompt_tokens=800, answer_tokens=150),
     "gsm8k": Benchmark("GSM8K", 1319, prompt_tokens=700, answer_tokens=180),
     "ifeval": Benchmark("IFEval", 541),
     "truthful_qa": Benchmark("TruthfulQA", 817, prompt_tokens=150, answer_tokens=20),
