@@ -9,7 +9,7 @@ if EXPERIMENT.benchmarks.run:
             policy=lambda wildcards: PATHS.policy_folder(wildcards.policy),
         output:
             results=f"{RESULTS}/{{policy}}/benchmarks/{{benchmark}}.parquet",
-            exchanges=f"{RESULTS}/{{policy}}/benchmarks/{{benchmark}}.jsonl",
+            exchanges=f"{RESULTS}/{{policy}}/benchmarks/{{benchmark}}_exchanges.parquet",
         log:
             f"{LOGS}/run_benchmark/{{policy}}/{{benchmark}}.log",
         benchmark:

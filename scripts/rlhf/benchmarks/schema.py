@@ -29,6 +29,14 @@ judge's, for each order of the two answers (as preference for the policy) or eac
 none; null for tasks. `unknown`: why there is no score. `length`, `reference_length`: characters of the answers.
 `tokens`: of the answers."""
 
+EXCHANGES = Artifact(
+    "exchanges",
+    table_schema({"side": pa.string(), "digest": pa.string(), "request": pa.string(), "answer": pa.string()}),
+    key=("side", "digest"),
+)
+"""A row per request of a benchmark, by `side` (`policy` or `judge`) and the digest of the request: request and answer as
+the servers got and gave them, as JSON."""
+
 SCORE, LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED = "score", "length_controlled", "published_length_controlled"
 SUMMARY = Artifact(
     "benchmark_summary",
