@@ -153,6 +153,7 @@ class Specs:
             benchmark=benchmark,
             policy=policy,
             model=self._policy(policy),
+            precision=self.experiment.responses.precision,
             seed=self.experiment.seed,
             task=task,
             data_fingerprint=None if task.data is None else folder_fingerprint(task.data),

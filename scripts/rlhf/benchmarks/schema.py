@@ -34,8 +34,8 @@ EXCHANGES = Artifact(
     table_schema({"side": pa.string(), "digest": pa.string(), "request": pa.string(), "answer": pa.string()}),
     key=("side", "digest"),
 )
-"""A row per request of a benchmark, by `side` (`policy` or `judge`) and the digest of the request: request and answer as
-the servers got and gave them, as JSON."""
+"""A row per request of a benchmark, by `side` (`policy` or `judge`) and its digest: request and answer as JSON, as the
+servers got and gave them."""
 
 SCORE, LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED = "score", "length_controlled", "published_length_controlled"
 SUMMARY = Artifact(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from rlhf.base.settings import GivenText, ServerUrl, Settings
+from rlhf.base.settings import GivenText, Precision, ServerUrl, Settings
 from rlhf.benchmarks.catalogue import CATALOGUE
 from rlhf.models.source import ModelSource
 
@@ -119,6 +119,8 @@ class BenchmarkSpec(Settings):
     """The policy's name."""
     model: ModelSource | None
     """The policy, unless a flag gives its folder."""
+    precision: Precision
+    """Type of the weights of a policy that is served on a GPU."""
     seed: int
     """Seed of sampled answers."""
     task: BenchmarkTask

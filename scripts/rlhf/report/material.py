@@ -87,6 +87,8 @@ class Policy:
     judgements: Scores | None
     prompt_ids: pa.Array = field(repr=False)
     """Of the test prompts, ascending."""
+    judging: dict[str, Counter[str]]
+    """What a language model as a judge counted (`pairs`, `disagreements`, `asked_again`), by `reward` and `judge`."""
     training: pa.Table | None = None
     pairs: PairStatistics | None = None
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -188,10 +190,18 @@ def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec, c
         rewards=Scores.of(scored["reward"]),
         judgements=Scores.of(scored["judge"]) if "judge" in scored else None,
         prompt_ids=scored["reward"].prompt_ids,
+        judging={kind: _judging(found) for kind, found in kinds.items()},
         training=TRAINING.read(paths["training"][0]) if paths["training"] else None,
         pairs=_read_pairs(paths["pairs"]) if paths["pairs"] else None,
         provenance={kind: read_provenance(found[0]) for kind, found in paths.items() if found},
     )
+
+
+def _judging(paths: Sequence[Path]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for path in paths:
+        counts.update(read_provenance(path).get("judging", {}))
+    return counts
 
 
 def _read_pairs(paths: Sequence[Path]) -> PairStatistics:

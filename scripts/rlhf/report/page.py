@@ -58,6 +58,7 @@ def render(material: Material, summary: Summary, benchmarks: Summary | None, dra
         difficulty=difficulty(material),
         hacked=hacked(material),
         unscored=unscored(material),
+        disagreements=disagreements(material),
         drawings={group: [drawing for drawing in drawings if drawing.group == group]
                   for group in ("evaluation", "scores", "training", "pairs")},
         count_names=count_names,
@@ -146,6 +147,18 @@ def unscored(material: Material) -> list[str]:
                     f"{policy.name}: {count} of {scored.responses} responses have no {label} ({reason})"
                     for reason, count in sorted(scored.invalid.items())
                 ]
+    return found
+
+
+def disagreements(material: Material) -> list[str]:
+    """How often a language model as a judge preferred another response when the order was swapped."""
+    found = []
+    for policy in material.policies:
+        for kind, counts in policy.judging.items():
+            if counts["pairs"]:
+                label = "the reward" if kind == "reward" else material.spec.judge_label
+                share = percent(counts["disagreements"] / counts["pairs"])
+                found.append(f"{share} % of {counts['pairs']} pairs of {policy.name} by {label}")
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlhf.base.settings import canonical_json
 from rlhf.benchmarks.catalogue import CATALOGUE, title
 from rlhf.benchmarks.schema import LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED, SCORE
 from rlhf.report.material import Material, Policy
@@ -64,6 +65,35 @@ def summarize_benchmarks(material: Material) -> Summary | None:
     for label, figures in material.spec.published.items():
         rows[label] = [_published_cell(figures, *column) for column in columns]
     return Summary([_benchmark_title(*column) for column in columns], rows)
+
+
+def model_cards(material: Material) -> dict[str, str]:
+    """For each policy with benchmarks: the text for its model card, with results as the hub reads them, in Markdown."""
+    cards = {}
+    for policy in material.policies:
+        rows = [row for row in material.benchmarks if row["policy"] == policy.name and row["score"] is not None]
+        if not rows:
+            continue
+        index = [{"name": f"{material.spec.experiment} {policy.name}", "results": list(map(_hub_result, rows))}]
+        lines = ["---", f"model-index: {canonical_json(index)}", "---", "", f"# {policy.name}", ""]
+        lines += ["| benchmark | score | difference to base |", "| --- | --: | --: |"]
+        for row in rows:
+            name = _benchmark_title(row["benchmark"], row["metric"], difference=False)
+            cells = [_benchmark_cell(row, difference) for difference in (False, True)]
+            lines.append(f"| {name} | " + " | ".join(f"{cell.text} {cell.interval}".strip() for cell in cells) + " |")
+        cards[policy.name] = "\n".join([*lines, ""])
+    return cards
+
+
+def _hub_result(row: dict[str, Any]) -> dict[str, Any]:
+    """A result in the form of the hub's `model-index`; shares in percent."""
+    name = _benchmark_title(row["benchmark"], row["metric"], difference=False)
+    value = row["score"] if _is_rating(row["benchmark"]) else 100 * row["score"]
+    return {
+        "task": {"type": "text-generation"},
+        "dataset": {"name": title(row["benchmark"]), "type": row["benchmark"]},
+        "metrics": [{"type": row["metric"], "name": name, "value": round(value, 2)}],
+    }
 
 
 def markdown(summary: Summary) -> str:

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rlhf.report.material import read_material
 from rlhf.report.settings import ReportSpec
-from rlhf.report.summary import decimals, markdown, number, percent, summarize, summarize_benchmarks
+from rlhf.report.summary import decimals, markdown, model_cards, number, percent, summarize, summarize_benchmarks
 from synthetic_experiment import DEFAULT_POLICIES, level, write_experiment
 
 
@@ -64,6 +65,18 @@ def test_benchmarks_have_a_table_with_published_rows(tmp_path: Path) -> None:
     assert rows[1][5] == "-2.1 [-3.1, +0.9]"
     assert rows[0][5] == "–"
     assert rows[2][1:] == ["48.3", "41.8", "8.13", "–", "–"]
+
+
+def test_model_cards_hold_results_as_the_hub_reads_them(tmp_path: Path) -> None:
+    spec = ReportSpec(experiment="e", policies=["base", "dpo-1"], judge_label="j", examples=0)
+    cards = model_cards(read_material(spec, write_experiment(tmp_path, ["base", "dpo-1"], benchmarks=True)))
+    assert cards.keys() == {"base", "dpo-1"}
+    _, front, text = cards["dpo-1"].split("---\n", 2)
+    (index,) = yaml.safe_load(front)["model-index"]
+    values = {metric["name"]: metric["value"] for result in index["results"] for metric in result["metrics"]}
+    assert values["AlpacaEval 2 %"] == pytest.approx(100 * level("dpo-1")[1] / 3, abs=0.01)
+    assert values["MT-Bench"] == pytest.approx(10 * level("dpo-1")[1], abs=0.01)
+    assert "| GSM8K % | 29.5 [24.5, 34.5] | -2.1 [-3.1, +0.9] |" in text
 
 
 def test_our_length_control_is_named_as_ours(tmp_path: Path) -> None:
