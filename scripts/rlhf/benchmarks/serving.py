@@ -1,8 +1,7 @@
-"""Servers of models on this machine: vLLM's OpenAI-compatible one, which lives no longer than its owner."""
+"""Servers of models on this machine, which live no longer than the process that owns them."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import subprocess
@@ -11,16 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import httpx2
 
 from rlhf.base.errors import UserError
-from rlhf.benchmarks.upstream import Connection
+from rlhf.benchmarks.servers.upstream import Connection
 
-WATCHDOG = Path(__file__).with_name("watchdog.py")
+WATCHDOG = Path(__file__).with_name("servers") / "watchdog.py"
 START_SECONDS = 1800.0
 """To load a large model and compile it."""
 STOP_SECONDS = 10.0
@@ -28,7 +26,6 @@ STOP_SECONDS = 10.0
 LOOK_SECONDS = 0.2
 IDLE_SECONDS = 2.0
 """A server without requests for so long may be stopped for another one."""
-CPU_CACHE_GIB = "1"
 SETTINGS = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -36,53 +33,6 @@ SETTINGS = {
     "VLLM_LOGGING_LEVEL": "INFO",  # DEBUG may log prompts
 }
 """Environment variables of every server."""
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model and how vLLM serves it."""
-
-    model: str
-    """Hub name or folder."""
-    revision: str | None
-    name: str
-    """What requests call it."""
-    seed: int
-    precision: str
-    max_model_len: int | None
-    """Longest prompt and answer together, in tokens; None takes the model's."""
-    gpus: int
-    """0 serves on the CPU."""
-    tensor_parallel: int = 1
-    """GPUs for one copy of the model; there are as many copies as fit on the GPUs."""
-
-
-def vllm_command(served: ServedModel, port: int, python: str = sys.executable) -> list[str]:
-    """The command that serves a model on a port of this machine, with nothing of the requests in its log.
-
-    Sampling defaults of the model are ignored, but for its stop tokens; no code and no pickle of its repository runs.
-    """
-    command = [python, "-P", "-m", "vllm.entrypoints.cli.main", "serve", served.model]
-    if served.revision is not None:
-        command += ["--revision", served.revision, "--tokenizer-revision", served.revision]
-    command += ["--served-model-name", served.name, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--seed", str(served.seed), "--dtype", served.precision, "--load-format", "safetensors"]
-    command += ["--generation-config", "vllm", "--no-enable-log-requests", "--disable-uvicorn-access-log"]
-    if served.max_model_len is not None:
-        command += ["--max-model-len", str(served.max_model_len)]
-    if served.gpus == 0:
-        return [*command, "--enforce-eager", "--no-enable-chunked-prefill"]
-    copies = served.gpus // served.tensor_parallel
-    return [*command, "--tensor-parallel-size", str(served.tensor_parallel), "--data-parallel-size", str(copies)]
-
-
-def cpu_settings(threads: int) -> dict[str, str]:
-    """Environment variables of a server on the CPU."""
-    return {
-        "VLLM_CPU_KVCACHE_SPACE": CPU_CACHE_GIB,
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(threads),
-    }
 
 
 class ModelServer:

@@ -22,7 +22,7 @@ import httpx2
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Answer, Journal
 from rlhf.base.settings import canonical_json
-from rlhf.benchmarks.budget import Price
+from rlhf.benchmarks.servers.budget import Price
 
 RETRIES = 8
 """Retries after 408, 409, 425, 429, 5xx, time-outs, broken connections and answers that are none: after 0.5, 1, 2, 4,
