@@ -133,16 +133,12 @@ class Relay:
 
     def _read_journals(self) -> None:
         """Add what other jobs have recorded, now and then."""
-        if not self._reading.acquire(blocking=False):
-            return  # another thread is at it
-        try:
+        with self._reading:
             if time.monotonic() - self._read_at >= READ_SECONDS:
                 self._spending.read_journals()
                 for side in self._sides.values():
                     side.read_journal()
                 self._read_at = time.monotonic()
-        finally:
-            self._reading.release()
 
     def _fail(self, error: BaseException) -> None:
         """Send nothing on any more."""

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from rlhf.base.errors import UserError
 
 WAITING_CONNECTIONS = 1024
+LOOK_SECONDS = 0.05
+"""Time between two looks for `shutdown`."""
 STOPPED = "the run has stopped; the program that started it says why"
 
 
@@ -108,5 +110,5 @@ def serve(
 
     server = _Server(("127.0.0.1", 0), Handler)
     server.on_error = on_error
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(LOOK_SECONDS,), daemon=True).start()
     return server

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import email.utils
-import json
-import math
 import random
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -22,6 +18,7 @@ import httpx2
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Answer, Journal
 from rlhf.base.settings import canonical_json
+from rlhf.benchmarks.servers.answers import completion_in, described, retry_after
 from rlhf.benchmarks.servers.budget import Price
 
 RETRIES = 8
@@ -36,10 +33,6 @@ CONNECT_SECONDS = 30.0
 REFUSED = (400, 413, 422)
 """Statuses of a request that this server does not take: too long, for example."""
 PASSING = (408, 409, 425, 429)
-VARYING = ("id", "created", "system_fingerprint", "service_tier")
-"""Fields of a completion that differ between equal answers."""
-IMPOSSIBLE = -9999.0
-"""The log-probability of an impossible token as OpenAI's and vLLM's servers write it: JSON has no infinity."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +162,9 @@ class Sender:
         if status in REFUSED:
             return {"refused": status}
         if status in PASSING or status >= 500:
-            return Fault(_described(response), _retry_after(response.headers))
+            return Fault(described(response), retry_after(response.headers))
         raise UserError(
-            f"the {self._upstream.name}'s server {shown(connection.url)} answered {_described(response)}: check its "
+            f"the {self._upstream.name}'s server {shown(connection.url)} answered {described(response)}: check its "
             "key, URL and model; what it has answered is kept"
         )
 
@@ -199,55 +192,3 @@ def shown(url: str) -> str:
     """A URL without what may be secret: user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def completion_in(content: bytes) -> Answer | None:
-    """The completion in the body of an answer, without what varies; None if it is something else."""
-    try:
-        completion = json.loads(content, parse_constant=_finite)
-        canonical_json(completion).encode()
-    except (ValueError, RecursionError):
-        return None
-    choices = completion.get("choices") if isinstance(completion, dict) else None
-    if not isinstance(choices, list) or not choices:
-        return None
-    if not all(isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices):
-        return None
-    return {name: value for name, value in completion.items() if name not in VARYING}
-
-
-def _finite(constant: str) -> float:
-    """For a constant that Python's JSON has and JSON has not; raises ValueError if it means nothing here."""
-    if constant != "-Infinity":
-        raise ValueError(constant)
-    return IMPOSSIBLE
-
-
-def _described(response: httpx2.Response) -> str:
-    """Status and kind of an error, without its message: that may hold the request's texts."""
-    try:
-        name = HTTPStatus(response.status_code).phrase
-        error = response.json().get("error", {})
-        kinds = [error.get("code"), error.get("type")]
-    except (ValueError, AttributeError):
-        return str(response.status_code)
-    kind = ", ".join(kind for kind in kinds if isinstance(kind, str) and re.fullmatch(r"[\w.-]{1,64}", kind))
-    return f"{response.status_code} {name}" + (f" ({kind})" if kind else "")
-
-
-def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds that a server asks to wait; None if it does not say."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * unit
-        except ValueError:
-            continue
-        return seconds if 0 < seconds < math.inf else None
-    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
-    if date is None:
-        return None
-    try:
-        seconds = email.utils.mktime_tz(date) - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if seconds > 0 else None
