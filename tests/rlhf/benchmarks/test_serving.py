@@ -19,8 +19,8 @@ import pytest
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Journal
 from rlhf.benchmarks import serving
-from rlhf.benchmarks.serving import ModelServer, OneAtATime
 from rlhf.benchmarks.servers.upstream import Sender, Upstream, reached_at
+from rlhf.benchmarks.serving import ModelServer, OneAtATime
 
 SUPPORT = Path(__file__).parents[2] / "support"
 SMALL = SUPPORT / "small_model_server.py"

@@ -29,18 +29,28 @@ def main(seconds: float, command: list[str]) -> int:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
     while child.poll() is None and not select.select([sys.stdin], [], [], LOOK_SECONDS)[0]:
         pass
+    deadline = time.monotonic() + seconds
     if child.poll() is None:
-        os.killpg(child.pid, signal.SIGTERM)
-        deadline = time.monotonic() + seconds
+        child.terminate()  # not its whole group: the command ends its own children first
         while child.poll() is None and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         child.kill()
     status = child.wait()
-    while others := _children():
-        for other in others:
-            os.kill(other, signal.SIGKILL)
-            os.waitpid(other, 0)
+    _end_orphans(max(deadline, time.monotonic() + LOOK_SECONDS))
     return 128 - status if status < 0 else status
+
+
+def _end_orphans(deadline: float) -> None:
+    """End what the command has left: with SIGTERM until the deadline, and then with SIGKILL."""
+    asked: set[int] = set()
+    while orphans := _children():
+        number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+        for orphan in orphans:
+            if number == signal.SIGKILL or orphan not in asked:
+                os.kill(orphan, number)
+            asked.add(orphan)
+            os.waitpid(orphan, 0 if number == signal.SIGKILL else os.WNOHANG)
+        time.sleep(LOOK_SECONDS)
 
 
 def _go_on(*_: object) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+PROGRAM = Path(__file__).with_name("start_vllm.py")
 CPU_CACHE_GIB = "1"
 
 
@@ -32,7 +34,7 @@ def vllm_command(served: ServedModel, port: int, python: str = sys.executable) -
 
     Sampling defaults of the model are ignored, but for its stop tokens; no code and no pickle of its repository runs.
     """
-    command = [python, "-P", "-m", "vllm.entrypoints.cli.main", "serve", served.model]
+    command = [python, "-P", str(PROGRAM), "serve", served.model]
     if served.revision is not None:
         command += ["--revision", served.revision, "--tokenizer-revision", served.revision]
     command += ["--served-model-name", served.name, "--host", "127.0.0.1", "--port", str(port)]
@@ -41,7 +43,7 @@ def vllm_command(served: ServedModel, port: int, python: str = sys.executable) -
     if served.max_model_len is not None:
         command += ["--max-model-len", str(served.max_model_len)]
     if served.gpus == 0:
-        return [*command, "--enforce-eager", "--no-enable-chunked-prefill"]
+        return [*command, "--enforce-eager", "--no-enable-chunked-prefill"]  # see responses/engines/vllm.py
     copies = served.gpus // served.tensor_parallel
     return [*command, "--tensor-parallel-size", str(served.tensor_parallel), "--data-parallel-size", str(copies)]
 
