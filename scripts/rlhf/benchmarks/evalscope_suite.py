@@ -15,12 +15,14 @@ NOBODY = "http://127.0.0.1:9/v1"
 """Where a judge would be asked by a benchmark that should have none. EvalScope's default is a public server."""
 
 
-def run_evalscope(
+def measure(
     spec: BenchmarkSpec,
     policy_url: str,
     judge_url: str | None,
     work: Path,
     *,
+    key: str = "none",
+    answers_only: bool = False,
     stop: Callable[[], bool] = never,
     in_flight: int = 16,
     python: str = sys.executable,
@@ -36,6 +38,8 @@ def run_evalscope(
         policy_url: base URL of an OpenAI-compatible server, which knows the policy as `policy`.
         judge_url: base URL of the judge's; None where there is no judge.
         work: a folder for EvalScope's files, questions and answers among them. It is emptied first.
+        key: sent to both servers.
+        answers_only: ask the policy, and nobody else: no rows. What it says can then be judged in a second run.
         stop: asked while it runs; all is ended once it says yes.
         in_flight: requests at a time.
         python: an interpreter that has EvalScope.
@@ -54,19 +58,20 @@ def run_evalscope(
         "seed": spec.seed,
         "judge": judge,
         "in_flight": in_flight,
+        "answers_only": answers_only,
     }
-    environment = _environment(policy_url, judge_url or NOBODY, work, data)
+    environment = _environment(policy_url, judge_url or NOBODY, key, work, data)
     run_child(evalscope_task.__name__, work, task, environment, stop, python)
-    return read_evalscope(work, spec.benchmark)
+    return Measured([], {}) if answers_only else read_evalscope(work, spec.benchmark)
 
 
-def _environment(policy_url: str, judge_url: str, work: Path, data: Path | None) -> dict[str, str]:
+def _environment(policy_url: str, judge_url: str, key: str, work: Path, data: Path | None) -> dict[str, str]:
     """Where EvalScope asks, and where it and what it uses keep files."""
     found = {
         "EVALSCOPE_BASE_URL": policy_url,
-        "EVALSCOPE_API_KEY": "none",
+        "EVALSCOPE_API_KEY": key,
         "MODELSCOPE_API_BASE": judge_url,
-        "MODELSCOPE_SDK_TOKEN": "none",
+        "MODELSCOPE_SDK_TOKEN": key,
         "MODELSCOPE_CACHE": str(work / "modelscope"),
         "EVALSCOPE_CACHE": str(work / "evalscope"),
     }

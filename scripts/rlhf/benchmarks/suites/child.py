@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,10 @@ OF_OTHER_SERVERS = ("EVALSCOPE_", "MODELSCOPE_", "JUDGE_", "OPENAI_", "LITELLM_"
 """Starts of environment variables that would send a library to another server, or hold the key of one."""
 REQUEST_SECONDS = 1_000_000.0
 """How long a library waits for an answer: the server that it asks knows when to give up."""
+REFUSAL_STATUSES = (400, 413, 422)
+"""Of a request that a server does not take: too long, for example."""
+REFUSED, NO_VERDICT = "refused", "no_verdict"
+"""Why a question has no score: the policy's server did not take the request, or the judge gave no verdict."""
 
 
 class Measured(NamedTuple):
@@ -32,6 +37,12 @@ class Measured(NamedTuple):
     """Rows of `BENCHMARK`."""
     published: dict[str, float]
     """Results by the library's own aggregation, in [0, 1], where that is not the mean of the scores."""
+
+
+def question_id(place: str, index: int, texts: Sequence[str]) -> str:
+    """Place, index and a digest of the texts: questions of one name are equal in the files of two policies."""
+    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{place}-{index:05}-{digest}"
 
 
 class StoppedError(Exception):
@@ -98,6 +109,8 @@ def run_child(
         finally:
             _kill_group(process)
     if status:
+        if stop():
+            raise StoppedError
         raise UserError(_failure(module, status, work))
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rlhf.base.errors import UserError
-from rlhf.benchmarks.suites.child import Measured
+from rlhf.benchmarks.suites.child import NO_VERDICT, REFUSED, Measured, question_id
 from rlhf.benchmarks.suites.evalscope_task import POLICY, QUESTIONS, RESULTS
 
 ARENA_HARD, MT_BENCH = "arena_hard", "mt_bench"
-REFUSED, NO_VERDICT = "refused", "no_verdict"
-"""Why a question has no score: the policy's server did not take the request, or the judge gave no verdict."""
 PREFERENCE = {"A>>B": 1.0, "A>B": 0.75, "A=B": 0.5, "B>A": 0.25, "B>>A": 0.0}
 """Arena-Hard's verdicts as preference for A."""
 STRONG = 3
@@ -91,13 +88,12 @@ def _check_counts(benchmark: str, questions: list[Found], *answers: dict[tuple[s
 def _row(benchmark: str, metric: str, question: Found, prediction: Found, review: Found) -> Found:
     score, unknown = _score(question, review["sample_score"]["score"], metric)
     verdicts = _verdicts(benchmark, review["sample_score"]["score"])
-    if benchmark == ARENA_HARD and score is not None:
-        assert verdicts is not None
+    if benchmark == ARENA_HARD and score is not None and verdicts is not None:
         score = sum(verdicts) / len(verdicts)
     said = [message for message in prediction["messages"] if message["role"] == "assistant"]
     answers = [_text(message["content"]) for message in said] or [""] * len(question["texts"])
     return {
-        "question_id": _identifier(question),
+        "question_id": question_id(question["subset"], question["index"], question["texts"]),
         "category": question["capability"] or question["subset"],
         "question": question["texts"],
         "answer": answers,
@@ -108,12 +104,6 @@ def _row(benchmark: str, metric: str, question: Found, prediction: Found, review
         "reference_length": len(question["target"]) if benchmark == ARENA_HARD else None,
         "tokens": _tokens(said),
     }
-
-
-def _identifier(question: Found) -> str:
-    """Subset, index and a digest of the text: questions of one name are equal in two policies' files."""
-    digest = hashlib.sha256("\0".join(question["texts"]).encode()).hexdigest()[:8]
-    return f"{question['subset']}-{question['index']:05}-{digest}"
 
 
 def _text(content: str | list[Found]) -> str:
@@ -140,8 +130,8 @@ def _score(question: Found, score: Found, metric: str) -> tuple[float | None, st
     return float(value), None
 
 
-def _verdicts(benchmark: str, score: Found) -> list[float | None] | None:
-    """The last answer of the judge to each order or turn; None for benchmarks without verdicts."""
+def _verdicts(benchmark: str, score: Found) -> Any:
+    """The last answer of the judge to each order or turn (numbers, or None); None for benchmarks without verdicts."""
     attempts = (score["metadata"] or {}).get("judge_attempts", [])
     if benchmark == ARENA_HARD:
         parsed = {attempt["placement"]: attempt.get("parsed_value") for attempt in attempts}

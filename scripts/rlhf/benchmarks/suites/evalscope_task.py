@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.base.errors import UserError
-from rlhf.benchmarks.suites.child import REQUEST_SECONDS, main_of_child
+from rlhf.benchmarks.suites.child import REFUSAL_STATUSES, REQUEST_SECONDS, main_of_child
 
 POLICY = "policy"
 """What the policy is called in requests and in EvalScope's files, whichever it is."""
@@ -38,7 +38,7 @@ def run(work: Path, task: dict[str, Any]) -> None:
     Args:
         work: where EvalScope's files go.
         task: `benchmark`, `task` (a `BenchmarkTask`), `seed`, `judge` (`model` and `max_tokens`, or None), `in_flight`
-            (requests at a time).
+            (requests at a time), `answers_only` (no answer is scored, and no judge asked).
 
     Raises:
         UserError: EvalScope has no such benchmark, it cannot be run here, or its questions are nowhere to be had.
@@ -51,7 +51,7 @@ def run(work: Path, task: dict[str, Any]) -> None:
         raise UserError(f"EvalScope has no benchmark {task['benchmark']!r}")
     config = _task_config(work, task)
     _check(get_benchmark(task["benchmark"], config), task)
-    EVALUATOR_REGISTRY["default"] = _evaluator(work)
+    EVALUATOR_REGISTRY["default"] = _evaluator(work, task["answers_only"])
     OpenAICompatibleAPI.handle_bad_request = _raise_it
     if task["judge"] is not None:
         _ask_the_judge_twice(task["judge"], task["seed"])
@@ -112,14 +112,14 @@ def _check(benchmark: Any, task: Mapping[str, Any]) -> None:
         )
 
 
-def _evaluator(work: Path) -> type[Any]:
+def _evaluator(work: Path, answers_only: bool) -> type[Any]:
     """EvalScope's evaluator, which notes the questions and passes over refused requests."""
     from evalscope.api.evaluator import TaskState
     from evalscope.api.metric import SampleScore, Score
     from evalscope.api.model import ModelOutput
     from evalscope.constants import ScoreStatus
     from evalscope.evaluator.evaluator import DefaultEvaluator
-    from openai import BadRequestError, UnprocessableEntityError
+    from openai import APIStatusError
 
     class Evaluator(DefaultEvaluator):  # type: ignore[misc, unused-ignore]
         def _collect_work_items(self, dataset_dict: Any) -> Any:
@@ -129,13 +129,15 @@ def _evaluator(work: Path) -> type[Any]:
         def _predict_sample(self, sample: Any, model_prediction_dir: str) -> Any:
             try:
                 return super()._predict_sample(sample, model_prediction_dir)
-            except (BadRequestError, UnprocessableEntityError):
+            except APIStatusError as error:
+                if error.status_code not in REFUSAL_STATUSES:
+                    raise
                 sample.metadata = {**(sample.metadata or {}), REFUSED: True}
                 output = ModelOutput.from_content(model=POLICY, content="")
                 return TaskState(model=POLICY, sample=sample, messages=sample.input, output=output, completed=True)
 
         def _review_task_state(self, task_state: Any) -> Any:
-            if REFUSED not in (task_state.metadata or {}):
+            if not answers_only and REFUSED not in (task_state.metadata or {}):
                 return super()._review_task_state(task_state)
             score = Score(prediction="", status=ScoreStatus.EXCLUDED)
             return SampleScore(score=score, sample_id=task_state.sample_id, group_id=task_state.group_id)
