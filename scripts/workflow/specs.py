@@ -10,7 +10,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.names import parent, variant_and_iteration
 from rlhf.base.settings import Settings, canonical_json
 from rlhf.base.source_digest import SCRIPTS, source_digest
-from rlhf.benchmarks.catalogue import CATALOGUE
+from rlhf.benchmarks.catalogue import CATALOGUE, repository_of
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec, SummarySpec
 from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
 from rlhf.logprobs.settings import LogprobSpec
@@ -195,9 +195,18 @@ class Specs:
             **{f"prompts.{key}.revision": benchmark for key, benchmark in experiment.prompts.benchmarks()},
             "responses.imported.revision": experiment.responses.imported,
         }
+        questions = {
+            f"benchmarks.run.{name}.revision": HubDataset(name=repository, split=None, revision=task.revision)
+            for name, task in experiment.benchmarks.run.items()
+            if task.data is None and (repository := repository_of(name)) is not None
+        }
+        benchmarks = experiment.benchmarks
+        if benchmarks.run and benchmarks.judge and benchmarks.judge.url is None:
+            models["benchmarks.judge.revision"] = _model(benchmarks.judge.model, benchmarks.judge.revision)
         return PrefetchSpec(
             models={key: model for key, model in models.items() if model and not model.fingerprint},
-            datasets={
+            datasets=questions
+            | {
                 key: HubDataset(
                     name=section.dataset,
                     subset=section.subset,

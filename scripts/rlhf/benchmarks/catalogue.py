@@ -14,6 +14,8 @@ class Benchmark:
 
     title: str
     """Its name on pages."""
+    repository: str | None
+    """Hub dataset with the questions; None where it is on ModelScope alone (see `MODELSCOPE`)."""
     questions: int
     subsets: int = 1
     """Subsets that the questions are spread over."""
@@ -37,10 +39,17 @@ ALPACA_EVAL = "alpaca_eval"
 """AlpacaEval 2 runs by the alpaca_eval package, all others by EvalScope."""
 CATALOGUE = {
     ALPACA_EVAL: Benchmark(
-        "AlpacaEval 2", 805, judge_requests=1, prompt_tokens=50, judge_prompt_tokens=1200, judge_answer_tokens=1
+        "AlpacaEval 2",
+        "tatsu-lab/alpaca_eval",
+        805,
+        judge_requests=1,
+        prompt_tokens=50,
+        judge_prompt_tokens=1200,
+        judge_answer_tokens=1,
     ),
     "arena_hard": Benchmark(
         "Arena-Hard",
+        None,
         500,
         judge_requests=2,
         prompt_tokens=120,
@@ -50,6 +59,7 @@ CATALOGUE = {
     ),
     "mt_bench": Benchmark(
         "MT-Bench",
+        "HuggingFaceH4/mt_bench_prompts",
         80,
         turns=2,
         judge_requests=2,
@@ -58,17 +68,24 @@ CATALOGUE = {
         judge_answer_tokens=150,
         rating=True,
     ),
-    "mmlu": Benchmark("MMLU", 14042, subsets=57, prompt_tokens=800, answer_tokens=150),
-    "gsm8k": Benchmark("GSM8K", 1319, prompt_tokens=700, answer_tokens=180),
-    "ifeval": Benchmark("IFEval", 541),
-    "truthful_qa": Benchmark("TruthfulQA", 817, prompt_tokens=150, answer_tokens=20),
+    "mmlu": Benchmark("MMLU", "cais/mmlu", 14042, subsets=57, prompt_tokens=800, answer_tokens=150),
+    "gsm8k": Benchmark("GSM8K", "openai/gsm8k", 1319, prompt_tokens=700, answer_tokens=180),
+    "ifeval": Benchmark("IFEval", "google/IFEval", 541),
+    "truthful_qa": Benchmark("TruthfulQA", "truthfulqa/truthful_qa", 817, prompt_tokens=150, answer_tokens=20),
 }
 """By the name that EvalScope has for it."""
+MODELSCOPE = {"arena_hard": "AI-ModelScope/arena-hard-auto-v0.1"}
+"""ModelScope's dataset of benchmarks that are not on the Hugging Face hub in the form that EvalScope reads."""
 
 
 def title(name: str) -> str:
     """The name of a benchmark on pages."""
     return CATALOGUE[name].title if name in CATALOGUE else name
+
+
+def repository_of(name: str) -> str | None:
+    """The hub dataset with a benchmark's questions; None if it is not known, or there is none."""
+    return CATALOGUE[name].repository if name in CATALOGUE else None
 
 
 def suite(name: str) -> str:

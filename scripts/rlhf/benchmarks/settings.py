@@ -17,7 +17,10 @@ class BenchmarkTask(Settings):
     """One benchmark."""
 
     data: GivenText | None = None
-    """Local folder with the benchmark's files; null downloads them from the hub."""
+    """Local folder with the benchmark's files, in the form of EvalScope's datasets (for `alpaca_eval` the files of
+    `tatsu-lab/alpaca_eval`); null downloads them from the hub, Arena-Hard's from ModelScope."""
+    revision: GivenText | None = None
+    """Commit of the hub dataset; null takes the newest one and records it."""
     subsets: list[GivenText] | None = Field(None, min_length=1)
     """Subsets that are asked; null takes all."""
     few_shot: int | None = Field(None, ge=0, le=100)
@@ -28,6 +31,12 @@ class BenchmarkTask(Settings):
     """Longest answer, in tokens."""
     temperature: float = Field(0.0, ge=0, le=2)
     """Sampling temperature of the answers. MT-Bench sets its own by category."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> BenchmarkTask:
+        if self.data is not None and self.revision is not None:
+            raise ValueError(f"`data` ({self.data!r}) is a local folder and has no `revision`: leave one of them out")
+        return self
 
 
 class BenchmarkJudge(Settings):
