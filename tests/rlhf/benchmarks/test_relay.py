@@ -258,6 +258,26 @@ def test_each_answer_is_told(folder: Path) -> None:
     assert told == [("judge", False, 1), ("judge", True, 1)]
 
 
+def test_a_server_that_does_not_start_and_a_bug_end_the_run(folder: Path) -> None:
+    @contextmanager
+    def failing() -> Iterator[Connection]:
+        raise UserError("the policy's server has ended")
+        yield
+
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with JudgeServer(echo) as server:
+        with Relay([replace(upstream(server, folder), connect=failing)]) as relay:
+            assert ask(relay, ["a", "b"]) == [403, 403]
+        assert str(relay.failure) == "the policy's server has ended"
+        with Relay([upstream(server, folder)], on_answer=bug) as relay:
+            assert ask(relay, ["a"]) == [0]
+            assert ask(relay, ["b"]) == [403]
+        assert isinstance(relay.failure, ZeroDivisionError)
+        assert len(server.bodies) == 1
+
+
 @NEEDS_ROOT
 def test_a_full_disk_is_named_and_no_answer_is_given_that_is_not_kept(tmp_path: Path) -> None:
     with SmallDisk(tmp_path, "64k"), JudgeServer(echo) as server:
