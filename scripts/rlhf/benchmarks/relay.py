@@ -17,7 +17,7 @@ from typing import Any, Self
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Answer
 from rlhf.benchmarks.servers.budget import Budget, Price, Spending, Usage
-from rlhf.benchmarks.servers.local_http import Reply, serve
+from rlhf.benchmarks.servers.local_http import RelayServer, Reply
 from rlhf.benchmarks.servers.side import Exchange, Side
 from rlhf.benchmarks.servers.upstream import StoppedError, Upstream
 
@@ -69,7 +69,8 @@ class Relay:
     def __enter__(self) -> Self:
         self._read_journals()
         models = {name: _list_of_models(side.upstream) for name, side in self._sides.items()}
-        self._server = serve(self.key, models, self._reply, self._fail)
+        self._server = RelayServer(self.key, models, self._reply, self._fail)
+        self._server.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
