@@ -115,7 +115,7 @@ def _text(content: str | list[Found]) -> str:
 
 def _tokens(said: list[Found]) -> int | None:
     """Tokens of the answers; None where the server did not count them."""
-    counts = [(message.get("perf_metrics") or {}).get("output_tokens") for message in said]
+    counts: list[int] = [(message.get("perf_metrics") or {}).get("output_tokens") or 0 for message in said]
     return sum(counts) if counts and all(counts) else None
 
 
