@@ -17,9 +17,11 @@ switch_off_reports()  # in the jobs too, and before any import that reads it
 
 from rlhf.base.errors import UserError
 from rlhf.base.names import parent
+from rlhf.benchmarks.catalogue import suite
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
 from workflow.paths import Paths
+from workflow.planning.input_checks import require_keys
 from workflow.requests import Requests
 from workflow.sources import require_conda
 from workflow.specs import Specs, as_json, program_digest
@@ -79,6 +81,7 @@ def before_first_job():
     """A plan (-n) needs neither conda nor the hub, and does not come here. A cluster's jobs do, and look up nothing."""
     or_stop(require_conda, EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
     if workflow.is_main_process and not workflow.touch:
+        or_stop(require_keys, EXPERIMENT)
         or_stop(resolve_revisions, SPECS.prefetch(), Path(PATHS.revisions))
 
 

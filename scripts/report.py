@@ -15,7 +15,7 @@ from rlhf.report.folder import PAGE, write_report
 from rlhf.report.material import ReportFiles, read_material
 from rlhf.report.settings import ReportSpec
 
-EVALUATED = ("evaluations", "length_control", "prompts", "responses", "rewards", "judgements")
+EVALUATED = ("evaluations", "length_control", "benchmarks", "prompts", "responses", "rewards", "judgements")
 LOGGER = logging.getLogger("report")
 
 
@@ -24,6 +24,7 @@ def main() -> None:
     files = ReportFiles(
         evaluations=arguments.evaluations,
         length_control=arguments.length_control,
+        benchmarks=arguments.benchmarks,
         prompts=arguments.prompts,
         responses=arguments.responses,
         rewards=arguments.rewards,
@@ -43,6 +44,7 @@ def parser() -> ArgumentParser:
     made = program_parser(__doc__, ReportSpec)
     made.add_argument("--evaluations", type=Path, nargs="+", required=True, help="of every policy, base included")
     made.add_argument("--length-control", type=Path, required=True, help="win rates at equal length")
+    made.add_argument("--benchmarks", type=Path, nargs="?", help="the summary of the benchmarks, if any were run")
     made.add_argument("--training", type=Path, nargs="*", default=[], help="training metrics of the trained policies")
     made.add_argument("--pairs", type=Path, nargs="*", default=[], help="the pairs that policies were trained on")
     made.add_argument("--prompts", type=Path, required=True, help="the prompts of the experiment")

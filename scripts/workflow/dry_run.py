@@ -32,6 +32,7 @@ class PlannedJob:
     """The position of the rule in the Snakefile, which follows the data flow."""
     policy: str
     part: str
+    """Of a benchmark's job: the benchmark."""
     inputs: Mapping[str, tuple[Path, ...]] = dataclasses.field(compare=False)
     """By the names that the rule gives them."""
     outputs: tuple[Path, ...]
@@ -113,7 +114,7 @@ def described_job(job: Any, position: int, resources: Mapping[str, Any]) -> Plan
         rule=job.rule.name,
         position=position,
         policy=job.wildcards_dict.get("policy", ""),
-        part=job.wildcards_dict.get("part", ""),
+        part=job.wildcards_dict.get("part") or job.wildcards_dict.get("benchmark", ""),
         inputs=inputs_of(job),
         outputs=tuple(map(Path, job.output)),
         spec=job.params.spec,

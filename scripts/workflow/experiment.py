@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows, part_names, part_rows, variant_and_iteration
 from rlhf.base.settings import GivenText, Settings
+from rlhf.benchmarks.settings import BenchmarksSettings
 from rlhf.evaluation.settings import IntervalSettings
 from rlhf.logprobs.settings import LogprobSettings
 from rlhf.models.source import ModelSettings
@@ -81,6 +82,8 @@ class Experiment(Settings):
     """Training recipes by name; variant `x` trains the policies `x-1`, `x-2`, ..."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """The independent judge, and the confidence intervals."""
+    benchmarks: BenchmarksSettings = BenchmarksSettings()
+    """AlpacaEval 2, Arena-Hard, MT-Bench and tasks that every policy is measured on; none unless they are listed."""
     report: ReportSettings = ReportSettings()
     """What the report shows."""
     hardware: HardwareSettings = HardwareSettings()

@@ -40,6 +40,26 @@ class BatchedHardware(AnyHardware):
     `generate_responses`."""
 
 
+class ServingHardware(AnyHardware):
+    """Resources of a job that serves a model with vLLM."""
+
+    mem_mb: int = Field(64000, ge=1, le=100_000_000)
+    """Memory in megabytes, at most 100 TB."""
+    in_flight: int = Field(64, ge=1, le=10_000)
+    """Questions that are asked at a time."""
+    judge_tensor_parallel: int = Field(1, ge=1, le=1024)
+    """GPUs over which one copy of a judge that the job serves is spread, for a judge that is larger than a GPU. The
+    policy has a copy on every GPU."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "ServingHardware":
+        if self.gpu and self.gpu % self.judge_tensor_parallel:
+            raise ValueError(
+                f"judge_tensor_parallel {self.judge_tensor_parallel}: `gpu` ({self.gpu}) is not a multiple of it"
+            )
+        return self
+
+
 class TrainingHardware(BatchedHardware):
     """Resources of a training job."""
 
@@ -146,6 +166,10 @@ class HardwareSettings(Settings):
     """Computes win rates and their confidence intervals."""
     length_control: JobHardware = JobHardware()
     """Computes win rates at equal length."""
+    run_benchmark: ServingHardware = ServingHardware(gpu=1, threads=4, runtime=720)
+    """Serves a policy and asks it the questions of a benchmark; one job per policy and benchmark."""
+    summarize_benchmarks: JobHardware = JobHardware()
+    """Computes the scores of the benchmarks and their intervals."""
     report: JobHardware = JobHardware()
     """Writes the report."""
     tiny: JobHardware = JobHardware()

@@ -33,6 +33,11 @@ class Paths:
         return f"{self.results}/judge_journal"
 
     @property
+    def benchmark_journal(self) -> str:
+        """The folder with what policies and judges have answered in benchmarks."""
+        return f"{self.results}/benchmark_journal"
+
+    @property
     def accepted(self) -> str:
         """The changes of code that `make accept` has let pass."""
         return f"{self.results}/accepted.json"
@@ -100,6 +105,19 @@ class Paths:
     def all_judgements(self) -> list[str]:
         """The judgements of all policies."""
         return [path for policy in self.experiment.policies() for path in self.judgements(policy)]
+
+    def all_benchmarks(self) -> list[str]:
+        """The results of all policies in all benchmarks."""
+        return [
+            f"{self.results}/{policy}/benchmarks/{benchmark}.parquet"
+            for benchmark in self.experiment.benchmarks.run
+            for policy in self.experiment.policies()
+        ]
+
+    @property
+    def benchmark_summary(self) -> list[str]:
+        """The summary of all benchmarks; empty if there are none."""
+        return [f"{self.results}/benchmarks.parquet"] if self.experiment.benchmarks.run else []
 
     def all_training_pairs(self) -> list[str]:
         """The pairs that any policy is trained on, each file once."""

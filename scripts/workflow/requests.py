@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rlhf.base.errors import UserError
 from rlhf.base.source_digest import SCRIPTS
 from workflow.experiment import Experiment
-from workflow.hardware import BatchedHardware, TrainingHardware
+from workflow.hardware import BatchedHardware, ServingHardware, TrainingHardware
 from workflow.paths import Paths
 from workflow.planning.cpu_memory import job_mb
 from workflow.planning.memory_check import check_memory, policy_shape
@@ -65,13 +65,32 @@ class Requests:
         numbers.
         """
         section: BatchedHardware = getattr(self.experiment.hardware, rule)
+        return {**self._model(rule, section), "token_budget": section.token_budget}
+
+    def run_benchmark(self) -> dict[str, Any]:
+        """The request of a benchmark: a model is served, a judge is asked."""
+        section = self.experiment.hardware.run_benchmark
+        judge, budget = self.experiment.benchmarks.judge, self.experiment.benchmarks.budget
+        prices = (judge.input_price, judge.output_price) if judge else (0.0, 0.0)
+        return {
+            **self._model("run_benchmark", section),
+            "journal": Paths(self.experiment).benchmark_journal,
+            "in_flight": section.in_flight,
+            "judge_tensor_parallel": section.judge_tensor_parallel,
+            "judge_key": (judge and judge.key_variable) or "none",
+            "judge_prices": " ".join(map(str, prices)),
+            "judge_budget": " ".join(
+                "none" if limit is None else str(limit) for limit in (budget.requests, budget.tokens, budget.money)
+            ),
+        }
+
+    def _model(self, rule: str, section: BatchedHardware | ServingHardware) -> dict[str, Any]:
         return {
             **self.program(),
             **slurm_request(nodes=1),
             "gpu": section.gpu,
             "gpu_request": self.profile_gpus.get(rule, section.gpu),
             "compute_threads": section.threads,
-            "token_budget": section.token_budget,
             "mem_mb": growing(section.mem_mb),
             "runtime": growing(section.runtime),
         }

@@ -50,6 +50,18 @@ def local_fingerprint(dataset: str) -> str | None:
     return None
 
 
+def folder_fingerprint(folder: str) -> str:
+    """Digest of the files of a folder.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    path = Path(folder)
+    if not _exists(path.is_dir):
+        raise UserError(f"{folder!r}: there is no such folder")
+    return _cached_digest(path.resolve())
+
+
 def _exists(check: Callable[[], bool]) -> bool:
     """The result of `check`; False for a name that is too long for a file."""
     try:

@@ -10,6 +10,8 @@ from rlhf.base.errors import UserError
 from rlhf.base.names import parent, variant_and_iteration
 from rlhf.base.settings import Settings, canonical_json
 from rlhf.base.source_digest import SCRIPTS, source_digest
+from rlhf.benchmarks.catalogue import CATALOGUE, repository_of
+from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec, SummarySpec
 from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.source import ModelSource
@@ -24,7 +26,7 @@ from rlhf.rewards.scorer import Scorer
 from rlhf.rewards.settings import CombineSpec, ScoreSpec
 from rlhf.training.settings import Lineage, TrainSpec
 from workflow.experiment import MADE_BY_RULES, Experiment
-from workflow.sources import local_fingerprint, model_source
+from workflow.sources import folder_fingerprint, local_fingerprint, model_source
 
 
 def as_json(spec: Settings) -> str:
@@ -144,11 +146,40 @@ class Specs:
             confidence=self.experiment.evaluation.confidence,
         )
 
+    def run_benchmark(self, policy: str, benchmark: str) -> BenchmarkSpec:
+        task, judge = self.experiment.benchmarks.run[benchmark], self.experiment.benchmarks.judge
+        judged = benchmark in CATALOGUE and CATALOGUE[benchmark].judge_requests > 0
+        return BenchmarkSpec(
+            benchmark=benchmark,
+            policy=policy,
+            model=self._policy(policy),
+            precision=self.experiment.responses.precision,
+            seed=self.experiment.seed,
+            task=task,
+            data_fingerprint=None if task.data is None else folder_fingerprint(task.data),
+            judge=JudgeSpec(
+                url=judge.url,
+                model=judge.model,
+                source=None if judge.url else _model(judge.model, judge.revision),
+                max_tokens=judge.max_tokens,
+            )
+            if judged and judge
+            else None,
+        )
+
+    def summarize_benchmarks(self) -> SummarySpec:
+        return SummarySpec(
+            seed=self.experiment.seed,
+            bootstrap_samples=self.experiment.evaluation.bootstrap_samples,
+            confidence=self.experiment.evaluation.confidence,
+        )
+
     def report(self) -> ReportSpec:
         return ReportSpec(
             experiment=self.experiment.experiment,
             policies=self.experiment.policies(),
             judge_label=self.experiment.report.judge_label if self.experiment.evaluation.judge else None,
+            published=self.experiment.benchmarks.published if self.experiment.benchmarks.run else {},
             examples=self.experiment.report.examples,
         )
 
@@ -164,9 +195,18 @@ class Specs:
             **{f"prompts.{key}.revision": benchmark for key, benchmark in experiment.prompts.benchmarks()},
             "responses.imported.revision": experiment.responses.imported,
         }
+        questions = {
+            f"benchmarks.run.{name}.revision": HubDataset(name=repository, split=None, revision=task.revision)
+            for name, task in experiment.benchmarks.run.items()
+            if task.data is None and (repository := repository_of(name)) is not None
+        }
+        benchmarks = experiment.benchmarks
+        if benchmarks.run and benchmarks.judge and benchmarks.judge.url is None:
+            models["benchmarks.judge.revision"] = _model(benchmarks.judge.model, benchmarks.judge.revision)
         return PrefetchSpec(
             models={key: model for key, model in models.items() if model and not model.fingerprint},
-            datasets={
+            datasets=questions
+            | {
                 key: HubDataset(
                     name=section.dataset,
                     subset=section.subset,

@@ -3,6 +3,10 @@
 from rerun_rows import (
     ARMO,
     BENCHMARK,
+    BENCHMARK_JUDGE,
+    BENCHMARKS,
+    BENCHMARKS_ON,
+    BUDGET,
     EVALUATION,
     IMPORTED,
     JUDGEMENTS,
@@ -20,6 +24,7 @@ from rerun_rows import (
     SAMPLED,
     SERVER,
     SIMPO,
+    TASK,
     TINY_MODELS,
     TRAINED,
     TRAINING,
@@ -48,6 +53,35 @@ TABLE = [
         same(JUDGEMENTS | EVALUATION),
         REPORT,
     ),
+    Row(
+        "that benchmark of all policies, report",
+        {f"benchmarks.run.<name>.{key}": {"benchmarks.run": {"gsm8k": {key: value}}} for key, value in TASK.items()},
+        same(BENCHMARKS),
+        BENCHMARKS_ON,
+    ),
+    Row(
+        "judged benchmarks of all policies, report",
+        {
+            f"benchmarks.judge.{key}": {"benchmarks": {"run": {"mt_bench": {}}, "judge": judge}}
+            for key, judge in {
+                "model": {"model": "models/policy"},
+                "revision": {"model": "owner/judge", "revision": "main"},
+                "url": BENCHMARK_JUDGE,
+                "max_tokens": BENCHMARK_JUDGE,
+            }.items()
+        },
+        same(BENCHMARKS),
+        BENCHMARKS_ON,
+    ),
+    Row(
+        "nothing",
+        {
+            f"benchmarks.judge.{key}": {"benchmarks.judge": BENCHMARK_JUDGE}
+            for key in ("key_variable", "input_price", "output_price")
+        }
+        | {f"benchmarks.budget.{key}": {"benchmarks.budget": {key: value}} for key, value in BUDGET.items()},
+    ),
+    Row("report", one("benchmarks.published", {"paper": {"gsm8k": 79.6}})),
     Row(
         "policies of that variant from training on, report",
         {

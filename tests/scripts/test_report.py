@@ -15,7 +15,10 @@ def run(folder: Path, policies: list[str], label: str | None) -> subprocess.Comp
     files = write_experiment(folder, ["base", "rebel-1"], judged=label is not None)
     command = [sys.executable, str(PROGRAM), "--spec", json.dumps(spec), "--output", str(folder / "report")]
     for flag, value in vars(files).items():
-        command += [f"--{flag.replace('_', '-')}", *map(str, [value] if isinstance(value, Path) else value)]
+        command += [
+            f"--{flag.replace('_', '-')}",
+            *map(str, value if isinstance(value, list) else [value] if value else []),
+        ]
     return subprocess.run(command, capture_output=True, text=True)
 
 

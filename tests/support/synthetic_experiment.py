@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.base.names import split_name
+from rlhf.benchmarks.schema import SUMMARY
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.pairs.schema import PAIRS
 from rlhf.prompts.schema import PROMPTS
@@ -38,6 +39,7 @@ def write_experiment(
     prompts: int = 24,
     draws: int = 3,
     seed: int = 0,
+    benchmarks: bool = False,
 ) -> ReportFiles:
     """Write an experiment below `folder`, and return its files."""
     chance = random.Random(seed)
@@ -55,6 +57,7 @@ def write_experiment(
     return ReportFiles(
         evaluations=[folder / policy / "evaluation.parquet" for policy in policies],
         length_control=_write_length_control(folder, trained, judged),
+        benchmarks=_write_benchmarks(folder, policies) if benchmarks else None,
         prompts=folder / "prompts.parquet",
         responses=[folder / policy / "responses" / f"test-00{i}.parquet" for policy in policies for i in range(2)],
         rewards=[folder / policy / "rewards" / f"test-00{i}.parquet" for policy in policies for i in range(2)],
@@ -145,6 +148,41 @@ def _write_length_control(folder: Path, trained: Sequence[str], judged: bool) ->
     ]
     LENGTH_CONTROL.write(folder / "length_control.parquet", rows, {"spec": {}, "versions": {}})
     return folder / "length_control.parquet"
+
+
+def _write_benchmarks(folder: Path, policies: Sequence[str]) -> Path:
+    """AlpacaEval 2 with both length controls, MT-Bench, and GSM8K, of which one question has no score."""
+    rows = []
+    for policy in policies:
+        _, quality = level(policy)
+        for benchmark, metric, score in (
+            ("alpaca_eval", "score", quality / 3),
+            ("alpaca_eval", "length_controlled", quality / 4),
+            ("alpaca_eval", "published_length_controlled", quality / 5),
+            ("mt_bench", "score", 10 * quality),
+            ("gsm8k", "score", 1 - quality),
+        ):
+            difference = None if policy == "base" or metric != "score" else -0.021
+            rows.append(
+                {
+                    "policy": policy,
+                    "benchmark": benchmark,
+                    "metric": metric,
+                    "questions": 80,
+                    "without_score": int(benchmark == "gsm8k"),
+                    "score": score,
+                    "score_low": None if metric.startswith("published") else score - 0.05,
+                    "score_high": None if metric.startswith("published") else score + 0.05,
+                    "difference": difference,
+                    "difference_low": None if difference is None else difference - 0.01,
+                    "difference_high": None if difference is None else difference + 0.03,
+                    "length": 900.0,
+                    "tokens": 200.0,
+                    "unknown": None,
+                }
+            )
+    SUMMARY.write(folder / "benchmarks.parquet", rows, {"spec": {}, "versions": {}})
+    return folder / "benchmarks.parquet"
 
 
 def _write_evaluation(folder: Path, policy: str, judged: bool) -> None:

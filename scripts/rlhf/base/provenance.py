@@ -11,6 +11,7 @@ from rlhf.base.settings import Settings
 from rlhf.base.source_digest import source_digest
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "vllm", "accelerate", "datasets", "numpy", "scipy", "pyarrow")
+LIBRARIES += ("evalscope", "alpaca_eval")
 SAMPLED_BLOCKS = 256
 BLOCK_BYTES = 65536
 

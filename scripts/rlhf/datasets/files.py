@@ -159,6 +159,24 @@ def hub_file(name: str, file: str, revision: str | None) -> tuple[Path, str]:
     return path, path.parents[len(Path(file).parts) - 1].name
 
 
+def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
+    """Download the data files of a hub dataset, and no code, to the hub's cache: (folder, commit of its repository).
+
+    Raises:
+        UserError: there is no such dataset, or the hub cannot be reached and the local cache does not have it.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        with named_full_disk(Path(constants.HF_HUB_CACHE)):
+            patterns = [*(f"*{suffix}" for suffix in (*SUFFIXES, ".json", ".csv")), "README.md"]
+            folder = Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise UserError(f"the dataset {name!r}{at} cannot be downloaded: {error}") from error
+    return folder, folder.name
+
+
 def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:
     """Raise UserError, listing the existing columns and the remedy, unless all of `columns` exist."""
     missing = [column for column in columns if column not in there]

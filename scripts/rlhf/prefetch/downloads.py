@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rlhf.base.errors import UserError
 from rlhf.base.files.full_disks import named_full_disk
-from rlhf.datasets.files import hub_file, open_hub
+from rlhf.datasets.files import hub_file, hub_folder, open_hub
 from rlhf.models.files import refuse_pickled_weights
 from rlhf.models.revisions import Kind
 from rlhf.prefetch.settings import HubDataset
@@ -45,11 +45,13 @@ def fetch_model(name: str, revision: str | None) -> str:
 
 
 def fetch_dataset(dataset: HubDataset, revision: str | None) -> str:
-    """Download a dataset to the cache and prepare it, or download one of its files, and return its commit.
+    """Download a dataset to the cache and prepare it, or download its files or one of them, and return its commit.
 
     Raises:
         UserError: there is no such dataset, split or file.
     """
     if dataset.file is not None:
         return hub_file(dataset.name, dataset.file, revision)[1]
+    if dataset.split is None:
+        return hub_folder(dataset.name, revision)[1]
     return open_hub(dataset.name, dataset.subset, dataset.split, revision)[1]

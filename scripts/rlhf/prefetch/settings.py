@@ -13,8 +13,8 @@ class HubDataset(Settings):
     """Hub name."""
     subset: str | None = None
     """One of its subsets, if it has several."""
-    split: str
-    """The split that is read."""
+    split: str | None
+    """The split that is read; null where all files are, as they are."""
     file: str | None = None
     """The file of its repository that is read instead of a split."""
     revision: str | None = None

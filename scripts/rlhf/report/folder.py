@@ -10,26 +10,30 @@ from rlhf.report.figures import Drawing, evaluation_figures, pair_figure
 from rlhf.report.material import Material
 from rlhf.report.page import render
 from rlhf.report.style import figure_style
-from rlhf.report.summary import markdown, summarize
+from rlhf.report.summary import markdown, model_cards, summarize, summarize_benchmarks
 from rlhf.report.training_figures import training_figures
 
-PAGE, SUMMARY, FIGURES = "index.html", "summary.md", "figures"
+PAGE, SUMMARY, FIGURES, CARDS = "index.html", "summary.md", "figures", "model_cards"
 
 
 def write_report(material: Material, output: Path, provenance: Mapping[str, Any]) -> None:
-    """Write `index.html`, `summary.md`, `figures/*.svg` and `provenance.json` atomically.
+    """Write `index.html`, `summary.md`, `figures/*.svg` and `provenance.json` atomically; with benchmarks also
+    `model_cards/<policy>.md`.
 
     Raises:
         UserError: `output` exists and is not a report.
     """
     if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / PAGE).is_file())):
         raise UserError(f"{output}: this is there, and it is no report. Give another --output.")
-    summary, drawings = summarize(material), draw(material)
-    files = {PAGE: render(material, summary, drawings), SUMMARY: markdown(summary)}
+    summary, benchmarks, drawings = summarize(material), summarize_benchmarks(material), draw(material)
+    tables = [markdown(table) for table in (summary, benchmarks) if table is not None]
+    files = {PAGE: render(material, summary, benchmarks, drawings), SUMMARY: "\n".join(tables)}
     files |= {f"{FIGURES}/{drawing.name}.svg": drawing.svg for drawing in drawings}
+    cards = {f"{CARDS}/{policy}.md": text for policy, text in model_cards(material).items()}
     with whole_folder(output) as folder:
-        (folder / FIGURES).mkdir()
-        for name, text in files.items():
+        for name in (FIGURES, *([CARDS] if cards else [])):
+            (folder / name).mkdir()
+        for name, text in {**files, **cards}.items():
             (folder / name).write_text(text, encoding="utf-8")
         write_folder_provenance(folder, provenance)
 

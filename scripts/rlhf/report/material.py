@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import split_name
+from rlhf.benchmarks.schema import SUMMARY
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
 from rlhf.pairs.schema import PAIRS
@@ -36,6 +37,7 @@ class ReportFiles:
 
     evaluations: Sequence[Path]
     length_control: Path
+    benchmarks: Path | None
     prompts: Path
     responses: Sequence[Path]
     rewards: Sequence[Path]
@@ -85,6 +87,8 @@ class Policy:
     judgements: Scores | None
     prompt_ids: pa.Array = field(repr=False)
     """Of the test prompts, ascending."""
+    judging: dict[str, Counter[str]]
+    """What a language model as a judge counted (`pairs`, `disagreements`, `asked_again`), by `reward` and `judge`."""
     training: pa.Table | None = None
     pairs: PairStatistics | None = None
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -108,6 +112,8 @@ class Material:
     spec: ReportSpec
     policies: list[Policy]
     examples: list[Example]
+    benchmarks: list[dict[str, Any]]
+    """Rows of the summary of the benchmarks; empty where none were run."""
 
 
 def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
@@ -138,7 +144,8 @@ def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
         policy.name: (policy.prompt_ids, {kind: grouped[kind].get(policy.name, []) for kind in ANSWERS})
         for policy in policies
     }
-    return Material(spec, policies, choose_examples(spec.examples, files.prompts, answers))
+    benchmarks = [] if files.benchmarks is None else SUMMARY.read(files.benchmarks).to_pylist()
+    return Material(spec, policies, choose_examples(spec.examples, files.prompts, answers), benchmarks)
 
 
 def _by_policy(spec: ReportSpec, paths: Iterable[Path], depth: int) -> dict[str, list[Path]]:
@@ -183,10 +190,18 @@ def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec, c
         rewards=Scores.of(scored["reward"]),
         judgements=Scores.of(scored["judge"]) if "judge" in scored else None,
         prompt_ids=scored["reward"].prompt_ids,
+        judging={kind: _judging(found) for kind, found in kinds.items()},
         training=TRAINING.read(paths["training"][0]) if paths["training"] else None,
         pairs=_read_pairs(paths["pairs"]) if paths["pairs"] else None,
         provenance={kind: read_provenance(found[0]) for kind, found in paths.items() if found},
     )
+
+
+def _judging(paths: Sequence[Path]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for path in paths:
+        counts.update(read_provenance(path).get("judging", {}))
+    return counts
 
 
 def _read_pairs(paths: Sequence[Path]) -> PairStatistics:

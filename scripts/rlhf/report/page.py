@@ -8,6 +8,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from rlhf.benchmarks.catalogue import title
+from rlhf.benchmarks.schema import SCORE
 from rlhf.report import origin
 from rlhf.report.figures import Drawing
 from rlhf.report.material import Material, PairStatistics, Policy
@@ -31,7 +33,7 @@ class PairRow:
     mean: str
 
 
-def render(material: Material, summary: Summary, drawings: list[Drawing]) -> str:
+def render(material: Material, summary: Summary, benchmarks: Summary | None, drawings: list[Drawing]) -> str:
     """Render the page as HTML; all text from artifacts is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -50,10 +52,13 @@ def render(material: Material, summary: Summary, drawings: list[Drawing]) -> str
         lead=lead(material),
         facts=facts(material),
         summary=summary,
+        benchmarks=benchmarks,
+        without_score=without_score(material),
         confidence=confidence(material),
         difficulty=difficulty(material),
         hacked=hacked(material),
         unscored=unscored(material),
+        disagreements=disagreements(material),
         drawings={group: [drawing for drawing in drawings if drawing.group == group]
                   for group in ("evaluation", "scores", "training", "pairs")},
         count_names=count_names,
@@ -143,6 +148,27 @@ def unscored(material: Material) -> list[str]:
                     for reason, count in sorted(scored.invalid.items())
                 ]
     return found
+
+
+def disagreements(material: Material) -> list[str]:
+    """How often a language model as a judge preferred another response when the order was swapped."""
+    found = []
+    for policy in material.policies:
+        for kind, counts in policy.judging.items():
+            if counts["pairs"]:
+                label = "the reward" if kind == "reward" else material.spec.judge_label
+                share = percent(counts["disagreements"] / counts["pairs"])
+                found.append(f"{share} % of {counts['pairs']} pairs of {policy.name} by {label}")
+    return found
+
+
+def without_score(material: Material) -> list[str]:
+    """Policies and benchmarks with questions that have no score."""
+    return [
+        f"{row['policy']}: {row['without_score']} of {row['questions']} questions of {title(row['benchmark'])}"
+        for row in material.benchmarks
+        if row["without_score"] and row["metric"] == SCORE
+    ]
 
 
 def pair_table(material: Material) -> tuple[list[str], list[PairRow]]:

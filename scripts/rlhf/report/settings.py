@@ -23,5 +23,7 @@ class ReportSpec(Settings):
     """The policies in the order of the tables and figures."""
     judge_label: str | None
     """What the judge's score is called; null where there is no judge."""
+    published: dict[str, dict[str, float]] = Field({})
+    """Figures to show beside those of the benchmarks: label -> benchmark -> figure."""
     examples: int = Field(ge=0)
     """Number of example prompts."""

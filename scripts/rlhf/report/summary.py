@@ -1,10 +1,13 @@
 """The summary table: numbers as text, and the table as aligned Markdown."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlhf.base.settings import canonical_json
+from rlhf.benchmarks.catalogue import CATALOGUE, title
+from rlhf.benchmarks.schema import LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED, SCORE
 from rlhf.report.material import Material, Policy
 
 
@@ -44,6 +47,53 @@ def summarize(material: Material) -> Summary:
     titles += ["tokens", "truncated %"]
     rows = {policy.name: _row(policy, reward_decimals, judge_decimals) for policy in material.policies}
     return Summary(titles, _mark_best(rows))
+
+
+def summarize_benchmarks(material: Material) -> Summary | None:
+    """The table of the benchmarks: a row per policy, then one per label of published figures; None without any."""
+    found = {(row["policy"], row["benchmark"], row["metric"]): row for row in material.benchmarks}
+    if not found:
+        return None
+    columns = [(name, metric, difference) for name in dict.fromkeys(name for _, name, _ in found)
+               for metric, difference in _columns({metric for _, other, metric in found if other == name})
+               if not difference or _is_task(name)]  # fmt: skip
+    rows = {
+        policy.name: [_benchmark_cell(found.get((policy.name, name, metric)), difference)
+                      for name, metric, difference in columns]
+        for policy in material.policies
+    }  # fmt: skip
+    for label, figures in material.spec.published.items():
+        rows[label] = [_published_cell(figures, *column) for column in columns]
+    return Summary([_benchmark_title(*column) for column in columns], rows)
+
+
+def model_cards(material: Material) -> dict[str, str]:
+    """For each policy with benchmarks: the text for its model card, with results as the hub reads them, in Markdown."""
+    cards = {}
+    for policy in material.policies:
+        rows = [row for row in material.benchmarks if row["policy"] == policy.name and row["score"] is not None]
+        if not rows:
+            continue
+        index = [{"name": f"{material.spec.experiment} {policy.name}", "results": list(map(_hub_result, rows))}]
+        lines = ["---", f"model-index: {canonical_json(index)}", "---", "", f"# {policy.name}", ""]
+        lines += ["| benchmark | score | difference to base |", "| --- | --: | --: |"]
+        for row in rows:
+            name = _benchmark_title(row["benchmark"], row["metric"], difference=False)
+            cells = [_benchmark_cell(row, difference) for difference in (False, True)]
+            lines.append(f"| {name} | " + " | ".join(f"{cell.text} {cell.interval}".strip() for cell in cells) + " |")
+        cards[policy.name] = "\n".join([*lines, ""])
+    return cards
+
+
+def _hub_result(row: dict[str, Any]) -> dict[str, Any]:
+    """A result in the form of the hub's `model-index`; shares in percent."""
+    name = _benchmark_title(row["benchmark"], row["metric"], difference=False)
+    value = row["score"] if _is_rating(row["benchmark"]) else 100 * row["score"]
+    return {
+        "task": {"type": "text-generation"},
+        "dataset": {"name": title(row["benchmark"]), "type": row["benchmark"]},
+        "metrics": [{"type": row["metric"], "name": name, "value": round(value, 2)}],
+    }
 
 
 def markdown(summary: Summary) -> str:
@@ -109,3 +159,53 @@ def _mark_best(rows: dict[str, list[Cell]]) -> dict[str, list[Cell]]:
 def _line(cells: list[str], widths: list[int]) -> str:
     first, *rest = zip(cells, widths, strict=True)
     return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]) + " |"
+
+
+def _columns(metrics: set[str]) -> list[tuple[str, bool]]:
+    """(metric, whether it is the difference to `base`) of a benchmark's columns. A published length control comes
+    before ours."""
+    controlled = [metric for metric in (PUBLISHED_LENGTH_CONTROLLED, LENGTH_CONTROLLED) if metric in metrics][:1]
+    return [*((metric, False) for metric in controlled), (SCORE, False), (SCORE, True)]
+
+
+def _is_task(name: str) -> bool:
+    """Whether a benchmark has known answers: what the policy forgot shows there."""
+    return name not in CATALOGUE or not CATALOGUE[name].judge_requests
+
+
+def _benchmark_title(name: str, metric: str, difference: bool) -> str:
+    if difference:
+        return f"{title(name)}, change"
+    if metric == LENGTH_CONTROLLED:
+        return f"{title(name)}, length-controlled (ours) %"
+    if metric == PUBLISHED_LENGTH_CONTROLLED:
+        return f"{title(name)}, length-controlled %"
+    return title(name) if _is_rating(name) else f"{title(name)} %"
+
+
+def _is_rating(name: str) -> bool:
+    return name in CATALOGUE and CATALOGUE[name].rating
+
+
+def _benchmark_cell(row: dict[str, Any] | None, difference: bool) -> Cell:
+    """A score or a difference with its interval; a dash where there is none."""
+    name = "difference" if difference else "score"
+    if row is None or row[name] is None:
+        return Cell("–")
+    if _is_rating(row["benchmark"]):
+        value, low, high = (
+            None if row[key] is None else f"{row[key]:.2f}" for key in (name, f"{name}_low", f"{name}_high")
+        )
+    else:
+        sign = "+" if difference else ""
+        value, low, high = (
+            None if row[key] is None else f"{100 * row[key]:{sign}.1f}" for key in (name, f"{name}_low", f"{name}_high")
+        )
+    return Cell(str(value), "" if low is None else f"[{low}, {high}]")
+
+
+def _published_cell(figures: Mapping[str, float], name: str, metric: str, difference: bool) -> Cell:
+    key = name if metric == SCORE else f"{name}_lc"
+    if difference or key not in figures:
+        return Cell("–")
+    return Cell(f"{figures[key]:.2f}" if _is_rating(name) else f"{figures[key]:.1f}")

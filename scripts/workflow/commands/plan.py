@@ -62,6 +62,8 @@ def show(jobs: list[PlannedJob], forecast: Forecast, console: Console) -> None:
     )
     if sums[CALCULATED]:
         console.print(f"Hours with ~ are calculated, not measured: {forecast.assumptions}")
+    for line in forecast.judging([(job.rule, job.policy, job.part) for job in jobs]):
+        console.print(line, highlight=False)
     for model in forecast.unknown_models:
         console.print(f"Memory and hours of {model} are not known before `snakemake prefetch`.")
 
@@ -101,9 +103,9 @@ def request(job: PlannedJob) -> str:
 
 
 def parts(stage: list[PlannedJob]) -> str:
-    """The number of distinct parts, by split."""
-    found = Counter(part.split("-")[0] for part in {job.part for job in stage} - {""})
-    return ", ".join(f"{found[split]} {split}" for split in ("train", "test") if found[split])
+    """The number of distinct parts, by split; of benchmarks, their number."""
+    found = Counter(part.split("-")[0] if "-" in part else "benchmarks" for part in {job.part for job in stage} - {""})
+    return ", ".join(f"{found[split]} {split}" for split in ("train", "test", "benchmarks") if found[split])
 
 
 def why(stage: list[PlannedJob]) -> str:

@@ -35,6 +35,8 @@ PROMPT_IN_ORDER = 300
 """Bytes of a prompt whose text is on disk."""
 BENCHMARK = 150e6
 """Bytes of the questions of a benchmark: 115 MB were measured for 1,465 of 100 words."""
+MOST_QUESTIONS, ANSWERED = 14_042, 5_000
+"""Questions of a benchmark (MMLU's), and bytes of one with its answer while a file is read."""
 BUCKETS = 16
 """Of the prompts that are put in order at a time, a share."""
 TINY_WORLD = 4e9
@@ -102,6 +104,11 @@ def _length_control(experiment: Experiment) -> float:
     return PROGRAM + policies * _test_draws(experiment) * COMPARISON + _test_draws(experiment) * FIT
 
 
+def _summarize_benchmarks(experiment: Experiment) -> float:
+    questions = MOST_QUESTIONS * len(experiment.benchmarks.run) * len(experiment.policies())
+    return PROGRAM + questions * ANSWERED
+
+
 def _report(experiment: Experiment) -> float:
     prompts, policies = experiment.prompts, len(experiment.policies())
     numbers = policies * (2 * _test_draws(experiment) + prompts.train + 8 * prompts.test)
@@ -118,6 +125,7 @@ NEEDED: dict[str, Callable[[Experiment], float]] = {
     "build_pairs": _build_pairs,
     "evaluate_policy": _evaluate_policy,
     "length_control": _length_control,
+    "summarize_benchmarks": _summarize_benchmarks,
     "report": _report,
     "tiny": lambda experiment: TINY_WORLD,
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from rlhf.base.names import part_rows, variant_and_iteration
+from rlhf.benchmarks.costs import expected
 from rlhf.machine.model_shapes import ModelShape
-from rlhf.machine.throughput import forward_seconds, sampling_seconds, training_seconds
+from rlhf.machine.throughput import START_SECONDS, forward_seconds, sampling_seconds, training_seconds
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
-from workflow.planning.memory_check import policy_shape, scorer_shape, scorers_of, training_setup
+from workflow.planning.memory_check import planned_shape, policy_shape, scorer_shape, scorers_of, training_setup
 
 MEAN_PROMPT, MEAN_RESPONSE = 170, 410
 """Tokens of UltraFeedback's prompts, and of Llama-3-8B-Instruct's responses to them."""
@@ -30,6 +31,8 @@ def expected_seconds(
         setup = training_setup(experiment, variant, training)
         head = pairs * 2 * response
         return training_seconds(base, setup, pairs * prompt + head, head, training.gpu, tflops)
+    if rule == "run_benchmark":
+        return _benchmark_seconds(experiment, part)
     rows = _rows(experiment, part) if part else 0
     if rule == "generate_responses" and base is not None and hardware.generate_responses.gpu:
         return sampling_seconds(base, rows * draws * response, hardware.generate_responses.gpu, tflops)
@@ -42,6 +45,29 @@ def expected_seconds(
         found = [forward_seconds(shape, tokens, 0, tflops) for shape in shapes if shape is not None]
         return sum(found) / len(found) if found else None
     return None
+
+
+def _benchmark_seconds(experiment: Experiment, benchmark: str) -> float | None:
+    """Seconds to answer a benchmark's questions, and to judge the answers if the job serves the judge."""
+    section, hardware = experiment.benchmarks, experiment.hardware
+    asked, policy = expected(benchmark, section.run[benchmark], section.judge), policy_shape(experiment)
+    if asked is None or policy is None or not hardware.run_benchmark.gpu:
+        return None
+    gpus, tflops = hardware.run_benchmark.gpu, hardware.gpu_tflops
+    seconds = _serving_seconds(policy, asked.prompt_tokens, asked.answer_tokens, gpus, tflops)
+    if section.judge is None or section.judge.url is not None or not asked.judge_requests:
+        return seconds
+    judge = planned_shape(section.judge.model, section.judge.revision)
+    if judge is None:
+        return None
+    read = asked.judge_tokens - asked.judge_answer_tokens
+    return seconds + _serving_seconds(judge, read, asked.judge_answer_tokens, gpus, tflops)
+
+
+def _serving_seconds(shape: ModelShape, read: float, written: float, gpus: int, tflops: float) -> float:
+    """Seconds to start a server, read `read` tokens and write `written`; that requests share prefixes is left out."""
+    reading = forward_seconds(shape, read / gpus, 0, tflops) - START_SECONDS
+    return sampling_seconds(shape, written, gpus, tflops) + reading
 
 
 def _pairs(experiment: Experiment, variant: str, iteration: int) -> float:

@@ -14,7 +14,11 @@ from rlhf.datasets.columns import ColumnKinds, local_columns, require_text
 from rlhf.datasets.files import is_local
 from rlhf.prompts.settings import BenchmarkSettings
 from rlhf.responses.imported import require_imported_columns
+from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.kinds.function import FunctionSettings
+from rlhf.rewards.kinds.http import HttpSettings
+from rlhf.rewards.kinds.llm import LlmSettings
+from rlhf.rewards.scorer import key_of_server
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.planning.model_folders import check_model_folder
 from workflow.sources import local_fingerprint, model_source
@@ -110,6 +114,41 @@ def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
     if imported is not None:
         names = list(columns)
         require_imported_columns(names, draws, imported.column, imported.dataset, rewards=imported.rewards)
+
+
+def check_judges(experiment: Experiment) -> None:
+    """Check that each judge's template can be filled in.
+
+    Raises:
+        UserError: with the key.
+    """
+    for key, scorer in experiment.scorers().items():
+        if isinstance(scorer, LlmSettings):
+            names = ("response_a", "response_b") if scorer.compares_draws else ("response",)
+            try:
+                JudgeTemplate(scorer.template, f"{scorer.mode}.jinja").fill(prompt="p", **dict.fromkeys(names, "r"))
+            except UserError as error:
+                raise UserError(f"{key}.template: {error}") from error
+
+
+def require_keys(experiment: Experiment) -> None:
+    """Check that the environment has the keys of all servers.
+
+    Raises:
+        UserError: names the variable and the setting.
+    """
+    variables: dict[str, str | None] = {}
+    for key, scorer in experiment.scorers().items():
+        if isinstance(scorer, LlmSettings):
+            variables[f"{key}.key_variable"] = scorer.key_variable
+        elif isinstance(scorer, HttpSettings):
+            variables[f"{key}.token_variable"] = scorer.token_variable
+    benchmarks = experiment.benchmarks
+    if benchmarks.run and benchmarks.judge is not None:
+        variables["benchmarks.judge.key_variable"] = benchmarks.judge.key_variable
+    for setting, variable in variables.items():
+        if variable is not None:
+            key_of_server(variable, setting)
 
 
 def check_functions(experiment: Experiment) -> None:

@@ -73,7 +73,7 @@ def gigabytes(experiment: Experiment, training: TrainingHardware) -> dict[str, f
     gpu_bytes = experiment.hardware.gpu_memory_gb * GB
     for stage in stage_memories(experiment, training):
         needed = stage.checked(gpu_bytes)
-        if stage.rule == "generate_responses":
+        if stage.rule in ("generate_responses", "run_benchmark"):
             needed = max(needed, VLLM_SHARE * gpu_bytes)
         found[stage.rule] = max(found.get(stage.rule, 0.0), needed / GB)
     return found
@@ -84,6 +84,7 @@ def stage_memories(experiment: Experiment, training: TrainingHardware) -> Iterat
     hardware, policy = experiment.hardware, policy_shape(experiment)
     if policy is not None:
         yield from _policy_stages(experiment, policy, training)
+    yield from _benchmark_stages(experiment, policy)
     judge = experiment.evaluation.judge
     scorers = {"score_responses": scorers_of(experiment), "judge_responses": [judge] if judge else []}
     for rule, members in scorers.items():
@@ -95,6 +96,30 @@ def stage_memories(experiment: Experiment, training: TrainingHardware) -> Iterat
                 key = "rewards.max_tokens" if rule == "score_responses" else "evaluation.judge.max_tokens"
                 remedy = partial(smaller_budget_remedy, memory, scorer.max_tokens, key)
                 yield StageMemory(rule, f"hardware.{rule}", memory, section.token_budget, scorer.max_tokens, remedy)
+
+
+def _benchmark_stages(experiment: Experiment, policy: ModelShape | None) -> Iterator[StageMemory]:
+    """The models that benchmarks serve with vLLM: the policy, a copy on each GPU, and a judge without a URL."""
+    benchmarks, hardware = experiment.benchmarks, experiment.hardware.run_benchmark
+    if not benchmarks.run or not hardware.gpu:
+        return
+    judge = benchmarks.judge
+    served = [(policy, 1, "take GPUs with more memory")]
+    if judge is not None and judge.url is None:
+        remedy = "raise hardware.run_benchmark.judge_tensor_parallel (and gpu), or choose a smaller judge"
+        served.append((planned_shape(judge.model, judge.revision), hardware.judge_tensor_parallel, remedy))
+    for shape, gpus, remedy in served:
+        if shape is not None:
+            memory = partial(sampling_memory, shape, "bfloat16", gpus)
+            longest = shape.context
+            yield StageMemory(
+                "run_benchmark", "hardware.run_benchmark", memory, longest, longest, partial(_say, remedy)
+            )
+
+
+def _say(remedy: str, gpu_bytes: float) -> str:
+    """A remedy that does not depend on the size of the GPU."""
+    return remedy
 
 
 def _policy_stages(experiment: Experiment, shape: ModelShape, training: TrainingHardware) -> Iterator[StageMemory]:

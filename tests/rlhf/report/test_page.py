@@ -11,7 +11,7 @@ import pytest
 from rlhf.base.errors import UserError
 from rlhf.report.folder import write_report
 from rlhf.report.material import read_material
-from rlhf.report.page import hacked, printable, unscored
+from rlhf.report.page import disagreements, hacked, printable, unscored
 from rlhf.report.settings import ReportSpec
 from rlhf.rewards.schema import REWARDS
 from synthetic_experiment import DEFAULT_POLICIES, NASTY, RIGHT_TO_LEFT, write_experiment
@@ -164,6 +164,32 @@ def test_what_could_not_be_scored_is_counted_with_its_reason(tmp_path: Path) -> 
     assert said == expected
     write_report(read_material(spec, files), tmp_path / "report", {})
     assert expected[1] in Page((tmp_path / "report/index.html").read_text(encoding="utf-8")).text
+
+
+def test_a_judge_that_disagrees_with_itself_is_shown_with_the_share(tmp_path: Path) -> None:
+    """Summed over the parts of a policy."""
+    files = write_experiment(tmp_path, ["base"], judged=True)
+    for path in files.judgements:
+        counted = {"judging": {"pairs": 40, "disagreements": 3, "asked_again": 0}}
+        REWARDS.write(path, REWARDS.read(path), {"spec": {}, "versions": {}, **counted})
+    spec = ReportSpec(experiment="e", policies=["base"], judge_label="gpt", examples=0)
+    material = read_material(spec, files)
+    assert disagreements(material) == ["7.5 % of 80 pairs of base by gpt"]
+    write_report(material, tmp_path / "report", {"spec": {}})
+    assert "7.5 % of 80 pairs of base by gpt" in (tmp_path / "report/index.html").read_text(encoding="utf-8")
+
+
+def test_benchmarks_are_a_section_with_published_rows(tmp_path: Path) -> None:
+    files = write_experiment(tmp_path, ["base", "rebel-1"], benchmarks=True)
+    published = {"A paper <1>": {"mt_bench": 8.13}}
+    spec = ReportSpec(experiment="e", policies=["base", "rebel-1"], judge_label="j", published=published, examples=0)
+    write_report(read_material(spec, files), tmp_path / "report", {"spec": {}})
+    page = Page((tmp_path / "report/index.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert ("section", {"id": "benchmarks"}) in page.elements
+    assert "A paper <1>" in page.text
+    assert "base: 1 of 80 questions of GSM8K" in page.text
+    assert (tmp_path / "report/model_cards/rebel-1.md").is_file()
 
 
 def test_a_new_report_replaces_the_old_one_whole(tmp_path: Path) -> None:

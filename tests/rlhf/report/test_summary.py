@@ -1,12 +1,14 @@
 """The summary table as numbers and as Markdown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rlhf.report.material import read_material
 from rlhf.report.settings import ReportSpec
-from rlhf.report.summary import decimals, markdown, number, percent, summarize
+from rlhf.report.summary import decimals, markdown, model_cards, number, percent, summarize, summarize_benchmarks
 from synthetic_experiment import DEFAULT_POLICIES, level, write_experiment
 
 
@@ -43,6 +45,52 @@ def test_the_best_of_a_column_is_marked(tmp_path: Path) -> None:
     assert {(name, i) for name, cells in rows.items() for i, cell in enumerate(cells) if cell.best} == {
         ("rebel-2", i) for i in range(5)
     }
+
+
+def test_benchmarks_have_a_table_with_published_rows(tmp_path: Path) -> None:
+    paper = {"alpaca_eval": 41.8, "alpaca_eval_lc": 48.3, "mt_bench": 8.13}
+    spec = ReportSpec(
+        experiment="e", policies=["base", "dpo-1"], judge_label="j", published={"paper": paper}, examples=0
+    )
+    found = summarize_benchmarks(read_material(spec, write_experiment(tmp_path, ["base", "dpo-1"], benchmarks=True)))
+    assert found is not None
+    titles, _, *rows = table(markdown(found))
+    assert titles == ["policy", "AlpacaEval 2, length-controlled %", "AlpacaEval 2 %", "MT-Bench", "GSM8K %",
+                      "GSM8K, change"]  # fmt: skip
+    assert [row[0] for row in rows] == ["base", "dpo-1", "paper"]
+    quality = 100 * level("dpo-1")[1]
+    assert rows[1][1] == f"{quality / 5:.1f}"
+    assert rows[1][2] == f"{quality / 3:.1f} [{quality / 3 - 5:.1f}, {quality / 3 + 5:.1f}]"
+    assert rows[1][3].startswith(f"{quality / 10:.2f} [")
+    assert rows[1][5] == "-2.1 [-3.1, +0.9]"
+    assert rows[0][5] == "–"
+    assert rows[2][1:] == ["48.3", "41.8", "8.13", "–", "–"]
+
+
+def test_model_cards_hold_results_as_the_hub_reads_them(tmp_path: Path) -> None:
+    spec = ReportSpec(experiment="e", policies=["base", "dpo-1"], judge_label="j", examples=0)
+    cards = model_cards(read_material(spec, write_experiment(tmp_path, ["base", "dpo-1"], benchmarks=True)))
+    assert cards.keys() == {"base", "dpo-1"}
+    _, front, text = cards["dpo-1"].split("---\n", 2)
+    (index,) = yaml.safe_load(front)["model-index"]
+    values = {metric["name"]: metric["value"] for result in index["results"] for metric in result["metrics"]}
+    assert values["AlpacaEval 2 %"] == pytest.approx(100 * level("dpo-1")[1] / 3, abs=0.01)
+    assert values["MT-Bench"] == pytest.approx(10 * level("dpo-1")[1], abs=0.01)
+    assert "| GSM8K % | 29.5 [24.5, 34.5] | -2.1 [-3.1, +0.9] |" in text
+
+
+def test_our_length_control_is_named_as_ours(tmp_path: Path) -> None:
+    spec = ReportSpec(experiment="e", policies=["base"], judge_label="j", examples=0)
+    material = read_material(spec, write_experiment(tmp_path, ["base"], benchmarks=True))
+    ours = [row for row in material.benchmarks if not row["metric"].startswith("published")]
+    found = summarize_benchmarks(replace(material, benchmarks=ours))
+    assert found is not None
+    assert found.titles[0] == "AlpacaEval 2, length-controlled (ours) %"
+
+
+def test_without_benchmarks_there_is_no_table_of_them(tmp_path: Path) -> None:
+    spec = ReportSpec(experiment="e", policies=["base"], judge_label="j", examples=0)
+    assert summarize_benchmarks(read_material(spec, write_experiment(tmp_path, ["base"]))) is None
 
 
 @pytest.mark.parametrize(

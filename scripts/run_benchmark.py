@@ -1,0 +1,159 @@
+"""Serve a policy with vLLM, ask it the questions of a benchmark, and have its answers judged.
+
+What policy and judge have answered is kept in the journal as it arrives: after a kill, a fault or a spent budget, the
+same command goes on from there. The judge is a server (its key from an environment variable), or a model that is served
+here, in turn with the policy. Nothing of questions, answers and keys is logged.
+"""
+
+import argparse
+import logging
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rlhf.benchmarks.asking.budget import Budget, Price
+from rlhf.benchmarks.asking.relay import Relay
+from rlhf.benchmarks.asking.upstream import Upstream, reached_at
+from rlhf.benchmarks.progress import RequestsProgress
+from rlhf.benchmarks.serving.server import ModelServer, OneAtATime, ServedModel, cpu_settings, vllm_command
+from rlhf.benchmarks.suites.child import Stopped
+
+from command_line import (
+    add_hardware_flags,
+    add_output_flag,
+    add_policy_flag,
+    add_revisions_flag,
+    parse_arguments,
+    program_parser,
+    run,
+)
+from rlhf.base.choices import import_choice
+from rlhf.base.files.journal import Journal
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.provenance import digest, provenance
+from rlhf.base.settings import canonical_json
+from rlhf.benchmarks.catalogue import suite
+from rlhf.benchmarks.schema import BENCHMARK, EXCHANGES
+from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec
+from rlhf.machine.leases import lease_gpus
+from rlhf.models.source import model_location
+from rlhf.rewards.scorer import key_of_server
+
+LOGGER = logging.getLogger("run_benchmark")
+POLICY, JUDGE = "policy", "judge"
+
+
+def main() -> None:
+    arguments, spec = parse_arguments(parser(), BenchmarkSpec)
+    inputs = checked_inputs(policy=arguments.policy)
+    module = suite(spec.benchmark)
+    lease_gpus(arguments.gpus)
+    with TemporaryDirectory(prefix="benchmark-") as folder, OneAtATime() as servers:
+        work = Path(folder)
+        upstreams = [policy_upstream(spec, arguments, servers, work)]
+        if spec.judge is not None:
+            upstreams.append(judge_upstream(spec.judge, spec.seed, arguments, servers, work))
+        with (
+            RequestsProgress(spec.benchmark, spec.policy) as progress,
+            Relay(upstreams, budget(arguments.judge_budget), on_answer=progress.advance) as relay,
+        ):
+            try:
+                measured = import_choice(module).measure(
+                    spec,
+                    {upstream.name: relay.url(upstream.name) for upstream in upstreams},
+                    relay.key,
+                    work / "suite",
+                    stop=lambda: relay.failure is not None,
+                    asking=progress.expect,
+                    in_flight=arguments.in_flight,
+                )
+            except Stopped:
+                assert relay.failure is not None
+                raise relay.failure from None
+            exchanges = [
+                {
+                    "side": upstream.name,
+                    "digest": exchange.digest,
+                    "request": canonical_json(exchange.request),
+                    "answer": canonical_json(exchange.answer),
+                }
+                for upstream in upstreams
+                for exchange in relay.exchanges(upstream.name)
+            ]
+    origin = provenance(__file__, spec, inputs, [module], **measured.published)
+    EXCHANGES.write(arguments.exchanges, exchanges, origin)
+    BENCHMARK.write(arguments.output, measured.rows, origin)
+    unscored = sum(row["score"] is None for row in measured.rows)
+    LOGGER.info("%s on %s: %d questions, %d without a score", spec.policy, spec.benchmark, len(measured.rows), unscored)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = program_parser(__doc__, BenchmarkSpec)
+    add_policy_flag(made)
+    add_revisions_flag(made)
+    made.add_argument("--journal", type=Path, help="folder that keeps all answers (default: none are kept)")
+    made.add_argument("--in-flight", type=int, default=16, help="requests at a time (default 16)")
+    made.add_argument("--judge-key", help="environment variable that holds the key of the judge's server")
+    made.add_argument(
+        "--judge-prices",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("INPUT", "OUTPUT"),
+        help="prices of a million tokens that the judge reads and writes",
+    )
+    made.add_argument(
+        "--judge-budget",
+        nargs=3,
+        default=("none", "none", "none"),
+        metavar=("REQUESTS", "TOKENS", "MONEY"),
+        help="what the judge may cost, with all that the journal has of it; `none` sets no limit",
+    )
+    made.add_argument("--judge-tensor-parallel", type=int, default=1, help="GPUs for a copy of a judge served here")
+    add_hardware_flags(made)
+    made.add_argument("--exchanges", type=Path, required=True, help="all requests and answers, Parquet")
+    add_output_flag(made, "a row per question")
+    return made
+
+
+def policy_upstream(spec: BenchmarkSpec, arguments: argparse.Namespace, servers: OneAtATime, work: Path) -> Upstream:
+    """The policy, served here."""
+    name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
+    folder = Path(name)
+    served = ServedModel(name, revision, POLICY, spec.seed, spec.precision, None, arguments.gpus)
+    identity = {"policy": digest(folder)} if folder.is_dir() else {"policy": name, "revision": revision}
+    journal = Journal(arguments.journal and arguments.journal / spec.policy)
+    connect = partial(servers.connect, server(served, arguments, work))
+    return Upstream(POLICY, identity, POLICY, connect, journal, counts=False)
+
+
+def judge_upstream(
+    judge: JudgeSpec, seed: int, arguments: argparse.Namespace, servers: OneAtATime, work: Path
+) -> Upstream:
+    """The judge: somewhere else, or served here."""
+    journal, price = Journal(arguments.journal and arguments.journal / JUDGE), Price(*arguments.judge_prices)
+    if judge.url is not None:
+        variable = None if arguments.judge_key in (None, "none") else arguments.judge_key
+        key = None if variable is None else key_of_server(variable, "benchmarks.judge.key_variable")
+        return Upstream(JUDGE, {"url": judge.url}, judge.model, reached_at(judge.url, key), journal, price)
+    name, revision = model_location(None, judge.source, arguments.revisions)
+    precision = "bfloat16" if arguments.gpus else "float32"
+    served = ServedModel(name, revision, JUDGE, seed, precision, None, arguments.gpus, arguments.judge_tensor_parallel)
+    identity = {"judge": digest(Path(name))} if Path(name).is_dir() else {"judge": name, "revision": revision}
+    return Upstream(JUDGE, identity, JUDGE, partial(servers.connect, server(served, arguments, work)), journal, price)
+
+
+def server(served: ServedModel, arguments: argparse.Namespace, work: Path) -> ModelServer:
+    environment = {**os.environ, **({} if arguments.gpus else cpu_settings(arguments.threads))}
+    log = work / f"{served.name}-server.log"
+    return ModelServer(f"the {served.name}", partial(vllm_command, served), environment, log)
+
+
+def budget(limits: Sequence[str]) -> Budget:
+    """The budget of `--judge-budget`."""
+    requests, tokens, money = (None if limit == "none" else float(limit) for limit in limits)
+    return Budget(None if requests is None else int(requests), None if tokens is None else int(tokens), money)
+
+
+if __name__ == "__main__":
+    run(main)
