@@ -25,15 +25,16 @@ def evaluation_python() -> str:
 
 
 def benchmark_spec(name: str, data: Path | None, **options: Any) -> BenchmarkSpec:
-    """Of a benchmark with questions in `data`; `options` are those of the task."""
-    judge = JudgeSpec(url=None, model="instructed-judge", source=None, max_tokens=300)
-    values = {
-        "benchmark": name,
-        "policy": "rebel-1",
-        "seed": 3,
-        "task": BenchmarkTask(data=None if data is None else str(data), few_shot=0, **options),
-        "data_fingerprint": None,
-        "judge": judge if name in JUDGED else None,
-    }
-    more = {"model": None} if "model" in BenchmarkSpec.model_fields else {}
-    return BenchmarkSpec(**values, **more)
+    """Of a benchmark with questions in `data`; `options` are those of the task, and `judge_url`."""
+    url = options.pop("judge_url", "https://judge.example/v1")
+    judge = JudgeSpec(url=url, model="instructed-judge", source=None, max_tokens=300)
+    return BenchmarkSpec(
+        benchmark=name,
+        policy="rebel-1",
+        model=None,
+        precision="bfloat16",
+        seed=3,
+        task=BenchmarkTask(data=None if data is None else str(data), few_shot=0, **options),
+        data_fingerprint=None,
+        judge=judge if name in JUDGED else None,
+    )

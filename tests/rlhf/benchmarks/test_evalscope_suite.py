@@ -36,16 +36,16 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 class Run:
     """A benchmark, run against both servers; its rows are checked against the schema."""
 
-    def __init__(self, name: str, folder: Path, python: str, tmp_path: Path, **changes: Any) -> None:
+    def __init__(self, name: str, folder: Path | None, python: str, tmp_path: Path, **changes: Any) -> None:
         reply = changes.pop("policy", BETTER)
         verdict = changes.pop("judge", judge)
-        arguments = {key: changes.pop(key) for key in ("stop", "answers_only", "in_flight") if key in changes}
+        arguments = {key: changes.pop(key) for key in ("stop", "asking", "in_flight") if key in changes}
         self.work = tmp_path / f"work-{name}"
         with ChatServer(reply) as asked, ChatServer(verdict) as judging:
-            self.urls = [asked.url, judging.url]
             self.asked, self.judged = asked.bodies, judging.bodies
             spec = benchmark_spec(name, folder, **changes)
-            found = measure(spec, asked.url, judging.url, self.work, python=python, **arguments)
+            urls = {"policy": asked.url, "judge": judging.url}
+            found = measure(spec, urls, "a-key", self.work, python=python, **arguments)
         self.rows, self.published = found.rows, found.published
         if self.rows:
             BENCHMARK.write(tmp_path / "rows.parquet", self.rows, {})
@@ -59,7 +59,7 @@ def test_arena_hard_compares_in_both_orders(folders: dict[str, Path], python: st
     assert len(run.asked) == QUESTIONS and len(run.judged) == 2 * QUESTIONS
     assert run.column("score") == [0.5, 0.75, 1.0] * 2
     assert run.column("verdicts") == [[0.5, 0.5], [0.75, 0.75], [1.0, 1.0]] * 2
-    assert run.published == {"win_rate": pytest.approx((2 * 0.5 + 2 + 2 * 3) / (2 + 2 + 2 * 3))}
+    assert run.published == {"published_win_rate": pytest.approx((2 * 0.5 + 2 + 2 * 3) / (2 + 2 + 2 * 3))}
     first = run.rows[1]
     assert first["question"] == ["Question 1: say something."] and first["answer"] == ["An answer, good good."]
     assert (first["category"], first["length"], first["reference_length"], first["tokens"]) == ("talk", 21, 31, 4)
@@ -70,9 +70,9 @@ def test_arena_hard_compares_in_both_orders(folders: dict[str, Path], python: st
 
 def test_an_equal_policy_wins_half_and_a_worse_one_less(folders: dict[str, Path], python: str, tmp_path: Path) -> None:
     equal = Run("arena_hard", folders["arena_hard"], python, tmp_path, policy=policy(lambda n: 1))
-    assert equal.column("score") == [0.5] * QUESTIONS and equal.published == {"win_rate": 0.5}
+    assert equal.column("score") == [0.5] * QUESTIONS and equal.published == {"published_win_rate": 0.5}
     worse = Run("arena_hard", folders["arena_hard"], python, tmp_path, policy=policy(lambda n: 0))
-    assert worse.column("score") == [0.25] * QUESTIONS and worse.published == {"win_rate": 0.0}
+    assert worse.column("score") == [0.25] * QUESTIONS and worse.published == {"published_win_rate": 0.0}
 
 
 def test_mt_bench_rates_both_turns(folders: dict[str, Path], python: str, tmp_path: Path) -> None:
@@ -145,16 +145,19 @@ def test_ifeval_needs_its_rules_for_sentences(folders: dict[str, Path], python: 
     assert run.column("score") == [1.0, 0.0, 1.0, 0.0, 1.0, 1.0]
 
 
-def test_requests_depend_on_the_spec_alone_and_answers_can_come_first(
+def test_requests_depend_on_the_spec_alone_and_a_judge_in_turn_comes_last(
     folders: dict[str, Path], python: str, tmp_path: Path
 ) -> None:
     def requests(bodies: list[Body]) -> list[str]:
         return sorted(json.dumps(body, sort_keys=True) for body in bodies)
 
-    answers = Run("arena_hard", folders["arena_hard"], python, tmp_path, answers_only=True)
-    assert not answers.rows and not answers.judged
+    told: list[int] = []
+    in_turn = Run("arena_hard", folders["arena_hard"], python, tmp_path, judge_url=None, asking=told.append)
+    assert told == [QUESTIONS]
+    assert requests(in_turn.asked[:QUESTIONS]) == requests(in_turn.asked[QUESTIONS:])
     whole = Run("arena_hard", folders["arena_hard"], python, tmp_path, in_flight=2, temperature=0.0, max_tokens=2048)
-    assert requests(whole.asked) == requests(answers.asked)
+    assert requests(whole.asked) == requests(in_turn.asked[QUESTIONS:]) and whole.rows == in_turn.rows
+    assert requests(whole.judged) == requests(in_turn.judged)
     assert set(whole.asked[0]) == {"model", "messages", "max_tokens", "temperature", "seed"}
     assert set(whole.judged[0]) == {"model", "messages", "max_tokens", "temperature"}
     (tmp_path / "moved").mkdir()
@@ -204,13 +207,12 @@ def test_it_stops_at_once_and_leaves_no_process(folders: dict[str, Path], python
         ("humaneval", True, "runs the policy's answers as programs"),
         ("simple_qa", True, "needs a judge"),
         ("arena_hard", False, "AI-ModelScope/arena-hard-auto-v0.1"),
-        ("gsm8k", True, "EvalScope found no questions"),
+        ("mmlu", True, "EvalScope found no questions"),
     ],
 )
 def test_what_cannot_be_run_is_refused(
     name: str, with_data: bool, message: str, folders: dict[str, Path], python: str, tmp_path: Path
 ) -> None:
-    if name == "gsm8k":
-        (folders["gsm8k"] / "test.jsonl").write_text("")
+    subsets = ["virology"] if name == "mmlu" else None
     with pytest.raises(UserError, match=message):
-        Run(name, folders["gsm8k"] if with_data else None, python, tmp_path)  # type: ignore[arg-type]
+        Run(name, folders["mmlu"] if with_data else None, python, tmp_path, subsets=subsets)

@@ -32,12 +32,11 @@ def run(work: Path, task: dict[str, Any]) -> None:
     Args:
         work: where the files go.
         task: `references` (rows of the reference's file), `gamed` (path of `df_gamed.csv`, or None), `judge` (a name),
-            `max_tokens`, `temperature`, `seed`, `in_flight` (requests at a time), `answers_only` (no judge is asked).
+            `max_tokens`, `temperature`, `seed`, `in_flight` (requests at a time).
     """
     answers = _ask(task)
     (work / ANSWERS).write_text(json.dumps(answers))
-    if not task["answers_only"]:
-        _judge(work, task, answers)
+    _judge(work, task, answers)
 
 
 def _ask(task: dict[str, Any]) -> Answers:
