@@ -25,9 +25,8 @@ def evaluation_python() -> str:
 
 
 def benchmark_spec(name: str, data: Path | None, **options: Any) -> BenchmarkSpec:
-    """Of a benchmark with questions in `data`; `options` are those of the task, and `judge_url`."""
-    url = options.pop("judge_url", "https://judge.example/v1")
-    judge = JudgeSpec(url=url, model="instructed-judge", source=None, max_tokens=300)
+    """Of a benchmark with questions in `data`; `options` are those of the task."""
+    judge = JudgeSpec(url=None, model="instructed-judge", source=None, max_tokens=300)
     return BenchmarkSpec(
         benchmark=name,
         policy="rebel-1",

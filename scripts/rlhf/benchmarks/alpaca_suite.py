@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ Row = dict[str, Any]
 
 def measure(
     spec: BenchmarkSpec,
-    urls: Mapping[str, str],
-    key: str,
+    policy_url: str,
+    judge_url: str | None,
     work: Path,
     *,
+    key: str = "none",
+    answers_only: bool = False,
     stop: Callable[[], bool] = never,
-    asking: Callable[[int], None] = nobody,
+    expect: Callable[[int], None] = nobody,
     in_flight: int = 16,
     python: str = sys.executable,
 ) -> Measured:
@@ -50,8 +52,8 @@ def measure(
     for every policy. The judge's server has to give log-probabilities; a verdict is read off those of the first token,
     so it is not asked again where there is none.
 
-    `published` has the package's `published_win_rate`. Where `df_gamed.csv` lies beside the reference's answers, and all
-    of its instructions have a verdict, it also has `published_length_controlled`.
+    `published` has the package's `published_win_rate`. Where `df_gamed.csv` lies beside the reference's answers, and
+    all instructions have a verdict, it also has `published_length_controlled`.
 
     The servers answer once they have the answer, or with 400, 413 or 422 to what they do not take. Requests depend on
     the spec alone, so servers that keep their answers make a second run free.
@@ -59,12 +61,13 @@ def measure(
     Args:
         spec: what to run. Its data folder holds `alpaca_eval_gpt4_baseline.json`, a list of `instruction`, `output` and
             perhaps `dataset`, which is what subsets are; without a folder it comes from the Hugging Face hub.
-        urls: base URLs of OpenAI-compatible servers: `policy`, which knows the policy by that name, and `judge`, which
-            knows it as the spec's judge is called.
-        key: sent to both.
+        policy_url: base URL of an OpenAI-compatible server, which knows the policy as `policy`.
+        judge_url: base URL of the judge's, which knows it as the spec's judge is called.
         work: a folder for the package's files, instructions and answers among them. It is emptied first.
+        key: sent to both servers.
+        answers_only: ask the policy, and nobody else: no rows. What it says can then be judged in a second run.
         stop: asked while it runs; all is ended once it says yes.
-        asking: told the number of instructions.
+        expect: told the number of instructions.
         in_flight: requests at a time.
         python: an interpreter that has alpaca_eval.
 
@@ -72,7 +75,7 @@ def measure(
         StoppedError: `stop` said yes.
         UserError: there is no judge, the reference's answers are not as they should be, or alpaca_eval failed.
     """
-    if spec.judge is None:
+    if spec.judge is None or (judge_url is None and not answers_only):
         raise UserError("alpaca_eval needs a judge, and there is none: give `benchmarks.judge`")
     if spec.task.few_shot:
         raise UserError("alpaca_eval has no worked examples: leave `few_shot` out")
@@ -86,18 +89,19 @@ def measure(
         "temperature": spec.task.temperature,
         "seed": spec.seed,
         "in_flight": in_flight,
+        "answers_only": answers_only,
     }
-    asking(len(references))
-    clients = {"default": [{"api_key": key, "base_url": urls["judge"]}]}
+    expect(len(references))
+    clients = {"default": [{"api_key": key, "base_url": judge_url}]}
     (work / CLIENTS).write_text(yaml.safe_dump(clients))
     environment = {
-        "POLICY_URL": urls["policy"],
+        "POLICY_URL": policy_url,
         "POLICY_KEY": key,
         "OPENAI_CLIENT_CONFIG_PATH": str(work / CLIENTS),
         "HF_HUB_OFFLINE": "1",
     }
     run_child(alpaca_task.__name__, work, task, environment, stop, python)
-    return _read(work, references)
+    return Measured([], {}) if answers_only else _read(work, references)
 
 
 def _references(spec: BenchmarkSpec) -> tuple[list[Row], Path | None]:

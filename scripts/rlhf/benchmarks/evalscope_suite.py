@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +18,34 @@ NOWHERE = "http://127.0.0.1:9/v1"
 
 def measure(
     spec: BenchmarkSpec,
-    urls: Mapping[str, str],
-    key: str,
+    policy_url: str,
+    judge_url: str | None,
     work: Path,
     *,
+    key: str = "none",
+    answers_only: bool = False,
     stop: Callable[[], bool] = never,
-    asking: Callable[[int], None] = nobody,
+    expect: Callable[[int], None] = nobody,
     in_flight: int = 16,
     python: str = sys.executable,
 ) -> Measured:
     """Ask the policy all questions of a benchmark, and have the answers scored. See `read_evalscope` for the scores.
 
     The servers answer once they have the answer, or with 400, 413 or 422 to what they do not take. Requests depend on
-    the spec alone, so servers that keep their answers make a second run free. A judge that is served here, in turn with
-    the policy, makes two runs of it: the first one asks the policy alone, the second judges what it has said.
+    the spec alone, so servers that keep their answers make a second run free.
 
     Questions come from `spec.task.data`, in the form of EvalScope's data sets, else from the Hugging Face hub.
 
     Args:
         spec: what to run.
-        urls: base URLs of OpenAI-compatible servers: `policy`, which knows the policy by that name, and `judge`, which
-            knows it as the spec's judge is called.
-        key: sent to both.
+        policy_url: base URL of an OpenAI-compatible server, which knows the policy as `policy`.
+        judge_url: base URL of the judge's, which knows it as the spec's judge is called; None where there is no judge.
         work: a folder for EvalScope's files, questions and answers among them. It is emptied first.
+        key: sent to both servers.
+        answers_only: ask the policy, and nobody else: no rows. What it says can then be judged in a second run, without
+            turns between the two for every few questions.
         stop: asked while it runs; all is ended once it says yes.
-        asking: told the number of questions, once it is known.
+        expect: told the number of questions, once it is known.
         in_flight: requests at a time.
         python: an interpreter that has EvalScope.
 
@@ -56,16 +59,14 @@ def measure(
         nonlocal told
         if not told and (questions := number_of_questions(work)) is not None:
             told = True
-            asking(questions)
+            expect(questions)
         return stop()
 
-    in_turn = spec.judge is not None and spec.judge.url is None
-    for answers_only in (True, False) if in_turn else (False,):
-        work = fresh_folder(work)
-        task = _task(spec, in_flight, answers_only)
-        environment = _environment(urls, key, work, task["task"]["data"])
-        run_child(evalscope_task.__name__, work, task, environment, look, python)
-    return read_evalscope(work, spec.benchmark)
+    work = fresh_folder(work)
+    task = _task(spec, in_flight, answers_only)
+    environment = _environment(policy_url, judge_url or NOWHERE, key, work, task["task"]["data"])
+    run_child(evalscope_task.__name__, work, task, environment, look, python)
+    return Measured([], {}) if answers_only else read_evalscope(work, spec.benchmark)
 
 
 def _task(spec: BenchmarkSpec, in_flight: int, answers_only: bool) -> dict[str, Any]:
@@ -82,12 +83,12 @@ def _task(spec: BenchmarkSpec, in_flight: int, answers_only: bool) -> dict[str, 
     }
 
 
-def _environment(urls: Mapping[str, str], key: str, work: Path, data: str | None) -> dict[str, str]:
+def _environment(policy_url: str, judge_url: str, key: str, work: Path, data: str | None) -> dict[str, str]:
     """Where EvalScope asks, and where it and what it uses keep files."""
     found = {
-        "EVALSCOPE_BASE_URL": urls["policy"],
+        "EVALSCOPE_BASE_URL": policy_url,
         "EVALSCOPE_API_KEY": key,
-        "MODELSCOPE_API_BASE": urls.get("judge", NOWHERE),
+        "MODELSCOPE_API_BASE": judge_url,
         "MODELSCOPE_SDK_TOKEN": key,
         "MODELSCOPE_CACHE": str(work / "modelscope"),
         "EVALSCOPE_CACHE": str(work / "evalscope"),

@@ -39,13 +39,12 @@ class Run:
     def __init__(self, name: str, folder: Path | None, python: str, tmp_path: Path, **changes: Any) -> None:
         reply = changes.pop("policy", BETTER)
         verdict = changes.pop("judge", judge)
-        arguments = {key: changes.pop(key) for key in ("stop", "asking", "in_flight") if key in changes}
+        arguments = {key: changes.pop(key) for key in ("stop", "expect", "in_flight", "answers_only") if key in changes}
         self.work = tmp_path / f"work-{name}"
         with ChatServer(reply) as asked, ChatServer(verdict) as judging:
             self.asked, self.judged = asked.bodies, judging.bodies
             spec = benchmark_spec(name, folder, **changes)
-            urls = {"policy": asked.url, "judge": judging.url}
-            found = measure(spec, urls, "a-key", self.work, python=python, **arguments)
+            found = measure(spec, asked.url, judging.url, self.work, python=python, **arguments)
         self.rows, self.published = found.rows, found.published
         if self.rows:
             BENCHMARK.write(tmp_path / "rows.parquet", self.rows, {})
@@ -145,19 +144,17 @@ def test_ifeval_needs_its_rules_for_sentences(folders: dict[str, Path], python: 
     assert run.column("score") == [1.0, 0.0, 1.0, 0.0, 1.0, 1.0]
 
 
-def test_requests_depend_on_the_spec_alone_and_a_judge_in_turn_comes_last(
+def test_requests_depend_on_the_spec_alone_and_answers_can_come_first(
     folders: dict[str, Path], python: str, tmp_path: Path
 ) -> None:
     def requests(bodies: list[Body]) -> list[str]:
         return sorted(json.dumps(body, sort_keys=True) for body in bodies)
 
     told: list[int] = []
-    in_turn = Run("arena_hard", folders["arena_hard"], python, tmp_path, judge_url=None, asking=told.append)
-    assert told == [QUESTIONS]
-    assert requests(in_turn.asked[:QUESTIONS]) == requests(in_turn.asked[QUESTIONS:])
+    answers = Run("arena_hard", folders["arena_hard"], python, tmp_path, answers_only=True, expect=told.append)
+    assert told == [QUESTIONS] and not answers.rows and not answers.judged
     whole = Run("arena_hard", folders["arena_hard"], python, tmp_path, in_flight=2, temperature=0.0, max_tokens=2048)
-    assert requests(whole.asked) == requests(in_turn.asked[QUESTIONS:]) and whole.rows == in_turn.rows
-    assert requests(whole.judged) == requests(in_turn.judged)
+    assert requests(whole.asked) == requests(answers.asked)
     assert set(whole.asked[0]) == {"model", "messages", "max_tokens", "temperature", "seed"}
     assert set(whole.judged[0]) == {"model", "messages", "max_tokens", "temperature"}
     (tmp_path / "moved").mkdir()

@@ -8,6 +8,7 @@ better one) and `result.json` (the package's win rates, in percent).
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ REFERENCES, GAMED = "alpaca_eval_gpt4_baseline.json", "df_gamed.csv"
 ANSWERS, ANNOTATIONS, RESULT = "answers.json", "annotations.json", "result.json"
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 CLIENTS = "clients.yaml"
+USED = ("win_rate", "standard_error")
+"""Of its results, what the package itself goes on with."""
 Answers = list[dict[str, Any]]
 
 
@@ -32,11 +35,12 @@ def run(work: Path, task: dict[str, Any]) -> None:
     Args:
         work: where the files go.
         task: `references` (rows of the reference's file), `gamed` (path of `df_gamed.csv`, or None), `judge` (a name),
-            `max_tokens`, `temperature`, `seed`, `in_flight` (requests at a time).
+            `max_tokens`, `temperature`, `seed`, `in_flight` (requests at a time), `answers_only` (no judge is asked).
     """
     answers = _ask(task)
     (work / ANSWERS).write_text(json.dumps(answers))
-    _judge(work, task, answers)
+    if not task["answers_only"]:
+        _judge(work, task, answers)
 
 
 def _ask(task: dict[str, Any]) -> Answers:
@@ -74,7 +78,6 @@ def _judge(work: Path, task: dict[str, Any], answers: Answers) -> None:
     """
     import pandas
     from alpaca_eval import main as alpaca_eval
-    from alpaca_eval import metrics
 
     pairs = [(row, said["answer"]) for row, said in zip(task["references"], answers, strict=True)]
     pairs = [(row, answer) for row, answer in pairs if answer is not None]
@@ -89,7 +92,7 @@ def _judge(work: Path, task: dict[str, Any], answers: Answers) -> None:
         annotators_config=_annotator(work, task),
         output_path=None,
         precomputed_leaderboard=None,
-        fn_metric="get_winrate",
+        fn_metric=_win_rates,
         sort_by="win_rate",
         is_return_instead_of_print=True,
         caching_path=None,
@@ -98,10 +101,19 @@ def _judge(work: Path, task: dict[str, Any], answers: Answers) -> None:
     table = pandas.DataFrame(annotations)
     if not table["preference"].notna().any():
         return
-    result = {"win_rate": metrics.get_winrate(table)["win_rate"]}
+    result = {"win_rate": _win_rates(table)["win_rate"]}
     if task["gamed"] is not None and len(table) == len(task["references"]) and table["preference"].notna().all():
         result["length_controlled_winrate"] = _length_controlled(task["gamed"], table)
     (work / RESULT).write_text(json.dumps(result, default=float))
+
+
+def _win_rates(annotations: Any) -> dict[str, float]:
+    """The package's, which fails where there is no preference at all."""
+    import pandas
+    from alpaca_eval.metrics import get_winrate
+
+    table = pandas.DataFrame(annotations)
+    return dict(get_winrate(table)) if table["preference"].notna().any() else dict.fromkeys(USED, math.nan)
 
 
 def _annotator(work: Path, task: dict[str, Any]) -> str:
