@@ -14,9 +14,20 @@ from rlhf.base.errors import UserError
 from rlhf.benchmarks.settings import BenchmarkSpec
 from rlhf.benchmarks.suites import alpaca_task
 from rlhf.benchmarks.suites.alpaca_task import ANNOTATIONS, ANSWERS, CLIENTS, GAMED, REFERENCES, RESULT
-from rlhf.benchmarks.suites.child import NO_VERDICT, REFUSED, Measured, fresh_folder, never, question_id, run_child
+from rlhf.benchmarks.suites.child import (
+    NO_VERDICT,
+    REFUSED,
+    Measured,
+    fresh_folder,
+    never,
+    nobody,
+    question_id,
+    run_child,
+)
 
 HUB_DATASET = "tatsu-lab/alpaca_eval"
+PUBLISHED = {"win_rate": "published_win_rate", "length_controlled_winrate": "published_length_controlled"}
+"""The package's names -> ours."""
 ROUNDING = 1e-9
 Row = dict[str, Any]
 
@@ -30,31 +41,33 @@ def measure(
     key: str = "none",
     answers_only: bool = False,
     stop: Callable[[], bool] = never,
+    expect: Callable[[int], None] = nobody,
     in_flight: int = 16,
     python: str = sys.executable,
 ) -> Measured:
-    """Ask the policy all instructions, and have its answers compared with the reference's.
+    """Ask the policy all instructions, and then have its answers compared with the reference's.
 
     A score is the probability that the judge, which reads both answers, names the policy's: `verdicts` holds it alone,
     as each pair is shown once. Which answer is shown first is decided by a hash of the instruction, so it is the same
     for every policy. The judge's server has to give log-probabilities; a verdict is read off those of the first token,
     so it is not asked again where there is none.
 
-    `published` has the package's `win_rate`. Where `df_gamed.csv` lies beside the reference's answers, and all of its
-    instructions have a verdict, it also has `length_controlled_win_rate`.
+    `published` has the package's `published_win_rate`. Where `df_gamed.csv` lies beside the reference's answers, and
+    all instructions have a verdict, it also has `published_length_controlled`.
 
-    The servers answer once they have the answer, or with 400 to what they do not take. Requests depend on the spec
-    alone, so a server that has kept its answers makes a second run free.
+    The servers answer once they have the answer, or with 400, 413 or 422 to what they do not take. Requests depend on
+    the spec alone, so servers that keep their answers make a second run free.
 
     Args:
         spec: what to run. Its data folder holds `alpaca_eval_gpt4_baseline.json`, a list of `instruction`, `output` and
-            perhaps `dataset`; without one it comes from the Hugging Face hub.
+            perhaps `dataset`, which is what subsets are; without a folder it comes from the Hugging Face hub.
         policy_url: base URL of an OpenAI-compatible server, which knows the policy as `policy`.
-        judge_url: base URL of the judge's.
+        judge_url: base URL of the judge's, which knows it as the spec's judge is called.
         work: a folder for the package's files, instructions and answers among them. It is emptied first.
         key: sent to both servers.
         answers_only: ask the policy, and nobody else: no rows. What it says can then be judged in a second run.
         stop: asked while it runs; all is ended once it says yes.
+        expect: told the number of instructions.
         in_flight: requests at a time.
         python: an interpreter that has alpaca_eval.
 
@@ -64,6 +77,8 @@ def measure(
     """
     if spec.judge is None or (judge_url is None and not answers_only):
         raise UserError("alpaca_eval needs a judge, and there is none: give `benchmarks.judge`")
+    if spec.task.few_shot:
+        raise UserError("alpaca_eval has no worked examples: leave `few_shot` out")
     work = fresh_folder(work)
     references, gamed = _references(spec)
     task = {
@@ -76,6 +91,7 @@ def measure(
         "in_flight": in_flight,
         "answers_only": answers_only,
     }
+    expect(len(references))
     clients = {"default": [{"api_key": key, "base_url": judge_url}]}
     (work / CLIENTS).write_text(yaml.safe_dump(clients))
     environment = {
@@ -100,7 +116,10 @@ def _references(spec: BenchmarkSpec) -> tuple[list[Row], Path | None]:
         path, gamed = Path(spec.task.data).resolve() / REFERENCES, Path(spec.task.data).resolve() / GAMED
     if not path.is_file():
         raise UserError(f"{path}: there is no such file. It is in the data set {HUB_DATASET}")
-    rows = json.loads(path.read_text())
+    try:
+        rows = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: it is no JSON: {type(error).__name__}") from None
     try:
         rows = [{"dataset": "", **row} for row in rows]
         texts = [row[name] for row in rows for name in ("instruction", "output", "dataset")]
@@ -154,8 +173,7 @@ def _read(work: Path, references: list[Row]) -> Measured:
     result = json.loads((work / RESULT).read_text()) if (work / RESULT).exists() else {}
     if scores and abs(sum(scores) / len(scores) - result["win_rate"] / 100) > ROUNDING:
         raise UserError("alpaca_eval: the mean of the scores is not its win rate")
-    names = {"win_rate": "win_rate", "length_controlled_winrate": "length_controlled_win_rate"}
-    return Measured(rows, {names[name]: value / 100 for name, value in result.items()})
+    return Measured(rows, {PUBLISHED[name]: value / 100 for name, value in result.items()})
 
 
 def _probability(preference: float | None) -> float | None:

@@ -8,6 +8,7 @@ better one) and `result.json` (the package's win rates, in percent).
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ REFERENCES, GAMED = "alpaca_eval_gpt4_baseline.json", "df_gamed.csv"
 ANSWERS, ANNOTATIONS, RESULT = "answers.json", "annotations.json", "result.json"
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 CLIENTS = "clients.yaml"
+USED = ("win_rate", "standard_error")
+"""Of its results, what the package itself goes on with."""
 Answers = list[dict[str, Any]]
 
 
@@ -75,7 +78,6 @@ def _judge(work: Path, task: dict[str, Any], answers: Answers) -> None:
     """
     import pandas
     from alpaca_eval import main as alpaca_eval
-    from alpaca_eval import metrics
 
     pairs = [(row, said["answer"]) for row, said in zip(task["references"], answers, strict=True)]
     pairs = [(row, answer) for row, answer in pairs if answer is not None]
@@ -90,7 +92,7 @@ def _judge(work: Path, task: dict[str, Any], answers: Answers) -> None:
         annotators_config=_annotator(work, task),
         output_path=None,
         precomputed_leaderboard=None,
-        fn_metric="get_winrate",
+        fn_metric=_win_rates,
         sort_by="win_rate",
         is_return_instead_of_print=True,
         caching_path=None,
@@ -99,10 +101,19 @@ def _judge(work: Path, task: dict[str, Any], answers: Answers) -> None:
     table = pandas.DataFrame(annotations)
     if not table["preference"].notna().any():
         return
-    result = {"win_rate": metrics.get_winrate(table)["win_rate"]}
+    result = {"win_rate": _win_rates(table)["win_rate"]}
     if task["gamed"] is not None and len(table) == len(task["references"]) and table["preference"].notna().all():
         result["length_controlled_winrate"] = _length_controlled(task["gamed"], table)
     (work / RESULT).write_text(json.dumps(result, default=float))
+
+
+def _win_rates(annotations: Any) -> dict[str, float]:
+    """The package's, which fails where there is no preference at all."""
+    import pandas
+    from alpaca_eval.metrics import get_winrate
+
+    table = pandas.DataFrame(annotations)
+    return dict(get_winrate(table)) if table["preference"].notna().any() else dict.fromkeys(USED, math.nan)
 
 
 def _annotator(work: Path, task: dict[str, Any]) -> str:

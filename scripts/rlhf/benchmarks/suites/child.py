@@ -36,7 +36,7 @@ class Measured(NamedTuple):
     rows: list[dict[str, Any]]
     """Rows of `BENCHMARK`."""
     published: dict[str, float]
-    """Results by the library's own aggregation, in [0, 1], where that is not the mean of the scores."""
+    """Results by the library's own aggregation, in [0, 1]: `published_win_rate`, `published_length_controlled`."""
 
 
 def question_id(place: str, index: int, texts: Sequence[str]) -> str:
@@ -52,6 +52,10 @@ class StoppedError(Exception):
 def never() -> bool:
     """Whether to stop: no."""
     return False
+
+
+def nobody(questions: int) -> None:
+    """Who is told how many questions there are."""
 
 
 def fresh_folder(work: Path) -> Path:

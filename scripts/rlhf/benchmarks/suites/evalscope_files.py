@@ -28,7 +28,7 @@ def read_evalscope(work: Path, benchmark: str) -> Measured:
     """The rows of a finished run in `work`, in the benchmark's order.
 
     Arena-Hard's verdicts are the preference for the policy with the reference shown first, then second: 1, 0.75, 0.5,
-    0.25 or 0; its score is their mean. `published` then has `win_rate`, where strong verdicts count three times.
+    0.25 or 0; its score is their mean. `published` then has `published_win_rate`: strong verdicts count three times.
     MT-Bench's verdicts are the ratings of both turns. A question that the policy's server refused has no score, also in
     tasks: there is no answer that it could be of. One without a verdict has none either, all others have one.
 
@@ -52,6 +52,12 @@ def read_evalscope(work: Path, benchmark: str) -> Measured:
         return Measured(rows, _check_arena(rows, results))
     _check_means(benchmark, questions, rows, results)
     return Measured(rows, {})
+
+
+def number_of_questions(work: Path) -> int | None:
+    """How many questions are asked by a run in `work`; None until it is known."""
+    path = work / QUESTIONS
+    return sum(1 for _ in _lines(path)) if path.exists() else None
 
 
 def _lines(path: Path) -> Iterator[Found]:
@@ -115,7 +121,7 @@ def _text(content: str | list[Found]) -> str:
 
 def _tokens(said: list[Found]) -> int | None:
     """Tokens of the answers; None where the server did not count them."""
-    counts = [(message.get("perf_metrics") or {}).get("output_tokens") for message in said]
+    counts: list[int] = [(message.get("perf_metrics") or {}).get("output_tokens") or 0 for message in said]
     return sum(counts) if counts and all(counts) else None
 
 
@@ -187,7 +193,7 @@ def _check_arena(rows: list[Found], results: dict[str, float]) -> dict[str, floa
     if 0 < rate < 1:  # else EvalScope's fit has no solution, and it reports 10/11 or 1/11
         (result,) = results.values()
         _compare(ARENA_HARD, rate, result, FOUR_DIGITS)
-    return {"win_rate": rate}
+    return {"published_win_rate": rate}
 
 
 def _win_rate(games: list[float]) -> float:

@@ -124,6 +124,7 @@ def _evaluator(work: Path, answers_only: bool) -> type[Any]:
     class Evaluator(DefaultEvaluator):  # type: ignore[misc, unused-ignore]
         def _collect_work_items(self, dataset_dict: Any) -> Any:
             self._asked = dataset_dict
+            _write_questions(work / QUESTIONS, dataset_dict)
             return super()._collect_work_items(dataset_dict)
 
         def _predict_sample(self, sample: Any, model_prediction_dir: str) -> Any:
@@ -186,7 +187,8 @@ def _ask_the_judge_twice(judge: Mapping[str, Any], seed: int) -> None:
 
 
 def _write_questions(path: Path, asked: Mapping[str, Any]) -> None:
-    with path.open("w") as lines:
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("w") as lines:
         for subset, samples in asked.items():
             for sample in samples:
                 metadata = sample.metadata or {}
@@ -199,6 +201,7 @@ def _write_questions(path: Path, asked: Mapping[str, Any]) -> None:
                     "refused": REFUSED in metadata,
                 }
                 lines.write(json.dumps(line) + "\n")
+    unfinished.replace(path)
 
 
 if __name__ == "__main__":
