@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -12,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from benchmark_questions import save_questions
@@ -21,8 +19,7 @@ from benchmark_suites import evaluation_python
 from experiments import patch
 from judge_server import JudgeServer, Verdicts
 from project import REPOSITORY, Project
-from rlhf.base.artifacts import read_provenance
-from rlhf.benchmarks.schema import BENCHMARK, SUMMARY
+from rlhf.benchmarks.schema import SUMMARY
 
 pytestmark = pytest.mark.slow
 SUPPORT = REPOSITORY / "tests/support"
@@ -75,7 +72,7 @@ def kill_everything(run: subprocess.Popen[str], project: Project) -> None:
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     end = time.monotonic() + 60
-    while (left := subprocess.run(["pgrep", "-f", str(project.folder)], capture_output=True, text=True).stdout.split()):
+    while left := subprocess.run(["pgrep", "-f", str(project.folder)], capture_output=True, text=True).stdout.split():
         assert time.monotonic() < end, f"processes outlive the run: {left}"
         time.sleep(0.2)
 
