@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_an_answer_that_is_paid_for_and_on_its_way_is_waited_for_at_the_end(fold
         with Relay([upstream(server, folder)]) as relay:
             assert ask(relay, ["a"]) == ["a"]
     assert len(server.bodies) == 1
+
+
+def test_an_answer_that_does_not_count_is_not_waited_for(folder: Path) -> None:
+    with JudgeServer(echo, hold_from=0) as server, ThreadPoolExecutor(1) as library:
+        with Relay([upstream(server, folder, counts=False)]) as relay:
+            asking = library.submit(ask, relay, ["a"])
+            assert server.held.wait(20)
+            start = time.monotonic()
+        assert time.monotonic() - start < 5
+        server.go_on.set()
+        asking.result()
+    assert relay.failure is None
 
 
 @NEEDS_ROOT
