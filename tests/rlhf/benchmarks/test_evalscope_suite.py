@@ -181,6 +181,11 @@ def test_a_failure_shows_no_texts(
     assert "how much" in (tmp_path / "work-gsm8k/log").read_text()
 
 
+def test_a_judge_that_fails_ends_the_run(folders: dict[str, Path], python: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the judge's server did not answer: openai\.InternalServerError"):
+        Run("arena_hard", folders["arena_hard"], python, tmp_path, judge=lambda body: 500)
+
+
 def test_it_stops_at_once_and_leaves_no_process(folders: dict[str, Path], python: str, tmp_path: Path) -> None:
     seen: list[float] = []
 
