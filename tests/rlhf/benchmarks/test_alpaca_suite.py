@@ -119,7 +119,7 @@ def test_a_judge_without_log_probabilities_is_refused(
 ) -> None:
     with pytest.raises(UserError, match="log-probabilities") as caught:
         Run(folder, python, tmp_path, judge=lambda body: "m")
-    with pytest.raises(UserError, match=r"alpaca_task: openai\.InternalServerError") as failed:
+    with pytest.raises(UserError, match=r"the judge's server did not answer: openai\.InternalServerError") as failed:
         Run(folder, python, tmp_path, judge=lambda body: 500)
     shown = str(caught.value) + str(failed.value) + caplog.text + "".join(capfd.readouterr())
     assert "Question" not in shown and "good" not in shown

@@ -20,6 +20,8 @@ from rlhf.benchmarks.schema import BENCHMARK
 from rlhf.benchmarks.suites.child import StoppedError
 
 pytestmark = pytest.mark.slow
+CLOSED = "http://127.0.0.1:9"
+"""Nothing listens there."""
 BETTER = policy(lambda n: 1 + n % 3, lambda n: n % 2 == 0)
 
 
@@ -134,7 +136,11 @@ def test_a_task_leaves_out_what_is_refused(folders: dict[str, Path], python: str
     assert run.column("score") == [None, 0.0] and run.column("unknown") == ["refused", None]
 
 
-def test_ifeval_needs_its_rules_for_sentences(folders: dict[str, Path], python: str, tmp_path: Path) -> None:
+def test_ifeval_needs_its_rules_for_sentences(
+    folders: dict[str, Path], python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"HOME": str(tmp_path), "HTTPS_PROXY": CLOSED, "https_proxy": CLOSED}.items():
+        monkeypatch.setenv(name, value)  # neither rules of this machine nor of the network
     folder = folders["ifeval"]
     with pytest.raises(UserError, match=r"could not score 1 of 6 answers.*punkt_tab"):
         (folder / "nltk_data").mkdir()
@@ -179,6 +185,11 @@ def test_a_failure_shows_no_texts(
     shown = str(caught.value) + caplog.text + "".join(capfd.readouterr())
     assert "how much" not in shown and "Question" not in shown
     assert "how much" in (tmp_path / "work-gsm8k/log").read_text()
+
+
+def test_a_judge_that_fails_ends_the_run(folders: dict[str, Path], python: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the judge's server did not answer: openai\.InternalServerError"):
+        Run("arena_hard", folders["arena_hard"], python, tmp_path, judge=lambda body: 500)
 
 
 def test_it_stops_at_once_and_leaves_no_process(folders: dict[str, Path], python: str, tmp_path: Path) -> None:

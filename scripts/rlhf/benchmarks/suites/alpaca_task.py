@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rlhf.base.errors import UserError
 from rlhf.benchmarks.suites.child import REFUSAL_STATUSES, REQUEST_SECONDS, main_of_child
 
 POLICY = "policy"
@@ -138,21 +139,37 @@ def _annotator(work: Path, task: dict[str, Any]) -> str:
     return str(folder)
 
 
-def _patch_the_client() -> None:
-    """Let a request that the judge's server refuses be one without a verdict. The package would end there."""
-    from alpaca_eval.decoders import openai as decoder
-    from openai import APIStatusError
+class _RefusedError(Exception):
+    """The judge's server does not take a request."""
 
+
+def _patch_the_client() -> None:
+    """Let a request that the judge's server refuses be one without a verdict, and all other errors end the run.
+
+    The package ends at most refusals; other errors it takes for an empty answer, depending on words in their message.
+    """
+    from alpaca_eval.decoders import openai as decoder
+    from openai import APIStatusError, OpenAIError
+    from openai.resources.chat.completions import Completions
+
+    create: Callable[..., Any] = Completions.create
     ask: Callable[..., list[dict[str, Any]]] = decoder._openai_completion_helper
+
+    def create_or_end(*arguments: Any, **options: Any) -> Any:
+        try:
+            return create(*arguments, **options)
+        except OpenAIError as error:
+            if isinstance(error, APIStatusError) and error.status_code in REFUSAL_STATUSES:
+                raise _RefusedError from None
+            raise UserError(f"the judge's server did not answer: openai.{type(error).__name__}") from None
 
     def ask_or_pass_over(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
         try:
             return ask(*arguments, **options)
-        except APIStatusError as error:
-            if error.status_code not in REFUSAL_STATUSES:
-                raise
+        except _RefusedError:
             return [{"text": "", "total_tokens": 0, "logprobs": {"content": [{"top_logprobs": []}]}}]
 
+    Completions.create = create_or_end  # type: ignore[method-assign]
     decoder._openai_completion_helper = ask_or_pass_over
 
 

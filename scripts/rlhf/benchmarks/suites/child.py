@@ -103,19 +103,23 @@ def run_child(
             start_new_session=True,
         )
         try:
-            while True:
-                try:
-                    status = process.wait(SECONDS_BETWEEN_LOOKS)
-                    break
-                except subprocess.TimeoutExpired:
-                    if stop():
-                        raise StoppedError from None
+            status = _wait(process, stop)
         finally:
             _kill_group(process)
     if status:
         if stop():
             raise StoppedError
         raise UserError(_failure(module, status, work))
+
+
+def _wait(process: subprocess.Popen[bytes], stop: Callable[[], bool]) -> int:
+    """Its exit status."""
+    while True:
+        try:
+            return process.wait(SECONDS_BETWEEN_LOOKS)
+        except subprocess.TimeoutExpired:
+            if stop():
+                raise StoppedError from None
 
 
 def main_of_child(run: Callable[[Path, dict[str, Any]], None]) -> None:

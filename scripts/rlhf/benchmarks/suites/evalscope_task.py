@@ -11,6 +11,7 @@ Where we differ from EvalScope as it comes:
   for the answer.
 - A judge's answer that is no verdict is asked for once more, at temperature 1, as the same request would get the same
   answer. EvalScope drops the question at once.
+- Where the judge's server fails, the run ends. EvalScope drops the question.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ POLICY = "policy"
 QUESTIONS, RESULTS = "questions.jsonl", "results.json"
 SECOND_TEMPERATURE = 1.0
 NO_RETRIES = {"retries": 1, "timeout": REQUEST_SECONDS, "retry_interval": 1}
+REFUSALS = ("BadRequestError:", "UnprocessableEntityError:", "APIStatusError: Error code: 413")
+"""Starts of the errors that EvalScope notes of requests that a judge's server does not take."""
 REFUSED = "refused_by_the_server"
 """Marks a question in its metadata."""
 
@@ -181,9 +184,19 @@ def _ask_the_judge_twice(judge: Mapping[str, Any], seed: int) -> None:
             value = super()._resolve_placement(definition, context, judge, *rest)
             if value is None and rest[-1].attempts[-1].status is ScoreStatus.PARSE_ERROR:
                 value = super()._resolve_placement(definition, context, second, *rest)
+            if value is None and rest[-1].attempts[-1].status is ScoreStatus.TRANSPORT_ERROR:
+                _check_refused(rest[-1].attempts[-1].error)
             return value
 
     judging.JudgeExecutor = Executor
+
+
+def _check_refused(error: str) -> None:
+    """Raises:
+    UserError: this is not the error of a request that the judge's server does not take.
+    """
+    if not error.startswith(REFUSALS):
+        raise UserError(f"the judge's server did not answer: openai.{error.split(':')[0]}")
 
 
 def _write_questions(path: Path, asked: Mapping[str, Any]) -> None:
