@@ -35,9 +35,9 @@ from rlhf.benchmarks.questions import questions_folder
 from rlhf.benchmarks.relay import Relay
 from rlhf.benchmarks.schema import BENCHMARK, EXCHANGES
 from rlhf.benchmarks.servers.budget import Budget, Price
+from rlhf.benchmarks.servers.serving import ModelServer, OneAtATime
 from rlhf.benchmarks.servers.upstream import Upstream, reached_at
 from rlhf.benchmarks.servers.vllm_command import ServedModel, cpu_settings, vllm_command
-from rlhf.benchmarks.serving import ModelServer, OneAtATime
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec
 from rlhf.benchmarks.suites.child import Measured, StoppedError
 from rlhf.machine.leases import lease_gpus

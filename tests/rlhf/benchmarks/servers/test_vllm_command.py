@@ -57,7 +57,7 @@ import json, os, sys, time
 from functools import partial
 from pathlib import Path
 from rlhf.benchmarks.servers.vllm_command import ServedModel, cpu_settings, vllm_command
-from rlhf.benchmarks.serving import ModelServer
+from rlhf.benchmarks.servers.serving import ModelServer
 policy, log, python = sys.argv[1:]
 model = ServedModel(policy, None, "base", 7, "float32", 128, 0)
 environment = {**os.environ, "HF_HUB_OFFLINE": "1", **cpu_settings(1)}

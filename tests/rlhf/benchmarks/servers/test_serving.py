@@ -18,11 +18,11 @@ import pytest
 
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Journal
-from rlhf.benchmarks import serving
+from rlhf.benchmarks.servers import serving
+from rlhf.benchmarks.servers.serving import ModelServer, OneAtATime
 from rlhf.benchmarks.servers.upstream import Sender, StoppedError, Upstream, reached_at
-from rlhf.benchmarks.serving import ModelServer, OneAtATime
 
-SUPPORT = Path(__file__).parents[2] / "support"
+SUPPORT = Path(__file__).parents[3] / "support"
 SMALL = SUPPORT / "small_model_server.py"
 
 
@@ -163,7 +163,7 @@ OWNER = """
 import os, sys, time
 from pathlib import Path
 from functools import partial
-from rlhf.benchmarks import serving
+from rlhf.benchmarks.servers import serving
 from test_serving import server
 serving.STOP_SECONDS = 1.0
 with server(Path(sys.argv[1]), sys.argv[2]) as connection:
@@ -176,7 +176,7 @@ with server(Path(sys.argv[1]), sys.argv[2]) as connection:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_its_owner(how: str, number: signal.Signals, tmp_path: Path) -> None:
     folder = tmp_path / "policy"
-    paths = f"{Path(serving.__file__).parents[2]}:{Path(__file__).parent}:{SUPPORT}"
+    paths = f"{Path(serving.__file__).parents[3]}:{Path(__file__).parent}:{SUPPORT}"
     environment = {**os.environ, "PYTHONPATH": paths}
     with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path), how], env=environment, stderr=-3) as owner:
         while not folder.exists() or len(processes(folder)) < 3:

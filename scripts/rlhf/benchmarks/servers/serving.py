@@ -18,7 +18,7 @@ import httpx2
 from rlhf.base.errors import UserError
 from rlhf.benchmarks.servers.upstream import Connection, StoppedError
 
-WATCHDOG = Path(__file__).with_name("servers") / "watchdog.py"
+WATCHDOG = Path(__file__).with_name("watchdog.py")
 START_SECONDS = 1800.0
 """To load a large model and compile it."""
 STOP_SECONDS = 10.0
