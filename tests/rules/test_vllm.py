@@ -12,27 +12,22 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from project import REPOSITORY, Project, copy_project
+from project import Project, copy_project
 from rlhf.base.artifacts import read_provenance
 from rlhf.models.tokenizers import load_tokenizer
 from rlhf.prompts.schema import PROMPTS
 from rlhf.responses.schema import RESPONSES
 from rlhf.training.schema import TRAINING
 from sampling_by_definition import left_over
+from vllm_environment import python_with_vllm
 
-PYTHON = REPOSITORY / ".venv-vllm/bin/python"
 POLICY = "results/micro/world/policy"
 
 
 @pytest.fixture(scope="module")
 def python() -> str:
     """The interpreter that has vLLM."""
-    if not PYTHON.exists():
-        pytest.skip("there is no environment with vLLM: `make .venv-vllm/installed` says why")
-    imported = subprocess.run([PYTHON, "-c", "import vllm"], capture_output=True, text=True)
-    if imported.returncode:
-        pytest.skip(f"vLLM cannot be imported here: {imported.stderr.splitlines()[-1]}")
-    return str(PYTHON)
+    return python_with_vllm()
 
 
 @pytest.fixture(scope="module")

@@ -52,13 +52,15 @@ class JudgeServer(LocalServer):
     """Serves on a free local port while the context is open.
 
     `faults` are used up first, one per request: a status, `drop` (the connection is closed), `slow` (half an answer,
-    then closed), or a text that is the answer instead of a verdict.
+    then closed), `garbage` (200 and a web page), or a text that is the answer instead of a verdict.
     """
 
     judge: Callable[[str], Verdicts]
     faults: Sequence[int | str] = ()
     logprobs: bool = True
     retry_after: str | None = None
+    counts_tokens: bool = True
+    """Whether answers have `usage`."""
     answered: Counter[str] = field(default_factory=Counter)
     """Requests that got an answer, by their body."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -95,6 +97,8 @@ class JudgeServer(LocalServer):
             request.end_headers()
             request.wfile.write(b'{"id"')
             request.close_connection = True
+        elif fault == "garbage":
+            self._send(request, 200, "<html>busy</html>")
         else:
             verdicts = self.judge(body["messages"][0]["content"])
             answer = fault if isinstance(fault, str) else max(verdicts, key=verdicts.__getitem__)
@@ -106,10 +110,11 @@ class JudgeServer(LocalServer):
         listed = [{"token": name, "logprob": math.log(chance), "bytes": None} for name, chance in verdicts.items()]
         token = {"token": answer, "logprob": 0.0, "bytes": None, "top_logprobs": listed}
         asked = self.logprobs and body.get("logprobs")
+        usage = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
         return {
-            "id": "1",
+            "id": str(self.answered.total()),
             "object": "chat.completion",
-            "created": 1,
+            "created": self.answered.total(),
             "model": body["model"],
             "choices": [
                 {
@@ -119,11 +124,11 @@ class JudgeServer(LocalServer):
                     "logprobs": {"content": [token]} if asked else None,
                 }
             ],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101},
+            "usage": usage if self.counts_tokens else None,
         }
 
-    def _send(self, request: BaseHTTPRequestHandler, status: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
+    def _send(self, request: BaseHTTPRequestHandler, status: int, body: dict[str, Any] | str) -> None:
+        content = (body if isinstance(body, str) else json.dumps(body)).encode()
         request.send_response(status)
         if self.retry_after is not None and status == 429:
             request.send_header("Retry-After", self.retry_after)

@@ -31,20 +31,22 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 torch.set_num_threads(1)  # tests share the cores
 
 
-def small_llama(vocabulary: int = VOCABULARY, seed: int = 0, initializer_range: float = 0.25) -> LlamaForCausalLM:
-    """A random Llama, float32, whose next-token distributions are far from uniform."""
+def small_llama(
+    vocabulary: int = VOCABULARY, seed: int = 0, initializer_range: float = 0.25, heads: int = 4
+) -> LlamaForCausalLM:
+    """A random Llama, float32, whose next-token distributions are far from uniform. Its heads have width 32 / heads."""
     torch.manual_seed(seed)
-    return LlamaForCausalLM(_configuration(vocabulary, initializer_range)).eval()
+    return LlamaForCausalLM(_configuration(vocabulary, initializer_range, heads)).eval()
 
 
-def _configuration(vocabulary: int, initializer_range: float) -> LlamaConfig:
+def _configuration(vocabulary: int, initializer_range: float, heads: int = 4) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=max(heads // 2, 1),
         max_position_embeddings=128,
         initializer_range=initializer_range,
         bos_token_id=0,
@@ -53,10 +55,10 @@ def _configuration(vocabulary: int, initializer_range: float) -> LlamaConfig:
     )
 
 
-def save_small_policy(folder: Path, seed: int = 0) -> Path:
+def save_small_policy(folder: Path, seed: int = 0, heads: int = 4) -> Path:
     """A policy folder as downloaded from the hub: weights, tokenizer with chat template, generation config."""
     tokenizer = small_tokenizer()
-    model = small_llama(len(tokenizer), seed)
+    model = small_llama(len(tokenizer), seed, heads=heads)
     extra_stop = tokenizer.convert_tokens_to_ids("<|end_header_id|>")
     model.generation_config = GenerationConfig(eos_token_id=[tokenizer.eos_token_id, extra_stop], temperature=0.6)
     model.generation_config.do_sample = True

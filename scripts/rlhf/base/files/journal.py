@@ -1,8 +1,8 @@
-"""What a judge has answered, on disk: no request is paid for twice.
+"""What a server has answered, on disk: no request is paid for twice.
 
 A folder of files with one line per answer: the digest of the request, and the answer as JSON. Each process appends to a
 file of its own, so that jobs on several machines can share the folder on any file system. A line is written in one go
-when its answer arrives; a line that a kill cut short is skipped.
+when its answer arrives; a line that a kill or a full disk cut short is skipped, and none is written after it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,20 @@ class Journal:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._lock = threading.Lock()
-        self._own = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}.jsonl"
+        self._own = _new_name()
+        self._written = {self._own}
+        """Names of this object's own files."""
+        self._read: dict[Path, int] = {}
+        """Bytes of each file that `unread` has returned."""
         self._new: dict[str, Answer] = {}
 
     def find(self, wanted: Collection[str]) -> dict[str, Answer]:
         """The recorded answers to the requests with these digests."""
         wanted = set(wanted)
         found = {digest: self._new[digest] for digest in wanted & self._new.keys()}
-        for path in sorted(self._folder.glob("*.jsonl")) if self._folder else []:
+        for path in sorted(self.folder.glob("*.jsonl")) if self.folder else []:
             with path.open("rb") as lines:
                 for line in lines:
                     digest = line[:DIGEST_CHARACTERS].decode("ascii", "replace")
@@ -53,16 +57,47 @@ class Journal:
                         found[digest] = answer
         return found
 
+    def unread(self) -> Iterator[tuple[str, Answer]]:
+        """Digests and answers that others have recorded since the last call; at the first call, all there are.
+
+        Not what this object records, and not for several threads at the same time.
+        """
+        for path in sorted(self.folder.glob("*.jsonl")) if self.folder else []:
+            if path.name in self._written or path.stat().st_size <= self._read.get(path, 0):
+                continue
+            with path.open("rb") as lines:
+                lines.seek(self._read.get(path, 0))
+                for line in lines:
+                    if not line.endswith(b"\n"):  # cut short, or it is being written: read it again
+                        break
+                    self._read[path] = self._read.get(path, 0) + len(line)
+                    if (answer := _parse(line)) is not None:
+                        yield line[:DIGEST_CHARACTERS].decode("ascii", "replace"), answer
+
     def record(self, digest: str, answer: Answer) -> None:
-        """Keep an answer. Threads may call this at the same time."""
+        """Keep an answer. Threads may call this at the same time.
+
+        Raises:
+            OSError: it cannot be written, on a full disk for example.
+        """
         line = f"{digest} {canonical_json(answer)}\n".encode()
         with self._lock:
-            if self._folder is None:
+            if self.folder is None:
                 self._new[digest] = answer
                 return
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with (self._folder / self._own).open("ab", buffering=0) as file:
-                file.write(line)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with (self.folder / self._own).open("ab", buffering=0) as file:
+                    while line:
+                        line = line[file.write(line) :]
+            except OSError:
+                self._own = _new_name()  # the next line must not go on where this one was cut
+                self._written.add(self._own)
+                raise
+
+
+def _new_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}.jsonl"
 
 
 def _parse(line: bytes) -> Answer | None:

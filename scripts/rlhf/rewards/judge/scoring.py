@@ -11,9 +11,9 @@ from typing import TypeVar
 import choix
 import numpy as np
 
+from rlhf.base.files.journal import Answer
 from rlhf.machine.progress import Progress
 from rlhf.rewards.judge.client import Judge, Messages
-from rlhf.base.files.journal import Answer
 from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.judge.verdicts import preference, rating
 from rlhf.rewards.scorer import Conversation, Score

@@ -54,8 +54,8 @@ class LlmSettings(Scorer):
         return () if self.template is None else (self.template,)
 
     def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
-        from rlhf.rewards.judge.client import Judge, JudgeServer
         from rlhf.base.files.journal import Journal
+        from rlhf.rewards.judge.client import Judge, JudgeServer
         from rlhf.rewards.judge.scoring import compare, rate
         from rlhf.rewards.judge.templates import JudgeTemplate
 

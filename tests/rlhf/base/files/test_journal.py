@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlhf.base.files.journal import DIGEST_CHARACTERS, Journal, request_digest
+from small_disk import NEEDS_ROOT, SmallDisk
 
 WRITER = """
 import sys
@@ -73,6 +74,40 @@ def test_kill_9_loses_no_answer_that_was_recorded(tmp_path: Path) -> None:
     digests = [request_digest(number) for number in range(last + 1)]
     found = Journal(tmp_path).find(digests)
     assert [found[digest]["content"][5000:] for digest in digests] == [str(number) for number in range(last + 1)]
+
+
+def test_others_answers_are_read_as_they_come_and_once(tmp_path: Path) -> None:
+    own, other = Journal(tmp_path / "journal"), Journal(tmp_path / "journal")
+    assert list(own.unread()) == []
+    own.record(request_digest(0), {"content": "own"})
+    other.record(request_digest(1), {"content": "1"})
+    other.record(request_digest(2), {"content": "2"})
+    assert list(own.unread()) == [(request_digest(1), {"content": "1"}), (request_digest(2), {"content": "2"})]
+    assert list(own.unread()) == []
+    (path,) = [path for path in (tmp_path / "journal").iterdir() if path.read_bytes().count(b"\n") == 2]
+    with path.open("ab") as file:
+        file.write(f"not a line\n{request_digest(3)} {{".encode())
+        file.flush()
+        assert list(own.unread()) == []
+        file.write(b'"content": "3"}\n')
+    assert list(own.unread()) == [(request_digest(3), {"content": "3"})]
+
+
+@NEEDS_ROOT
+def test_after_a_full_disk_no_answer_is_lost_that_was_recorded(tmp_path: Path) -> None:
+    answer = {"content": "x" * 5000}
+    with SmallDisk(tmp_path, "16k"):
+        journal = Journal(tmp_path / "journal")
+        recorded = []
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(99):
+                journal.record(request_digest(number), answer)
+                recorded.append(request_digest(number))
+        SmallDisk(tmp_path, "").resize("1m")
+        journal.record(request_digest(100), answer)
+        found = Journal(tmp_path / "journal").find([*recorded, request_digest(100)])
+        assert found == dict.fromkeys([*recorded, request_digest(100)], answer)
+        assert [digest for digest, _ in Journal(tmp_path / "journal").unread()] == [*recorded, request_digest(100)]
 
 
 def test_digests_tell_requests_apart_and_hold_no_text() -> None:

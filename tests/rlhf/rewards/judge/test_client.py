@@ -11,10 +11,10 @@ import pytest
 
 from judge_server import JudgeServer
 from rlhf.base.errors import UserError
+from rlhf.base.files.journal import Journal
 from rlhf.rewards.judge import client
 from rlhf.rewards.judge.client import Judge, Messages
 from rlhf.rewards.judge.client import JudgeServer as Server
-from rlhf.base.files.journal import Journal
 
 OPTIONS = {"max_completion_tokens": 3, "temperature": 0.0, "logprobs": True, "top_logprobs": 20}
 

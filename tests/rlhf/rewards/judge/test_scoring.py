@@ -11,10 +11,10 @@ import pytest
 from scipy.optimize import minimize
 
 from judge_server import JudgeServer, prefers, shown
+from rlhf.base.files.journal import Journal
 from rlhf.machine.progress import Progress
 from rlhf.rewards.judge.client import Judge
 from rlhf.rewards.judge.client import JudgeServer as Server
-from rlhf.base.files.journal import Journal
 from rlhf.rewards.judge.scoring import NO_VERDICT, PRIOR, REFUSED, Conversation, Tally, compare, rate
 from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.scorer import Score
