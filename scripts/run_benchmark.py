@@ -7,16 +7,13 @@ here, in turn with the policy. Nothing of questions, answers and keys is logged.
 
 import argparse
 import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from rlhf.benchmarks.asking.budget import Budget, Price
-from rlhf.benchmarks.asking.relay import Relay
-from rlhf.benchmarks.asking.upstream import Upstream, reached_at
-from rlhf.benchmarks.progress import RequestsProgress
-from rlhf.benchmarks.serving.server import ModelServer, OneAtATime, ServedModel, cpu_settings, vllm_command
-from rlhf.benchmarks.suites.child import Stopped
+from typing import Any
 
 from command_line import (
     add_hardware_flags,
@@ -33,8 +30,16 @@ from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import digest, provenance
 from rlhf.base.settings import canonical_json
 from rlhf.benchmarks.catalogue import suite
+from rlhf.benchmarks.progress import RequestsProgress
+from rlhf.benchmarks.questions import questions_folder
+from rlhf.benchmarks.relay import Relay
 from rlhf.benchmarks.schema import BENCHMARK, EXCHANGES
+from rlhf.benchmarks.servers.budget import Budget, Price
+from rlhf.benchmarks.servers.upstream import Upstream, reached_at
+from rlhf.benchmarks.servers.vllm_command import ServedModel, cpu_settings, vllm_command
+from rlhf.benchmarks.serving import ModelServer, OneAtATime
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec
+from rlhf.benchmarks.suites.child import Measured, StoppedError
 from rlhf.machine.leases import lease_gpus
 from rlhf.models.source import model_location
 from rlhf.rewards.scorer import key_of_server
@@ -46,45 +51,75 @@ POLICY, JUDGE = "policy", "judge"
 def main() -> None:
     arguments, spec = parse_arguments(parser(), BenchmarkSpec)
     inputs = checked_inputs(policy=arguments.policy)
-    module = suite(spec.benchmark)
+    folder, commit = questions_folder(spec, arguments.revisions)
     lease_gpus(arguments.gpus)
-    with TemporaryDirectory(prefix="benchmark-") as folder, OneAtATime() as servers:
-        work = Path(folder)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(TemporaryDirectory(prefix="benchmark-")))
+        servers = stack.enter_context(OneAtATime())
         upstreams = [policy_upstream(spec, arguments, servers, work)]
         if spec.judge is not None:
             upstreams.append(judge_upstream(spec.judge, spec.seed, arguments, servers, work))
-        with (
-            RequestsProgress(spec.benchmark, spec.policy) as progress,
-            Relay(upstreams, budget(arguments.judge_budget), on_answer=progress.advance) as relay,
-        ):
-            try:
-                measured = import_choice(module).measure(
-                    spec,
-                    {upstream.name: relay.url(upstream.name) for upstream in upstreams},
-                    relay.key,
-                    work / "suite",
-                    stop=lambda: relay.failure is not None,
-                    asking=progress.expect,
-                    in_flight=arguments.in_flight,
-                )
-            except Stopped:
-                assert relay.failure is not None
-                raise relay.failure from None
-            exchanges = [
-                {
-                    "side": upstream.name,
-                    "digest": exchange.digest,
-                    "request": canonical_json(exchange.request),
-                    "answer": canonical_json(exchange.answer),
-                }
-                for upstream in upstreams
-                for exchange in relay.exchanges(upstream.name)
-            ]
-    origin = provenance(__file__, spec, inputs, [module], **measured.published)
+        progress = stack.enter_context(RequestsProgress(spec))
+        limits = budget(arguments.judge_budget)
+        relay = stack.enter_context(Relay(upstreams, limits, on_answer=progress.answered))
+        measured = ask(relay, spec, folder, work / "suite", arguments.in_flight, progress.expect)
+        exchanges = all_exchanges(relay, upstreams)
+    origin = provenance(__file__, spec, inputs, [suite(spec.benchmark)], dataset_revision=commit, **measured.published)
     EXCHANGES.write(arguments.exchanges, exchanges, origin)
     BENCHMARK.write(arguments.output, measured.rows, origin)
     unscored = sum(row["score"] is None for row in measured.rows)
     LOGGER.info("%s on %s: %d questions, %d without a score", spec.policy, spec.benchmark, len(measured.rows), unscored)
+
+
+def ask(
+    relay: Relay,
+    spec: BenchmarkSpec,
+    folder: Path | None,
+    work: Path,
+    in_flight: int,
+    expect: Callable[[int], None],
+) -> Measured:
+    """Run the library of a benchmark against the relay. A judge that is served here comes after the policy.
+
+    Raises:
+        UserError: the library failed, a server did, or the budget is spent.
+    """
+    task = spec.task if folder is None else spec.task.model_copy(update={"data": str(folder), "revision": None})
+    measure = partial(
+        import_choice(suite(spec.benchmark)).measure,
+        spec.model_copy(update={"task": task}),
+        relay.url(POLICY),
+        relay.url(JUDGE) if spec.judge else None,
+        work,
+        key=relay.key,
+        stop=lambda: relay.failure is not None,
+        expect=expect,
+        in_flight=in_flight,
+    )
+    try:
+        if spec.judge is not None and spec.judge.url is None:
+            measure(answers_only=True)
+        measured: Measured = measure()
+    except StoppedError:
+        assert relay.failure is not None
+        raise relay.failure from None
+    if relay.failure is not None:  # the library took it for an answer
+        raise relay.failure
+    return measured
+
+
+def all_exchanges(relay: Relay, upstreams: Sequence[Upstream]) -> list[dict[str, Any]]:
+    """Rows of `EXCHANGES`."""
+    return [
+        {
+            "side": upstream.name,
+            "digest": exchange.digest,
+            "request": canonical_json(exchange.request),
+            "answer": canonical_json(exchange.answer),
+        }
+        for upstream in upstreams
+        for exchange in relay.exchanges(upstream.name)
+    ]
 
 
 def parser() -> argparse.ArgumentParser:

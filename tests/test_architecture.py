@@ -25,6 +25,12 @@ EXCEPTIONS = {
     ("rlhf.training.optimization.step", "rlhf.logprobs.responses"),
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),
+    ("rlhf.benchmarks.summary", "rlhf.evaluation.bootstrap"),  # the same intervals and the same length control
+    ("rlhf.benchmarks.summary", "rlhf.evaluation.comparisons"),
+    ("rlhf.benchmarks.summary", "rlhf.evaluation.difficulty"),
+    ("rlhf.benchmarks.summary", "rlhf.evaluation.length_control"),
+    ("rlhf.report.page", "rlhf.benchmarks.catalogue"),  # names of benchmarks
+    ("rlhf.report.summary", "rlhf.benchmarks.catalogue"),
     ("rlhf.report.material", "rlhf.evaluation.scored_responses"),  # the page shows what was evaluated
 }
 """What a stage imports of an earlier one beside its schema."""

@@ -132,19 +132,10 @@ class Specs:
         )
 
     def evaluate_policy(self, policy: str) -> EvaluateSpec:
-        return EvaluateSpec(
-            seed=self.experiment.seed,
-            policy=policy,
-            bootstrap_samples=self.experiment.evaluation.bootstrap_samples,
-            confidence=self.experiment.evaluation.confidence,
-        )
+        return EvaluateSpec(policy=policy, **self._intervals())
 
     def length_control(self) -> LengthControlSpec:
-        return LengthControlSpec(
-            seed=self.experiment.seed,
-            bootstrap_samples=self.experiment.evaluation.bootstrap_samples,
-            confidence=self.experiment.evaluation.confidence,
-        )
+        return LengthControlSpec(**self._intervals())
 
     def run_benchmark(self, policy: str, benchmark: str) -> BenchmarkSpec:
         task, judge = self.experiment.benchmarks.run[benchmark], self.experiment.benchmarks.judge
@@ -168,11 +159,7 @@ class Specs:
         )
 
     def summarize_benchmarks(self) -> SummarySpec:
-        return SummarySpec(
-            seed=self.experiment.seed,
-            bootstrap_samples=self.experiment.evaluation.bootstrap_samples,
-            confidence=self.experiment.evaluation.confidence,
-        )
+        return SummarySpec(**self._intervals())
 
     def report(self) -> ReportSpec:
         return ReportSpec(
@@ -220,6 +207,15 @@ class Specs:
                 and local_fingerprint(section.dataset) is None
             },
         )
+
+    def _intervals(self) -> dict[str, Any]:
+        """What all programs that compute intervals get."""
+        evaluation = self.experiment.evaluation
+        return {
+            "seed": self.experiment.seed,
+            "bootstrap_samples": evaluation.bootstrap_samples,
+            "confidence": evaluation.confidence,
+        }
 
     def _policy(self, policy: str) -> ModelSource | None:
         """The policy as a setting; None if a rule makes it, for then it is an input."""

@@ -86,7 +86,15 @@ REPORT = REPORT_ALONE | frozenset({"length_control"})
 """What gathers from all policies."""
 BENCHMARKS: Rules = frozenset({"run_benchmark"})
 BENCHMARKS_ON = REPORT_ALONE | frozenset({"summarize_benchmarks"})
-TASK = {"data": "models", "subsets": ["main"], "few_shot": 0, "limit": 3, "max_tokens": 9, "temperature": 1.0}
+TASK = {
+    "data": "models",
+    "revision": "main",
+    "subsets": ["main"],
+    "few_shot": 0,
+    "limit": 3,
+    "max_tokens": 9,
+    "temperature": 1.0,
+}
 BENCHMARK_JUDGE = {"model": "j", "url": "http://localhost:1/v1", "key_variable": "KEY", "max_tokens": 9}
 BENCHMARK_JUDGE |= {"input_price": 1.0, "output_price": 2.0}
 BUDGET = {"requests": 1, "tokens": 2, "money": 3.0}

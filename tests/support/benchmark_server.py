@@ -39,7 +39,7 @@ class ChatServer(LocalServer):
         if isinstance(reply, int):
             _send(request, reply, {"error": {"message": f"not taken: {text}", "type": "refused", "code": None}})
         else:
-            _send(request, 200, _completion(body, reply))
+            _send(request, 200, completion(body, reply))
 
 
 def last_text(body: Body) -> str:
@@ -104,7 +104,7 @@ def _verdict(difference: int) -> str:
     return {1: "A>B", 0: "A=B", -1: "B>A"}[difference]
 
 
-def _completion(body: Body, reply: str | Mapping[str, float]) -> Body:
+def completion(body: Body, reply: str | Mapping[str, float]) -> Body:
     text = reply if isinstance(reply, str) else max(reply, key=reply.__getitem__)
     listed = (
         []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlhf.base.names import split_name
+from rlhf.base.names import parent, split_name
 from rlhf.benchmarks.schema import SUMMARY
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.pairs.schema import PAIRS
@@ -38,11 +38,10 @@ def write_experiment(
     judged: bool = True,
     prompts: int = 24,
     draws: int = 3,
-    seed: int = 0,
     benchmarks: bool = False,
 ) -> ReportFiles:
     """Write an experiment below `folder`, and return its files."""
-    chance = random.Random(seed)
+    chance = random.Random(0)
     texts = [PROMPT_TEXTS[i] if i < len(PROMPT_TEXTS) else f"Prompt number {i}" for i in range(prompts)]
     ids = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
     rows = [
@@ -53,7 +52,7 @@ def write_experiment(
     for policy in policies:
         _write_policy(folder / policy, policy, ids, draws, judged, chance)
     trained = [policy for policy in policies if split_name(policy)[1]]
-    parents = {"base" if split_name(p)[1] == 1 else f"{split_name(p)[0]}-{split_name(p)[1] - 1}" for p in trained}
+    parents = set(map(parent, trained))
     return ReportFiles(
         evaluations=[folder / policy / "evaluation.parquet" for policy in policies],
         length_control=_write_length_control(folder, trained, judged),
@@ -152,9 +151,9 @@ def _write_length_control(folder: Path, trained: Sequence[str], judged: bool) ->
 
 def _write_benchmarks(folder: Path, policies: Sequence[str]) -> Path:
     """AlpacaEval 2 with both length controls, MT-Bench, and GSM8K, of which one question has no score."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for policy in policies:
-        _, quality = level(policy)
+        quality = level(policy)[1]
         for benchmark, metric, score in (
             ("alpaca_eval", "score", quality / 3),
             ("alpaca_eval", "length_controlled", quality / 4),
@@ -162,7 +161,7 @@ def _write_benchmarks(folder: Path, policies: Sequence[str]) -> Path:
             ("mt_bench", "score", 10 * quality),
             ("gsm8k", "score", 1 - quality),
         ):
-            difference = None if policy == "base" or metric != "score" else -0.021
+            rate_alone, differs = metric.startswith("published"), policy != "base" and metric == "score"
             rows.append(
                 {
                     "policy": policy,
@@ -171,11 +170,11 @@ def _write_benchmarks(folder: Path, policies: Sequence[str]) -> Path:
                     "questions": 80,
                     "without_score": int(benchmark == "gsm8k"),
                     "score": score,
-                    "score_low": None if metric.startswith("published") else score - 0.05,
-                    "score_high": None if metric.startswith("published") else score + 0.05,
-                    "difference": difference,
-                    "difference_low": None if difference is None else difference - 0.01,
-                    "difference_high": None if difference is None else difference + 0.03,
+                    "score_low": None if rate_alone else score - 0.05,
+                    "score_high": None if rate_alone else score + 0.05,
+                    "difference": -0.021 if differs else None,
+                    "difference_low": -0.031 if differs else None,
+                    "difference_high": 0.009 if differs else None,
                     "length": 900.0,
                     "tokens": 200.0,
                     "unknown": None,

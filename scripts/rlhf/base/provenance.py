@@ -10,8 +10,8 @@ from rlhf.base.files.checksums import stated_checksum
 from rlhf.base.settings import Settings
 from rlhf.base.source_digest import source_digest
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "vllm", "accelerate", "datasets", "numpy", "scipy", "pyarrow")
-LIBRARIES += ("evalscope", "alpaca_eval")
+MODELS = ("torch", "transformers", "tokenizers", "vllm", "accelerate")
+LIBRARIES = (*MODELS, "datasets", "numpy", "scipy", "pyarrow", "evalscope", "alpaca_eval")
 SAMPLED_BLOCKS = 256
 BLOCK_BYTES = 65536
 

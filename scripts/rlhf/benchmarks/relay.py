@@ -17,7 +17,7 @@ from typing import Any, Self
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Answer
 from rlhf.benchmarks.servers.budget import Budget, Price, Spending, Usage
-from rlhf.benchmarks.servers.local_http import Reply, serve
+from rlhf.benchmarks.servers.local_http import RelayServer, Reply
 from rlhf.benchmarks.servers.side import Exchange, Side
 from rlhf.benchmarks.servers.upstream import StoppedError, Upstream
 
@@ -65,11 +65,13 @@ class Relay:
         """The library's key for the relay: other users of this machine cannot use it."""
         self.failure: BaseException | None = None
         """Why nothing is sent on any more: a UserError, or an exception that is a bug."""
+        self._closed = False
 
     def __enter__(self) -> Self:
         self._read_journals()
         models = {name: _list_of_models(side.upstream) for name, side in self._sides.items()}
-        self._server = serve(self.key, models, self._reply, self._fail)
+        self._server = RelayServer(self.key, models, self._reply, self._fail)
+        self._server.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -78,6 +80,7 @@ class Relay:
         deadline = time.monotonic() + LINGER_SECONDS
         while time.monotonic() < deadline and any(side.is_owed() for side in self._sides.values()):
             time.sleep(0.02)
+        self._closed = True
         self._server.shutdown()
         self._server.server_close()
         for side in self._sides.values():
@@ -143,8 +146,8 @@ class Relay:
     def _fail(self, error: BaseException) -> None:
         """Send nothing on any more."""
         with self._lock:
-            if self.failure is not None or isinstance(error, StoppedError):
-                return
+            if self.failure is not None or self._closed or isinstance(error, StoppedError):
+                return  # requests that the end of the context cuts off fail in many ways
             self.failure = error
             self._stopping.set()
         if self._on_failure is not None:

@@ -16,7 +16,7 @@ from typing import Self
 import httpx2
 
 from rlhf.base.errors import UserError
-from rlhf.benchmarks.servers.upstream import Connection
+from rlhf.benchmarks.servers.upstream import Connection, StoppedError
 
 WATCHDOG = Path(__file__).with_name("servers") / "watchdog.py"
 START_SECONDS = 1800.0
@@ -38,7 +38,8 @@ SETTINGS = {
 class ModelServer:
     """A server in processes of its own, while the context is open.
 
-    It ends with all its processes when the context closes and when this process dies, however that may be.
+    It ends with all its processes when the context closes and when this process dies, however that may be: a watchdog
+    holds the reading end of a pipe. (What this process forks without `exec` holds the other end, too.)
 
     Args:
         name: in messages, such as `the policy`.
@@ -153,7 +154,7 @@ class OneAtATime:
     def __exit__(self, *exception: object) -> None:
         self._closed = True
         if (running := self._running) is not None:
-            running.stop()  # one that is starting, too: `connect` holds the lock then
+            running.stop()  # without the lock, which `connect` holds while a server starts
 
     @contextmanager
     def connect(self, server: ModelServer) -> Iterator[Connection]:
@@ -161,6 +162,7 @@ class OneAtATime:
 
         Raises:
             UserError: it does not start, or has ended.
+            StoppedError: this is closed.
         """
         with self._changed:
             while self._running not in (None, server) and not self._is_free():
@@ -180,15 +182,18 @@ class OneAtATime:
 
     def _switch_to(self, server: ModelServer) -> Connection:
         if self._closed:
-            raise UserError("the run has stopped")
+            raise StoppedError("the run has stopped")
         if self._running is server and self._connection is not None:
             server.check()
             return self._connection
         if self._running is not None:
             self._running.stop()
         self._running, self._connection = server, None
-        self._connection = server.start()
-        if self._closed:  # it was closed while the server was about to start
+        try:
+            self._connection = server.start()
+        except UserError as error:
+            raise (StoppedError("the run has stopped") if self._closed else error) from None
+        if self._closed:  # it was closed when the server was about to start
             server.stop()
         return self._connection
 

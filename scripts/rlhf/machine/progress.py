@@ -41,6 +41,13 @@ class Progress:
         elif exception[0] is None:
             self._print_line()
 
+    def expect(self, total: int) -> None:
+        """The number of units of work, once it is known."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.refresh()
+
     def advance(self, count: int = 1, tokens: int = 0, **facts: str) -> None:
         """Add work done since the last call: units, tokens if they matter, and facts to show beside the rate."""
         self.done += count

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import logging
 import subprocess
 import sys
 import threading
@@ -14,34 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from judge_server import JudgeServer
-from library import THREADS, ask, client, echo, questions, upstream
+from library import THREADS, ask, echo, questions, upstream
 from rlhf.base.errors import UserError
-from rlhf.benchmarks import relay as relay_module
 from rlhf.benchmarks.relay import Relay
-from rlhf.benchmarks.servers import side
 from rlhf.benchmarks.servers import upstream as upstream_module
 from rlhf.benchmarks.servers.budget import Usage
 from rlhf.benchmarks.servers.upstream import Connection
-from small_disk import NEEDS_ROOT, SmallDisk
 
 SUPPORT = Path(__file__).parents[2] / "support"
 STORM = [429, 500, "drop", 503, "slow", "garbage", 408, 502, 409, 504] * 3
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "FIRST_DELAY", 0.001)
-    monkeypatch.setattr(upstream_module, "LONGEST_DELAY", 0.001)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
 
 
 def test_answers_are_the_servers_and_a_rerun_starts_no_server(folder: Path) -> None:
@@ -161,89 +143,6 @@ def test_what_was_answered_before_a_failure_is_kept(folder: Path) -> None:
     assert set(server.answered.values()) == {1}
 
 
-def test_refused_requests_are_not_asked_again(folder: Path) -> None:
-    with JudgeServer(echo) as server:
-        with Relay([upstream(server, folder)]) as relay:
-            ask(relay, ["a"])
-            server._faults[:] = [400, 413, 422]
-            assert sorted(map(str, ask(relay, ["b", "c", "d", "e"]))) in [["400", "413", "422", t] for t in "bcde"]
-            assert relay.usage["judge"].refused == 3
-        with Relay([upstream(server, folder)]) as relay:
-            assert sorted(map(str, ask(relay, ["b", "c", "d", "e"])))[:3] == ["400", "413", "422"]
-            assert relay.usage["judge"] == Usage(refused=3, from_journal=1)
-            assert [exchange.answer for exchange in relay.exchanges("judge")].count({"refused": 413}) == 1
-    assert len(server.bodies) == 5
-
-
-def test_a_server_that_refuses_everything_is_given_up_and_its_refusals_are_forgotten(folder: Path) -> None:
-    with JudgeServer(echo, faults=[400] * 500) as server:
-        with Relay([upstream(server, folder)]) as relay:
-            assert set(ask(relay, questions(100))) == {400, 403}
-        assert side.REFUSED_AT_FIRST <= len(server.bodies) < side.REFUSED_AT_FIRST + 8
-        assert "refuses every request (400)" in str(relay.failure)
-        server._faults.clear()
-        with Relay([upstream(server, folder)]) as relay:
-            assert ask(relay, questions(3)) == questions(3)
-
-
-def test_each_key_goes_to_its_own_server(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setenv("OPENAI_ORG_ID", "my-organisation")
-    with JudgeServer(echo) as policy, JudgeServer(echo) as judge:
-        sides = [upstream(policy, folder / "p", "policy"), upstream(judge, folder / "j", key="sk-very-secret")]
-        with Relay(sides) as relay:
-            assert ask(relay, ["a"], "policy") == ask(relay, ["a"], "judge") == ["a"]
-    assert {name.lower(): value for name, value in judge.headers[0].items()}["authorization"] == "Bearer sk-very-secret"
-    assert "authorization" not in {name.lower() for name in policy.headers[0]}
-    assert "my-organisation" not in str([policy.headers, judge.headers])
-    assert relay.key not in str([policy.headers, judge.headers])
-    assert all(b"sk-very-secret" not in path.read_bytes() for path in folder.glob("*/*"))
-    assert "sk-very-secret" not in repr(sides)
-
-
-def test_what_is_not_for_the_relay(folder: Path) -> None:
-    def post(path: str, body: Any, key: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", relay._server.server_port)
-        text = body if isinstance(body, str) else json.dumps(body)
-        connection.request("POST", path, text, {"Authorization": f"Bearer {key}"})
-        return connection.getresponse().status
-
-    with JudgeServer(echo) as server, Relay([upstream(server, folder)]) as relay:
-        chat, body = "/judge/v1/chat/completions", {"messages": [{"content": "a"}]}
-        assert post(chat, body, relay.key) == 200
-        assert post(chat, body, "sk-other") == 401
-        assert post("/judge/v1/completions", body, relay.key) == 404
-        assert post("/policy/v1/chat/completions", body, relay.key) == 404
-        for wrong in ({**body, "stream": True}, [], "{", '{"a": NaN}', '{"a": "\\ud800"}'):
-            assert post(chat, wrong, relay.key) == 400
-        assert [model.id for model in client(relay).models.list()] == ["gpt"]
-    assert relay.failure is None
-    assert len(server.bodies) == 1
-
-
-def test_no_text_is_logged(folder: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    caplog.set_level(logging.DEBUG)
-    logging.getLogger("openai").setLevel(logging.CRITICAL)  # the library's own
-    with JudgeServer(echo, faults=[429, "drop"]) as server:
-        judge = upstream(server, folder, key="sk-very-secret")
-        with Relay([judge]) as relay:
-            assert ask(relay, ["a hidden text"]) == ["a hidden text"]
-    shown = caplog.text + "".join(capfd.readouterr())
-    assert "hidden" not in shown
-    assert "sk-very" not in shown
-
-
-def test_answers_of_another_job_are_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "READ_SECONDS", 0.0)
-    with (
-        JudgeServer(echo) as server,
-        Relay([upstream(server, folder)]) as one,
-        Relay([upstream(server, folder)]) as two,
-    ):
-        assert ask(one, questions(5)) == ask(two, questions(5)) == questions(5)
-        assert two.usage["judge"].from_journal == 5
-    assert len(server.bodies) == 5
-
-
 def test_each_answer_is_told(folder: Path) -> None:
     told: list[tuple[str, bool, int]] = []
     lock = threading.Lock()
@@ -276,17 +175,3 @@ def test_a_server_that_does_not_start_and_a_bug_end_the_run(folder: Path) -> Non
             assert ask(relay, ["b"]) == [403]
         assert isinstance(relay.failure, ZeroDivisionError)
         assert len(server.bodies) == 1
-
-
-@NEEDS_ROOT
-def test_a_full_disk_is_named_and_no_answer_is_given_that_is_not_kept(tmp_path: Path) -> None:
-    with SmallDisk(tmp_path, "64k"), JudgeServer(echo) as server:
-        with Relay([upstream(server, tmp_path / "journal")]) as relay:
-            texts = [f"{number} " + "x" * 4000 for number in range(40)]
-            answers = ask(relay, texts)
-        assert f"the disk {tmp_path} is full" in str(relay.failure)
-        given = [text for text, answer in zip(texts, answers, strict=True) if answer == text]
-        assert 0 < len(given) < 40
-        with Relay([upstream(server, tmp_path / "journal")]) as relay:
-            assert ask(relay, given) == given
-            assert relay.usage["judge"].from_journal == len(given)

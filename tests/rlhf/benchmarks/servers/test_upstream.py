@@ -51,8 +51,7 @@ def test_a_server_that_asks_for_a_long_wait_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("fault", [500, "garbage", "slow", "drop"])
-def test_a_fault_that_does_not_pass_ends_it_and_says_no_text(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "LONGEST_DELAY", 0.001)
+def test_a_fault_that_does_not_pass_ends_it_and_says_no_text(fault: str) -> None:
     with JudgeServer(echo, faults=[fault] * 99) as server:
         with pytest.raises(UserError, match=f"judge's server {server.url} did not answer after 9 attempts: ") as caught:
             send(server)
@@ -60,8 +59,7 @@ def test_a_fault_that_does_not_pass_ends_it_and_says_no_text(fault: str, monkeyp
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_tried_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "LONGEST_DELAY", 0.001)
+def test_a_server_that_is_not_there_is_tried_as_often() -> None:
     server = JudgeServer(echo)
     with server:
         pass
@@ -75,6 +73,8 @@ def test_delays_grow_and_nothing_is_tried_again_once_the_run_has_stopped(monkeyp
             waited.append(timeout or 0.0)
             return len(waited) == 8
 
+    monkeypatch.setattr(upstream_module, "FIRST_DELAY", 0.5)
+    monkeypatch.setattr(upstream_module, "LONGEST_DELAY", 8.0)
     waited: list[float] = []
     with JudgeServer(echo, faults=[503] * 99) as server, pytest.raises(StoppedError):
         send(server, Stopping())

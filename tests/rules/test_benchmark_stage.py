@@ -1,0 +1,123 @@
+"""The benchmarks of several policies through Snakemake: the real libraries, a stand-in for vLLM, a judge that fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark_questions import save_questions
+from benchmark_server import judge
+from benchmark_suites import evaluation_python
+from experiments import patch
+from judge_server import JudgeServer, Verdicts
+from project import REPOSITORY, Project
+from rlhf.benchmarks.schema import SUMMARY
+
+pytestmark = pytest.mark.slow
+SUPPORT = REPOSITORY / "tests/support"
+KEY = "sk-c2VjcmV0IG9mIGEganVkZ2U"
+WHOLE = ("alpaca_eval", "arena_hard", "mt_bench", "mmlu", "gsm8k")
+BENCHMARKS = WHOLE if os.environ.get("ALL_BENCHMARKS") else ("alpaca_eval", "gsm8k")
+"""Five take a quarter of an hour: ALL_BENCHMARKS=1 runs them."""
+TABLE = "results/micro/benchmarks.parquet"
+
+
+def fair(message: str) -> Verdicts:
+    """A judge that counts a word."""
+    said = judge({"messages": [{"content": message}]})
+    assert not isinstance(said, int)
+    return {said: 1.0} if isinstance(said, str) else said
+
+
+@pytest.fixture
+def project(finished_micro: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A finished micro with three policies; its programs get the stand-in for vLLM."""
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    monkeypatch.setenv("POLICY_ANSWERS", str(tmp_path / "answers.jsonl"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT / "stand_in_vllm"), str(SUPPORT)]))
+    shutil.copytree(finished_micro.folder, tmp_path / "project")
+    save_questions(tmp_path / "project/questions")
+    return Project(tmp_path / "project", evaluation_python())
+
+
+def start(project: Project, server: JudgeServer, *arguments: str, **changes: Any) -> subprocess.Popen[str]:
+    """Start a run of all benchmarks in a process group of its own."""
+    run = {name: {"data": f"questions/{name}", "few_shot": 0} for name in BENCHMARKS}
+    judged = {"url": server.url, "model": "judge", "key_variable": "JUDGE_KEY", "input_price": 1.0}
+    edited = {"benchmarks": {"run": run, "judge": judged}, "hardware.run_benchmark": {"gpu": 0, "threads": 1}}
+    config = patch(project.read_config(), {**edited, "variants.rebel.iterations": 1, **changes})
+    path = project.write_config(config, "benchmarks")
+    command = [project.python, "-m", "snakemake", TABLE, "--configfile", path, "--cores", "2", *arguments]
+    return subprocess.Popen(
+        command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def finish(run: subprocess.Popen[str]) -> str:
+    output, _ = run.communicate()
+    assert run.returncode == 0, output
+    return output
+
+
+def kill_everything(run: subprocess.Popen[str], project: Project) -> None:
+    """kill -9 of Snakemake, of its jobs and of all that they started, the model servers among them."""
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    end = time.monotonic() + 60
+    while left := subprocess.run(["pgrep", "-f", str(project.folder)], capture_output=True, text=True).stdout.split():
+        assert time.monotonic() < end, f"processes outlive the run: {left}"
+        time.sleep(0.2)
+
+
+def answered_by_policies(tmp_path: Path) -> Counter[str]:
+    return Counter((tmp_path / "answers.jsonl").read_text().splitlines())
+
+
+def rows(project: Project) -> list[dict[str, Any]]:
+    return SUMMARY.read(project.folder / TABLE).to_pylist()
+
+
+def scores(project: Project) -> dict[tuple[str, str, str], float | None]:
+    return {(row["benchmark"], row["policy"], row["metric"]): row["score"] for row in rows(project)}
+
+
+def test_through_a_storm_and_kill_9_the_table_is_that_of_an_undisturbed_run(project: Project, tmp_path: Path) -> None:
+    """And no request is answered twice, neither by a policy nor by the judge."""
+    with JudgeServer(fair) as calm:
+        finish(start(project, calm))
+        undisturbed, requests = rows(project), calm.answered.total()
+        assert set(calm.answered.values()) == {1}
+    found = scores(project)
+    assert found["alpaca_eval", "rebel-1", "score"] > 0.8 > 0.5 == pytest.approx(found["alpaca_eval", "base", "score"])
+    assert found["gsm8k", "base", "score"] == pytest.approx(4 / 6)
+    for name in BENCHMARKS:
+        assert found[name, "simpo-1", "score"] == pytest.approx(found[name, "base", "score"])
+    for name in ("benchmarks.parquet", "benchmark_journal", *(f"{policy}/benchmarks" for policy in POLICIES)):
+        path = project.folder / "results/micro" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (tmp_path / "answers.jsonl").unlink()
+    faults: list[int | str] = [429, 500, "drop", "slow", 503, "garbage"] * 3
+    with JudgeServer(fair, faults=faults, hold_from=requests // 2) as server:
+        run = start(project, server, "--retries", "0")
+        assert server.held.wait(300)
+        time.sleep(1)  # what was answered is written down
+        kill_everything(run, project)
+        server.hold_from = None
+        server.go_on.set()
+        finish(start(project, server, "--unlock"))
+        finish(start(project, server, "--rerun-incomplete"))
+        assert set(server.answered.values()) == {1}
+        assert server.answered.total() == requests
+    assert set(answered_by_policies(tmp_path).values()) == {1}
+    assert rows(project) == undisturbed
+
+
+POLICIES = ("base", "rebel-1", "simpo-1")
