@@ -1,8 +1,8 @@
 """AlpacaEval 2: answers to 805 instructions against those of GPT-4 Turbo, judged by the alpaca_eval package.
 
 A score is the probability that the judge, which reads both answers, names the policy's: `verdicts` holds it alone, as
-each pair is shown once. Which answer is shown first is decided by a hash of the instruction, so it is the same for every
-policy. The judge's server has to give log-probabilities; a verdict is read off those of the first token, so it is not
+each pair is shown once. Which answer is shown first is decided by a hash of the instruction: the same for every policy.
+The judge's server has to give log-probabilities. A verdict is read off those of the first token, so the judge is not
 asked again where there is none.
 
 `published` has the package's `published_win_rate`. Where `df_gamed.csv` lies beside the reference's answers, and all
@@ -86,15 +86,22 @@ def measure(
     task = {
         "references": references,
         "gamed": None if gamed is None else str(gamed),
-        "judge": spec.judge.model,
-        "max_tokens": spec.task.max_tokens,
-        "temperature": spec.task.temperature,
-        "seed": spec.seed,
+        **_request_options(spec),
         "in_flight": in_flight,
         "answers_only": answers_only,
     }
     run_child(alpaca_task.__name__, work, task, _environment(policy_url, judge_url, key, work), stop, python)
     return Measured([], {}) if answers_only else _read(work, references)
+
+
+def _request_options(spec: BenchmarkSpec) -> dict[str, Any]:
+    """What requests depend on, beside the instructions."""
+    return {
+        "judge": None if spec.judge is None else spec.judge.model,
+        "max_tokens": spec.task.max_tokens,
+        "temperature": spec.task.temperature,
+        "seed": spec.seed,
+    }
 
 
 def _environment(policy_url: str, judge_url: str | None, key: str, work: Path) -> dict[str, str]:
