@@ -42,7 +42,7 @@ class RequestsProgress:
             self._costs[side] = usage
             new = sum(each.answered for each in self._costs.values())
             tokens = sum(each.input_tokens + each.output_tokens for each in self._costs.values())
-            facts = {"asked now": f"{new:,}", "tokens": f"{tokens:,}"}
+            facts = {"asked now": f"{new:,}", "tokens used": f"{tokens:,}"}
             if money := sum(each.money for each in self._costs.values()):
                 facts["cost"] = f"{money:.2f}"
             self._progress.advance(1, 0, **facts)
