@@ -19,7 +19,8 @@ from benchmark_suites import evaluation_python
 from experiments import patch
 from judge_server import JudgeServer, Verdicts
 from project import REPOSITORY, Project
-from rlhf.benchmarks.schema import SUMMARY
+from rlhf.base.artifacts import read_provenance
+from rlhf.benchmarks.schema import BENCHMARK, SUMMARY
 
 pytestmark = pytest.mark.slow
 SUPPORT = REPOSITORY / "tests/support"
@@ -28,6 +29,8 @@ WHOLE = ("alpaca_eval", "arena_hard", "mt_bench", "mmlu", "gsm8k")
 BENCHMARKS = WHOLE if os.environ.get("ALL_BENCHMARKS") else ("alpaca_eval", "gsm8k")
 """Five take a quarter of an hour: ALL_BENCHMARKS=1 runs them."""
 TABLE = "results/micro/benchmarks.parquet"
+POLICIES = ("base", "rebel-1", "simpo-1")
+LOGS = ("logs", ".snakemake/log")
 
 
 def fair(message: str) -> Verdicts:
@@ -49,13 +52,14 @@ def project(finished_micro: Project, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def start(project: Project, server: JudgeServer, *arguments: str, **changes: Any) -> subprocess.Popen[str]:
-    """Start a run of all benchmarks in a process group of its own."""
+    """Start a run in a process group of its own: of all benchmarks, unless a target is given."""
     run = {name: {"data": f"questions/{name}", "few_shot": 0} for name in BENCHMARKS}
     judged = {"url": server.url, "model": "judge", "key_variable": "JUDGE_KEY", "input_price": 1.0}
     edited = {"benchmarks": {"run": run, "judge": judged}, "hardware.run_benchmark": {"gpu": 0, "threads": 1}}
     config = patch(project.read_config(), {**edited, "variants.rebel.iterations": 1, **changes})
     path = project.write_config(config, "benchmarks")
-    command = [project.python, "-m", "snakemake", TABLE, "--configfile", path, "--cores", "2", *arguments]
+    targets = [] if arguments and arguments[0].startswith("results/") else [TABLE]
+    command = [project.python, "-m", "snakemake", *targets, *arguments, "--configfile", path, "--cores", "2"]
     return subprocess.Popen(
         command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -92,7 +96,7 @@ def scores(project: Project) -> dict[tuple[str, str, str], float | None]:
 def test_through_a_storm_and_kill_9_the_table_is_that_of_an_undisturbed_run(project: Project, tmp_path: Path) -> None:
     """And no request is answered twice, neither by a policy nor by the judge."""
     with JudgeServer(fair) as calm:
-        finish(start(project, calm))
+        assert_nothing_leaks(project, finish(start(project, calm)))
         undisturbed, requests = rows(project), calm.answered.total()
         assert set(calm.answered.values()) == {1}
     found = scores(project)
@@ -120,4 +124,38 @@ def test_through_a_storm_and_kill_9_the_table_is_that_of_an_undisturbed_run(proj
     assert rows(project) == undisturbed
 
 
-POLICIES = ("base", "rebel-1", "simpo-1")
+def assert_nothing_leaks(project: Project, output: str) -> None:
+    """Texts are in results and journal alone, and the key is nowhere."""
+    everything = [path for path in project.folder.rglob("*") if path.is_file()]
+    assert not [path for path in everything if KEY.encode() in path.read_bytes()]
+    said = output + "".join(path.read_text() for name in LOGS for path in (project.folder / name).rglob("*.log"))
+    results = [path for policy in POLICIES for path in (project.folder / "results/micro" / policy).rglob("*/*.parquet")]
+    said += "".join(str(read_provenance(path)) for path in results)
+    found = BENCHMARK.read(project.folder / "results/micro/rebel-1/benchmarks/alpaca_eval.parquet").to_pylist()
+    texts = [text for row in found for text in (*row["question"], *row["answer"])]
+    assert len(texts) == 12
+    assert not [text for text in texts if text in said]
+
+
+def test_a_spent_budget_stops_and_more_goes_on(project: Project) -> None:
+    """What was answered is kept, and paid for once. AlpacaEval asks the judge one question for each of 6."""
+    target = "results/micro/base/benchmarks/alpaca_eval.parquet"
+    with JudgeServer(fair) as server:
+        stopped = start(project, server, target, "--retries", "0", **{"benchmarks.budget": {"requests": 4}})
+        output, _ = stopped.communicate()
+        assert stopped.returncode != 0
+        assert "the budget of 4 requests is spent" in output
+        assert server.answered.total() == 4
+        finish(start(project, server, target, **{"benchmarks.budget": {"requests": 6}}))
+        assert set(server.answered.values()) == {1}
+        assert server.answered.total() == 6
+
+
+def test_a_missing_key_stops_before_any_job(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JUDGE_KEY")
+    with JudgeServer(fair) as server:
+        run = start(project, server)
+        output, _ = run.communicate()
+    assert run.returncode != 0
+    assert "the environment variable JUDGE_KEY (`benchmarks.judge.key_variable`) is not set" in output
+    assert not (project.folder / "results/micro/benchmark_journal").exists()
