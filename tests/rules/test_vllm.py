@@ -12,8 +12,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from project import Project, copy_project
+from benchmark_questions import save_questions
+from benchmark_suites import evaluation_python
+from experiments import patch
+from judge_server import JudgeServer
+from project import Project, copy_project, programs
 from rlhf.base.artifacts import read_provenance
+from rlhf.base.provenance import digest
+from rlhf.benchmarks.schema import BENCHMARK
 from rlhf.models.tokenizers import load_tokenizer
 from rlhf.prompts.schema import PROMPTS
 from rlhf.responses.schema import RESPONSES
@@ -141,3 +147,30 @@ def test_a_response_that_vllm_gives_up_is_an_error(project: Project, tmp_path: P
     environment = {**os.environ, "PYTHONPATH": str(project.folder / "scripts")}
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, env=environment)
     assert done.stdout.startswith("vLLM aborted a response to prompt prompt-2 ("), done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_a_policy_that_is_served(project: Project) -> None:
+    """vLLM's server answers the alpaca_eval package; all is stopped at the end, and a second run starts no server."""
+    target = project.folder / "results/micro/base/benchmarks/alpaca_eval.parquet"
+    served = Project(project.folder, evaluation_python())
+    data = save_questions(project.folder / "questions")["alpaca_eval"]
+    with JudgeServer(lambda message: {"m": 0.75, "M": 0.25}) as server:
+        run = {"alpaca_eval": {"data": str(data), "max_tokens": 8}}
+        benchmarks = {"run": run, "judge": {"url": server.url, "model": "judge"}}
+        changes = {"benchmarks": benchmarks, "hardware.run_benchmark": {"gpu": 0, "threads": 1}}
+        config = served.write_config(patch(served.read_config("vllm"), changes), "served")
+        arguments = str(target.relative_to(project.folder))
+        served.run(arguments, configfile=config)
+        rows = BENCHMARK.read(target).to_pylist()
+        assert {row["score"] for row in rows} == {0.75, 0.25}  # which one is shown first differs
+        assert all(row["tokens"] and 0 < row["tokens"] <= 8 for row in rows)
+        assert not programs(served, "run_benchmark")
+        content, judged = digest(target), len(server.bodies)
+        target.unlink()
+        served.run(arguments, configfile=config)
+        assert digest(target) == content
+        assert len(server.bodies) == judged
+        log = project.folder / "logs/micro/run_benchmark/base/alpaca_eval.log"
+        assert "12 of 12 requests" in log.read_text()
+        assert "asked now 0," in log.read_text()
