@@ -52,13 +52,14 @@ def main() -> None:
     arguments, spec = parse_arguments(parser(), BenchmarkSpec)
     inputs = checked_inputs(policy=arguments.policy)
     folder, commit = questions_folder(spec, arguments.revisions)
+    key = taken_key(arguments.judge_key)
     lease_gpus(arguments.gpus)
     with ExitStack() as stack:
         work = Path(stack.enter_context(TemporaryDirectory(prefix="benchmark-")))
         servers = stack.enter_context(OneAtATime())
         upstreams = [policy_upstream(spec, arguments, servers, work)]
         if spec.judge is not None:
-            upstreams.append(judge_upstream(spec.judge, spec.seed, arguments, servers, work))
+            upstreams.append(judge_upstream(spec, spec.judge, key, arguments, servers, work))
         progress = stack.enter_context(RequestsProgress(spec))
         limits = budget(arguments.judge_budget)
         relay = stack.enter_context(Relay(upstreams, limits, on_answer=progress.answered))
@@ -128,7 +129,9 @@ def parser() -> argparse.ArgumentParser:
     add_revisions_flag(made)
     made.add_argument("--journal", type=Path, help="folder that keeps all answers (default: none are kept)")
     made.add_argument("--in-flight", type=int, default=16, help="requests at a time (default 16)")
-    made.add_argument("--judge-key", help="environment variable that holds the key of the judge's server")
+    made.add_argument(
+        "--judge-key", default="none", help="environment variable with the key of the judge's server; `none` sends none"
+    )
     made.add_argument(
         "--judge-prices",
         type=float,
@@ -151,6 +154,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def taken_key(variable: str) -> str | None:
+    """The key of the judge's server, removed from the environment: no program that is started here gets it."""
+    if variable == "none":
+        return None
+    key = key_of_server(variable, "benchmarks.judge.key_variable")
+    del os.environ[variable]
+    return key
+
+
 def policy_upstream(spec: BenchmarkSpec, arguments: argparse.Namespace, servers: OneAtATime, work: Path) -> Upstream:
     """The policy, served here."""
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
@@ -158,29 +170,36 @@ def policy_upstream(spec: BenchmarkSpec, arguments: argparse.Namespace, servers:
     served = ServedModel(name, revision, POLICY, spec.seed, spec.precision, None, arguments.gpus)
     identity = {"policy": digest(folder)} if folder.is_dir() else {"policy": name, "revision": revision}
     journal = Journal(arguments.journal and arguments.journal / spec.policy)
-    connect = partial(servers.connect, server(served, arguments, work))
+    connect = partial(servers.connect, server(served, spec, arguments, work))
     return Upstream(POLICY, identity, POLICY, connect, journal, counts=False)
 
 
 def judge_upstream(
-    judge: JudgeSpec, seed: int, arguments: argparse.Namespace, servers: OneAtATime, work: Path
+    spec: BenchmarkSpec,
+    judge: JudgeSpec,
+    key: str | None,
+    arguments: argparse.Namespace,
+    servers: OneAtATime,
+    work: Path,
 ) -> Upstream:
     """The judge: somewhere else, or served here."""
     journal, price = Journal(arguments.journal and arguments.journal / JUDGE), Price(*arguments.judge_prices)
     if judge.url is not None:
-        variable = None if arguments.judge_key in (None, "none") else arguments.judge_key
-        key = None if variable is None else key_of_server(variable, "benchmarks.judge.key_variable")
         return Upstream(JUDGE, {"url": judge.url}, judge.model, reached_at(judge.url, key), journal, price)
     name, revision = model_location(None, judge.source, arguments.revisions)
     precision = "bfloat16" if arguments.gpus else "float32"
-    served = ServedModel(name, revision, JUDGE, seed, precision, None, arguments.gpus, arguments.judge_tensor_parallel)
+    spread = arguments.judge_tensor_parallel
+    served = ServedModel(name, revision, JUDGE, spec.seed, precision, None, arguments.gpus, spread)
     identity = {"judge": digest(Path(name))} if Path(name).is_dir() else {"judge": name, "revision": revision}
-    return Upstream(JUDGE, identity, JUDGE, partial(servers.connect, server(served, arguments, work)), journal, price)
+    return Upstream(
+        JUDGE, identity, JUDGE, partial(servers.connect, server(served, spec, arguments, work)), journal, price
+    )
 
 
-def server(served: ServedModel, arguments: argparse.Namespace, work: Path) -> ModelServer:
+def server(served: ServedModel, spec: BenchmarkSpec, arguments: argparse.Namespace, work: Path) -> ModelServer:
+    """The server of a model; what it prints is kept beside the journal."""
     environment = {**os.environ, **({} if arguments.gpus else cpu_settings(arguments.threads))}
-    log = work / f"{served.name}-server.log"
+    log = (arguments.journal or work) / "servers" / f"{spec.policy}-{spec.benchmark}-{served.name}.log"
     return ModelServer(f"the {served.name}", partial(vllm_command, served), environment, log)
 
 

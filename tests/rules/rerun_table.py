@@ -79,7 +79,10 @@ TABLE = [
             f"benchmarks.judge.{key}": {"benchmarks.judge": BENCHMARK_JUDGE}
             for key in ("key_variable", "input_price", "output_price")
         }
-        | {f"benchmarks.budget.{key}": {"benchmarks.budget": {key: value}} for key, value in BUDGET.items()},
+        | {
+            f"benchmarks.budget.{key}": {"benchmarks": {"budget": {key: value}, "judge": BENCHMARK_JUDGE}}
+            for key, value in BUDGET.items()
+        },
     ),
     Row("report", one("benchmarks.published", {"paper": {"gsm8k": 79.6}})),
     Row(

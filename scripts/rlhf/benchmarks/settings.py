@@ -103,6 +103,11 @@ class BenchmarksSettings(Settings):
         judged = [name for name in self.run if name in CATALOGUE and CATALOGUE[name].judge_requests]
         if judged and self.judge is None:
             raise ValueError(f"{', '.join(judged)} need{'s' if len(judged) == 1 else ''} a `judge`, and there is none")
+        priced = self.judge is not None and (self.judge.input_price or self.judge.output_price)
+        if self.budget.money is not None and not priced:
+            raise ValueError(
+                "`budget.money` needs the prices of the judge: give `judge.input_price` and `output_price`"
+            )
         return self
 
 
