@@ -117,7 +117,7 @@ def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
 
 
 def check_judges(experiment: Experiment) -> None:
-    """Check that each judge's template can be filled in.
+    """Check that each judge's template can be filled in, and that what benchmarks name is there.
 
     Raises:
         UserError: with the key.
@@ -129,6 +129,16 @@ def check_judges(experiment: Experiment) -> None:
                 JudgeTemplate(scorer.template, f"{scorer.mode}.jinja").fill(prompt="p", **dict.fromkeys(names, "r"))
             except UserError as error:
                 raise UserError(f"{key}.template: {error}") from error
+    for name, task in experiment.benchmarks.run.items():
+        if task.data is not None and not Path(task.data).is_dir():
+            raise UserError(f"benchmarks.run.{name}.data: there is no folder {task.data!r}")
+    judge = experiment.benchmarks.judge
+    if experiment.benchmarks.run and judge is not None and judge.url is None:
+        try:
+            if model_source(judge.model, judge.revision).fingerprint is not None:
+                check_model_folder(Path(judge.model))
+        except UserError as error:
+            raise UserError(f"benchmarks.judge.model: {error}") from error
 
 
 def require_keys(experiment: Experiment) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from experiments import patch
 from rlhf.base.errors import UserError
 from workflow.experiment import Experiment, load_experiment
-from workflow.planning.input_checks import check_functions, check_sources
+from workflow.planning.input_checks import check_functions, check_judges, check_sources
 from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
 from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, imported
@@ -96,6 +96,7 @@ def plan(config: dict[str, Any], *, functions: bool = True) -> None:
     check_models(experiment)
     if functions:  # each in a process of its own
         check_functions(experiment)
+        check_judges(experiment)
     check_memory(experiment, experiment.hardware.train_policy)
 
 
