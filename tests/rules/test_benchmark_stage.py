@@ -139,7 +139,7 @@ def assert_nothing_leaks(project: Project, output: str) -> None:
 
 def test_a_spent_budget_stops_and_more_goes_on(project: Project) -> None:
     """What was answered is kept, and paid for once. AlpacaEval asks the judge one question for each of 6."""
-    target = "results/micro/base/benchmarks/alpaca_eval.parquet"
+    target = "results/micro/rebel-1/benchmarks/alpaca_eval.parquet"
     with JudgeServer(fair) as server:
         stopped = start(project, server, target, "--retries", "0", **{"benchmarks.budget": {"requests": 4}})
         output, _ = stopped.communicate()
