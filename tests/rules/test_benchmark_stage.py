@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -149,6 +150,21 @@ def test_a_spent_budget_stops_and_more_goes_on(project: Project) -> None:
         finish(start(project, server, target, **{"benchmarks.budget": {"requests": 6}}))
         assert set(server.answered.values()) == {1}
         assert server.answered.total() == 6
+
+
+def test_a_judge_that_the_job_serves_comes_after_the_policy(project: Project, tmp_path: Path) -> None:
+    """On the same GPUs: each server is started once, and all of the policy's answers come first."""
+    shutil.copytree(project.folder / "results/micro/world/policy", project.folder / "judges/fair")
+    target = "results/micro/rebel-1/benchmarks/alpaca_eval.parquet"
+    with JudgeServer(fair) as unused:
+        finish(start(project, unused, target, **{"benchmarks.judge": {"model": "judges/fair"}}))
+        assert not unused.bodies
+    rows = BENCHMARK.read(project.folder / target).to_pylist()
+    assert all(row["score"] > 0.8 for row in rows)
+    asked = [Path(json.loads(line)[0]).name for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert asked == ["checkpoint"] * 6 + ["fair"] * 6
+    servers = [path.name for path in (project.folder / "results/micro/benchmark_journal/servers").iterdir()]
+    assert sorted(servers) == ["rebel-1-alpaca_eval-judge.log", "rebel-1-alpaca_eval-policy.log"]
 
 
 def test_a_missing_key_stops_before_any_job(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""In place of vLLM's command: it serves what a policy of known quality says, in a second, and notes what it answers."""
+"""In place of vLLM's command: it serves what a policy of known quality, or a judge, says, and notes what it answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from benchmark_server import completion, policy
+from benchmark_server import completion, judge, policy
 
 GOODNESS = {"world": 1, "rebel-1": 3, "simpo-1": 1}
 """How good the answers of a policy are, by the folder that its checkpoint is in; the reference's are 1."""
@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--served-model-name")
     parser.add_argument("--port", type=int)
     arguments, _ = parser.parse_known_args()
-    reply = policy(lambda n: GOODNESS[arguments.model.parent.name], lambda n: n % 3 > 0)
+    goodness = GOODNESS.get(arguments.model.parent.name, 0)
+    of_policy = policy(lambda n: goodness, lambda n: n % 3 > 0)
+    reply = judge if arguments.served_model_name == "judge" else of_policy
     faults = [] if "CALM" in os.environ else list(FAULTS)
     lock, answered = threading.Lock(), Path(os.environ["POLICY_ANSWERS"])
 
