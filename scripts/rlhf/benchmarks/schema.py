@@ -37,7 +37,8 @@ EXCHANGES = Artifact(
 """A row per request of a benchmark, by `side` (`policy` or `judge`) and its digest: request and answer as JSON, as the
 servers got and gave them."""
 
-SCORE, LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED = "score", "length_controlled", "published_length_controlled"
+SCORE, LENGTH_CONTROLLED = "score", "length_controlled"
+PUBLISHED_WIN_RATE, PUBLISHED_LENGTH_CONTROLLED = "published_win_rate", "published_length_controlled"
 SUMMARY = Artifact(
     "benchmark_summary",
     table_schema(
@@ -72,6 +73,7 @@ SUMMARY = Artifact(
 )
 """A row per policy, benchmark and metric. `metric`: `score` is the mean over questions; `length_controlled` is our win
 rate at equal length (see `rlhf.evaluation.length_control`); `published_length_controlled` is that of the alpaca_eval
-package. `without_score`: the number of questions without a score. `difference`: the mean difference to `base` over the
-questions that both have a score of, with an interval. `length`, `tokens`: mean characters and tokens of an answer.
-`unknown`: why there is no score."""
+package; `published_win_rate` is the benchmark's own where that is no mean over questions (Arena-Hard counts strong
+verdicts three times). `without_score`: the number of questions without a score. `difference`: the mean difference to
+`base` over the questions that both have a score of, with an interval. `length`, `tokens`: mean characters and tokens
+of an answer. `unknown`: why there is no score."""

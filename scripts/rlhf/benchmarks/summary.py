@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf.base.artifacts import ArtifactError, read_provenance
-from rlhf.benchmarks.schema import BENCHMARK, LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED, SCORE
+from rlhf.benchmarks.schema import (
+    BENCHMARK,
+    LENGTH_CONTROLLED,
+    PUBLISHED_LENGTH_CONTROLLED,
+    PUBLISHED_WIN_RATE,
+    SCORE,
+)
 from rlhf.benchmarks.settings import SummarySpec
 from rlhf.evaluation.bootstrap import bootstrap_interval
 from rlhf.evaluation.comparisons import Comparisons
@@ -22,6 +28,8 @@ Values = NDArray[np.float64]
 NOTHING = dict.fromkeys(
     ("score", "score_low", "score_high", "difference", "difference_low", "difference_high", "unknown")
 )
+ROUNDING = 1e-6
+"""Two rates that differ by less are the same."""
 NO_SCORES = "no_scores"
 """Why there is no mean score: no question has one."""
 
@@ -45,8 +53,8 @@ class Result:
     """Characters of the reference's answers, (questions,); NaN where there is none."""
     tokens: Values
     """Tokens of the answers, (questions,), NaN where they are unknown."""
-    published_length_controlled: float | None
-    """The length-controlled win rate by the alpaca_eval package, 0 to 1; None where it was not computed."""
+    published: dict[str, float]
+    """Results by the library's own aggregation, 0 to 1: `published_win_rate`, `published_length_controlled`."""
 
 
 def read_result(path: Path) -> Result:
@@ -72,7 +80,7 @@ def read_result(path: Path) -> Result:
         _floats(table["length"].to_pylist()),
         references,
         _floats(table["tokens"].to_pylist()),
-        spec.get("published_length_controlled"),
+        {name: spec[name] for name in (PUBLISHED_WIN_RATE, PUBLISHED_LENGTH_CONTROLLED) if name in spec},
     )
 
 
@@ -88,9 +96,9 @@ def summary_rows(results: Iterable[Result], spec: SummarySpec) -> Iterator[dict[
             if result.preferences is not None:
                 others = [other for other in group if other is not result]
                 yield {**_shared(result, LENGTH_CONTROLLED), **_at_equal_length(result, others, spec)}
-            if result.published_length_controlled is not None:
-                found = {**NOTHING, "score": result.published_length_controlled}
-                yield {**_shared(result, PUBLISHED_LENGTH_CONTROLLED), **found}
+            for metric, value in result.published.items():
+                if metric != PUBLISHED_WIN_RATE or abs(value - np.nanmean(result.scores)) > ROUNDING:
+                    yield {**_shared(result, metric), **NOTHING, "score": value}
 
 
 def _shared(result: Result, metric: str) -> dict[str, Any]:

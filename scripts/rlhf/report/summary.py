@@ -7,7 +7,7 @@ from typing import Any
 
 from rlhf.base.settings import canonical_json
 from rlhf.benchmarks.catalogue import CATALOGUE, title
-from rlhf.benchmarks.schema import LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED, SCORE
+from rlhf.benchmarks.schema import LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED, PUBLISHED_WIN_RATE, SCORE
 from rlhf.report.material import Material, Policy
 
 
@@ -162,10 +162,11 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 
 def _columns(metrics: set[str]) -> list[tuple[str, bool]]:
-    """(metric, whether it is the difference to `base`) of a benchmark's columns. A published length control comes
-    before ours."""
+    """(metric, whether it is the difference to `base`) of a benchmark's columns: what a library computes as published
+    is shown instead of ours."""
     controlled = [metric for metric in (PUBLISHED_LENGTH_CONTROLLED, LENGTH_CONTROLLED) if metric in metrics][:1]
-    return [*((metric, False) for metric in controlled), (SCORE, False), (SCORE, True)]
+    rate = PUBLISHED_WIN_RATE if PUBLISHED_WIN_RATE in metrics else SCORE
+    return [*((metric, False) for metric in controlled), (rate, False), (SCORE, True)]
 
 
 def _is_task(name: str) -> bool:
@@ -205,7 +206,7 @@ def _benchmark_cell(row: dict[str, Any] | None, difference: bool) -> Cell:
 
 
 def _published_cell(figures: Mapping[str, float], name: str, metric: str, difference: bool) -> Cell:
-    key = name if metric == SCORE else f"{name}_lc"
+    key = f"{name}_lc" if metric in (LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED) else name
     if difference or key not in figures:
         return Cell("–")
     return Cell(f"{figures[key]:.2f}" if _is_rating(name) else f"{figures[key]:.1f}")

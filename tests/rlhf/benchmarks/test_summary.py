@@ -104,6 +104,14 @@ def test_a_published_rate_is_a_metric_of_its_own(tmp_path: Path) -> None:
     assert rows["base", "published_length_controlled"]["score"] == 0.25
 
 
+def test_a_published_win_rate_is_shown_where_it_is_no_mean(tmp_path: Path) -> None:
+    mean = summarized(write(tmp_path, "base", "alpaca_eval", [1.0, 0.0], judged=True, published_win_rate=0.5))
+    assert ("base", "published_win_rate") not in mean
+    strong = summarized(write(tmp_path, "base", "arena_hard", [1.0, 0.25], judged=True, published_win_rate=0.75))
+    assert strong["base", "published_win_rate"]["score"] == 0.75
+    assert strong["base", "score"]["score"] == 0.625
+
+
 def test_no_scores_at_all_are_said(tmp_path: Path) -> None:
     rows = summarized(write(tmp_path, "base", "mt_bench", [None, None]))
     assert rows["base", "score"]["score"] is None
