@@ -139,7 +139,7 @@ class Specs:
 
     def run_benchmark(self, policy: str, benchmark: str) -> BenchmarkSpec:
         task, judge = self.experiment.benchmarks.run[benchmark], self.experiment.benchmarks.judge
-        judged = benchmark in CATALOGUE and CATALOGUE[benchmark].judge_requests > 0
+        judged = benchmark not in CATALOGUE or CATALOGUE[benchmark].judge_requests > 0
         return BenchmarkSpec(
             benchmark=benchmark,
             policy=policy,

@@ -198,3 +198,18 @@ def test_a_full_disk(hub: SmallHub, tmp_path: Path) -> None:
             done = prefetch(hub, tmp_path, "open/policy")
             assert done.returncode == 0, done.stderr
             assert done.stdout.splitlines()[0] == f"base_model.revision: {COMMIT}  # open/policy"
+
+
+FOLDER = """
+from rlhf.datasets.files import hub_folder
+folder, commit = hub_folder("open/prompts", None)
+print(*sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()), commit)
+"""
+
+
+def test_questions_of_a_benchmark_are_fetched_as_files_without_code(hub: SmallHub, tmp_path: Path) -> None:
+    spec = {"models": {}, "datasets": {"benchmarks.run.gsm8k.revision": {"name": "open/prompts", "split": None}}}
+    done = python(["prefetch.py", "--spec", json.dumps(spec)], tmp_path, HF_ENDPOINT=hub.url)
+    assert done.stdout == f"benchmarks.run.gsm8k.revision: {COMMIT}  # open/prompts\n", done.stderr
+    offline = python(["-c", FOLDER], tmp_path, HF_HUB_OFFLINE="1")
+    assert offline.stdout.split() == ["data/train-00000-of-00001.parquet", COMMIT], offline.stderr
