@@ -28,7 +28,7 @@ from rlhf.base.choices import import_choice
 from rlhf.base.files.journal import Journal
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import digest, provenance
-from rlhf.base.settings import canonical_json
+from rlhf.base.settings import canonical_json, key_of_server
 from rlhf.benchmarks.catalogue import suite
 from rlhf.benchmarks.progress import RequestsProgress
 from rlhf.benchmarks.questions import questions_folder
@@ -42,7 +42,6 @@ from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec
 from rlhf.benchmarks.suites.child import Measured, StoppedError
 from rlhf.machine.leases import lease_gpus
 from rlhf.models.source import model_location
-from rlhf.rewards.scorer import key_of_server
 
 LOGGER = logging.getLogger("run_benchmark")
 POLICY, JUDGE = "policy", "judge"

@@ -1,9 +1,12 @@
 """The base of all settings classes: strict, immutable, documented where they are defined."""
 
 import json
+import os
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from rlhf.base.errors import UserError
 
 LONGEST_CONTEXT = 10_000_000
 """Upper bound for lengths in tokens: no model has a longer context."""
@@ -28,3 +31,19 @@ class Settings(BaseModel):
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no whitespace, so that equal settings give equal strings."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def key_of_server(variable: str, setting: str) -> str:
+    """The key for a server, from the environment alone.
+
+    Args:
+        variable: the environment variable that holds it.
+        setting: the key of the configuration that names the variable.
+
+    Raises:
+        UserError: it is not set.
+    """
+    key = os.environ.get(variable)
+    if not key:
+        raise UserError(f"the environment variable {variable} (`{setting}`) is not set")
+    return key

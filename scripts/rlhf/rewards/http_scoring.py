@@ -11,9 +11,10 @@ from urllib3.util import Retry
 
 from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
+from rlhf.base.settings import key_of_server
 from rlhf.machine.progress import Progress
 from rlhf.rewards.schema import NO_REWARD
-from rlhf.rewards.scorer import Conversation, Score, key_of_server
+from rlhf.rewards.scorer import Conversation, Score
 
 PER_REQUEST = 64
 """Conversations per request."""

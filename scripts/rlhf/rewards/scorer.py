@@ -21,7 +21,6 @@ A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named li
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlhf.base.choices import Choice
-from rlhf.base.errors import UserError
 from rlhf.machine.choices import BudgetChoice
 from rlhf.models.source import ModelSource
 
@@ -75,22 +73,6 @@ class ScoringJob:
     """Conversations of `base` with the same prompts, for test responses of other policies if scores compare draws."""
     journal: Path | None
     """Folder for answers that are paid for; None keeps them in memory."""
-
-
-def key_of_server(variable: str, setting: str) -> str:
-    """The key for a server, from the environment alone.
-
-    Args:
-        variable: the environment variable that holds it.
-        setting: the key of the configuration that names the variable.
-
-    Raises:
-        UserError: it is not set.
-    """
-    key = os.environ.get(variable)
-    if not key:
-        raise UserError(f"the environment variable {variable} (`{setting}`) is not set")
-    return key
 
 
 class RewardSettings(Choice):

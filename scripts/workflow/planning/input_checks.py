@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from rlhf.base.errors import UserError
+from rlhf.base.settings import key_of_server
 from rlhf.base.source_digest import SCRIPTS
 from rlhf.datasets.columns import ColumnKinds, local_columns, require_text
 from rlhf.datasets.files import is_local
@@ -18,7 +19,6 @@ from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.kinds.function import FunctionSettings
 from rlhf.rewards.kinds.http import HttpSettings
 from rlhf.rewards.kinds.llm import LlmSettings
-from rlhf.rewards.scorer import key_of_server
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.planning.model_folders import check_model_folder
 from workflow.sources import local_fingerprint, model_source

@@ -12,7 +12,7 @@ import openai
 
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Answer, Journal, request_digest
-from rlhf.rewards.scorer import key_of_server
+from rlhf.base.settings import key_of_server
 
 Messages = list[dict[str, str]]
 IN_FLIGHT = 16
