@@ -100,7 +100,7 @@ class JudgeServer(LocalServer):
         elif fault == "garbage":
             self._send(request, 200, "<html>busy</html>")
         else:
-            verdicts = self.judge(body["messages"][-1]["content"])
+            verdicts = self.judge(next(each["content"] for each in body["messages"] if each["role"] == "user"))
             answer = fault if isinstance(fault, str) else max(verdicts, key=verdicts.__getitem__)
             with self._lock:
                 self.answered[json.dumps(body, sort_keys=True)] += 1

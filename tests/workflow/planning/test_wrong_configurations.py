@@ -21,6 +21,7 @@ from workflow.experiment import Experiment, load_experiment
 from workflow.planning.input_checks import check_functions, check_judges, check_sources
 from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
+from wrong_benchmarks import BENCHMARKS
 from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, imported
 from wrong_settings import SETTINGS
 from wrong_sources import PUBLISHED, SOURCES
@@ -28,7 +29,7 @@ from wrong_sources import PUBLISHED, SOURCES
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
-    *(("micro", *case) for case in [*SETTINGS, *SOURCES]),
+    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 

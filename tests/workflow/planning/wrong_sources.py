@@ -3,12 +3,6 @@
 from wrong_changes import LONG, Case, benchmark, function, imported, scorer, two_scorers
 
 SOURCES: list[Case] = [
-    # benchmarks and judges
-    ({"benchmarks.run": {"gsm8k": {"data": "none"}}}, ["benchmarks.run.gsm8k.data: there is no folder 'none'"]),
-    (
-        {"benchmarks": {"run": {"gsm8k": {}}, "judge": {"model": "empty_folder"}}},
-        ["benchmarks.judge.model: 'empty_folder'", "no config.json"],
-    ),
     # beyond the context of the tiny models
     (
         {"responses.max_tokens": 500},
