@@ -134,7 +134,7 @@ def test_the_pins_of_training_resolve_together(tmp_path: Path) -> None:
     assert pins("rebel.yaml").items() <= versions(described("rebel.yaml", tmp_path)).items()
 
 
-@pytest.mark.parametrize("name", ["data.yaml", "rebel.yaml", "report.yaml", "vllm.yaml"])
+@pytest.mark.parametrize("name", ["data.yaml", "evaluation.yaml", "rebel.yaml", "report.yaml", "vllm.yaml"])
 def test_the_pins_allow_each_other(name: str, tmp_path: Path) -> None:
     """What each pinned package says of the others."""
     expected = pins(name)

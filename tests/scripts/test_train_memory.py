@@ -54,11 +54,10 @@ def small(data: tuple[Path, Path]) -> Rows:
     return TRAINING.read(output / "training.parquet").to_pylist()
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
 @pytest.mark.parametrize(
-    ("where", "full_from", "budgets"),
-    [("forward", 0, ["75", "37"]), ("backward", 4, ["51"])],
-    ids=["check at the start", "second step, backward"],
+    ("strategy", "where", "full_from", "budgets"),
+    [("ddp", "forward", 0, ["75", "37"]), ("zero3", "backward", 4, ["51"])],
+    ids=["ddp, check at the start", "zero3, second step, backward"],
 )
 def test_the_trajectory_is_that_of_a_smaller_budget(
     strategy: str,
