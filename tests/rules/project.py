@@ -127,6 +127,11 @@ def plan_in(folder: Path, arguments: list[str]) -> list[PlannedJob]:
             raise AssertionError(said.getvalue()) from None
 
 
+def journaled(project: Project, name: str) -> int:
+    """Answers in a journal of the experiment."""
+    return sum(path.read_bytes().count(b"\n") for path in (project.folder / "results/micro" / name).glob("*.jsonl"))
+
+
 def programs(project: Project, stage: str) -> list[psutil.Process]:
     """Processes of a stage's program in the project's folder."""
     found = []

@@ -19,7 +19,7 @@ from benchmark_server import judge
 from benchmark_suites import evaluation_python
 from experiments import patch
 from judge_server import JudgeServer, Verdicts
-from project import REPOSITORY, Project
+from project import REPOSITORY, Project, journaled, wait_for
 from rlhf.base.artifacts import read_provenance
 from rlhf.benchmarks.schema import BENCHMARK, SUMMARY
 
@@ -113,7 +113,11 @@ def test_through_a_storm_and_kill_9_the_table_is_that_of_an_undisturbed_run(proj
     with JudgeServer(fair, faults=faults, hold_from=requests // 2) as server:
         run = start(project, server, "--retries", "0")
         assert server.held.wait(300)
-        time.sleep(1)  # what was answered is written down
+        answers = (tmp_path / "answers.jsonl").read_text().splitlines()
+        wait_for(lambda: journaled(project, "benchmark_journal/judge") >= server.answered.total(), "judge's journal")
+        wait_for(
+            lambda: sum(journaled(project, f"benchmark_journal/{name}") for name in POLICIES) >= len(answers), "it"
+        )
         kill_everything(run, project)
         server.hold_from = None
         server.go_on.set()

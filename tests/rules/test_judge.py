@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from judge_server import JudgeServer, prefers
-from project import WORLD, Project, copy_project, copy_with
+from project import WORLD, Project, copy_project, copy_with, journaled, wait_for
 from rlhf.base.artifacts import read_provenance
 from rlhf.evaluation.schema import EVALUATION
 from rlhf.prompts.schema import PROMPTS
@@ -87,7 +86,7 @@ def test_through_faults_and_kill_9_nothing_is_asked_twice_and_the_scores_are_the
     with JudgeServer(prefers(by_length), faults=faults * 3, hold_from=requests // 3) as server:
         run = score(project, server, *TARGETS)
         assert server.held.wait(120)
-        time.sleep(1)  # what was answered is written down
+        wait_for(lambda: journaled(project, "judge_journal") >= server.answered.total(), "journal of all answers")
         kill(run)
         server.hold_from = None
         server.go_on.set()
