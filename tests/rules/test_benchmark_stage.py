@@ -86,6 +86,13 @@ def answered_by_policies(tmp_path: Path) -> Counter[str]:
     return Counter((tmp_path / "answers.jsonl").read_text().splitlines())
 
 
+def policies_are_journaled(project: Project, tmp_path: Path) -> bool:
+    """Whether no answer of a policy is on its way."""
+    answers = answered_by_policies(tmp_path).total()
+    time.sleep(1)
+    return answers == sum(journaled(project, f"benchmark_journal/{policy}") for policy in POLICIES)
+
+
 def rows(project: Project) -> list[dict[str, Any]]:
     return SUMMARY.read(project.folder / TABLE).to_pylist()
 
@@ -113,11 +120,8 @@ def test_through_a_storm_and_kill_9_the_table_is_that_of_an_undisturbed_run(proj
     with JudgeServer(fair, faults=faults, hold_from=requests // 2) as server:
         run = start(project, server, "--retries", "0")
         assert server.held.wait(300)
-        answers = (tmp_path / "answers.jsonl").read_text().splitlines()
         wait_for(lambda: journaled(project, "benchmark_journal/judge") >= server.answered.total(), "judge's journal")
-        wait_for(
-            lambda: sum(journaled(project, f"benchmark_journal/{name}") for name in POLICIES) >= len(answers), "it"
-        )
+        wait_for(lambda: policies_are_journaled(project, tmp_path), "journal of the policies")
         kill_everything(run, project)
         server.hold_from = None
         server.go_on.set()
