@@ -20,8 +20,11 @@ BIG = Machine(cpus=128, memory_mb=1_000_000, gpus=8)
 PUBLISHED = "llama3-8b-ultrafeedback"
 RESULTS = Path("results") / PUBLISHED
 TRAINED = RESULTS / "simpo-1/training.parquet"
-FROM_THE_HUB = ("base_model", "prompts", "rewards", "evaluation.judge")
-PROGRAMS = ("generate_responses", "score_responses", "compute_logprobs", "train_policy")
+FROM_THE_HUB = (
+    *("base_model", "prompts", "rewards", "evaluation.judge"),
+    *(f"benchmarks.run.{name}" for name in ("alpaca_eval", "mt_bench", "mmlu", "gsm8k")),
+)
+PROGRAMS = ("generate_responses", "score_responses", "compute_logprobs", "train_policy", "run_benchmark")
 NO_MORE_THAN_FILES = ("--rerun-triggers", "mtime")
 """Snakemake's flag for results that do not say what they were made of, as those of `published`."""
 STAND_IN = """
@@ -29,11 +32,13 @@ import argparse, os
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
-for flag in ("--output", "--metrics", "--checkpoint"):
+for flag in ("--output", "--metrics", "--checkpoint", "--exchanges"):
     parser.add_argument(flag, type=Path)
 arguments, _ = parser.parse_known_args()
 if arguments.checkpoint:
     arguments.checkpoint.mkdir()
+if arguments.exchanges:
+    arguments.exchanges.touch()
 (arguments.output or arguments.metrics).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 """
 """Replaces a program, which would need the 8B model: it writes which GPUs it sees."""
@@ -56,6 +61,7 @@ def published(folder: Path, **hardware: Any) -> Project:
     changes: dict[str, Any] = {f"hardware.train_policy.{key}": value for key, value in hardware.items()}
     pins = dict.fromkeys((f"{section}.revision" for section in FROM_THE_HUB), "a" * 40)
     changes |= {"environments": "embedded", "prompts.decontaminate": []}  # whose revisions are in a list
+    changes |= {"benchmarks.judge.key_variable": ...}  # nobody asks it here
     config = patch(project.read_config(PUBLISHED), {**pins, **changes})
     project.write_config(config, PUBLISHED)
     for program in PROGRAMS:
@@ -110,6 +116,7 @@ def test_each_gpu_rule_asks_for_one_task_on_one_node(tmp_path: Path) -> None:
         RESULTS / "rebel-1/rewards/train-000.parquet",
         RESULTS / "rebel-1/judgements/train-000.parquet",
         RESULTS / "rebel-1/logprobs/train-001.parquet",
+        RESULTS / "rebel-1/benchmarks/mt_bench.parquet",
     ]
     with SlurmCluster(tmp_path / "cluster", machine=BIG) as cluster:
         found = requests(cluster, project, TRAINED, *targets)
@@ -120,6 +127,7 @@ def test_each_gpu_rule_asks_for_one_task_on_one_node(tmp_path: Path) -> None:
         "score_responses": one_gpu,
         "judge_responses": one_gpu,
         "compute_logprobs": one_gpu,
+        "run_benchmark": one_gpu,
     }
     assert devices(project, TRAINED) == 8
     assert {devices(project, target) for target in targets} == {1}
