@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -127,9 +128,37 @@ def plan_in(folder: Path, arguments: list[str]) -> list[PlannedJob]:
             raise AssertionError(said.getvalue()) from None
 
 
+def start_run(project: Project, *arguments: str) -> subprocess.Popen[str]:
+    """Start Snakemake in a process group of its own."""
+    command = [project.python, "-m", "snakemake", *arguments, "--cores", "2"]
+    return subprocess.Popen(
+        command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def finish_run(run: subprocess.Popen[str]) -> str:
+    """What a run prints; the test fails with it where the run does."""
+    output, _ = run.communicate()
+    assert run.returncode == 0, output
+    return output
+
+
+def kill_run(run: subprocess.Popen[str]) -> None:
+    """kill -9 of its process group."""
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+
+
 def journaled(project: Project, name: str) -> int:
     """Answers in a journal of the experiment."""
     return sum(path.read_bytes().count(b"\n") for path in (project.folder / "results/micro" / name).glob("*.jsonl"))
+
+
+def is_settled(project: Project, name: str, answered: Callable[[], int]) -> bool:
+    """Whether the journal holds all that was answered, and nothing was on its way for a second."""
+    before = answered()
+    time.sleep(1)
+    return before == answered() <= journaled(project, name)
 
 
 def programs(project: Project, stage: str) -> list[psutil.Process]:

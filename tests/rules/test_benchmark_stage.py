@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from benchmark_server import judge
 from benchmark_suites import evaluation_python
 from experiments import patch
 from judge_server import JudgeServer, Verdicts
-from project import REPOSITORY, Project, journaled, wait_for
+from project import REPOSITORY, Project, finish_run, is_settled, journaled, kill_run, start_run, wait_for
 from rlhf.base.artifacts import read_provenance
 from rlhf.benchmarks.schema import BENCHMARK, SUMMARY
 
@@ -60,22 +59,12 @@ def start(project: Project, server: JudgeServer, *arguments: str, **changes: Any
     config = patch(project.read_config(), {**edited, "variants.rebel.iterations": 1, **changes})
     path = project.write_config(config, "benchmarks")
     targets = [] if arguments and arguments[0].startswith("results/") else [TABLE]
-    command = [project.python, "-m", "snakemake", *targets, *arguments, "--configfile", path, "--cores", "2"]
-    return subprocess.Popen(
-        command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def finish(run: subprocess.Popen[str]) -> str:
-    output, _ = run.communicate()
-    assert run.returncode == 0, output
-    return output
+    return start_run(project, *targets, *arguments, "--configfile", path)
 
 
 def kill_everything(run: subprocess.Popen[str], project: Project) -> None:
     """kill -9 of Snakemake, of its jobs and of all that they started, the model servers among them."""
-    os.killpg(run.pid, signal.SIGKILL)
-    run.communicate()
+    kill_run(run)
     end = time.monotonic() + 60
     while left := subprocess.run(["pgrep", "-f", str(project.folder)], capture_output=True, text=True).stdout.split():
         assert time.monotonic() < end, f"processes outlive the run: {left}"
@@ -104,7 +93,7 @@ def scores(project: Project) -> dict[tuple[str, str, str], float | None]:
 def test_through_a_storm_and_kill_9_the_table_is_that_of_an_undisturbed_run(project: Project, tmp_path: Path) -> None:
     """And no request is answered twice, neither by a policy nor by the judge."""
     with JudgeServer(fair) as calm:
-        assert_nothing_leaks(project, finish(start(project, calm)))
+        assert_nothing_leaks(project, finish_run(start(project, calm)))
         undisturbed, requests = rows(project), calm.answered.total()
         assert set(calm.answered.values()) == {1}
     found = scores(project)
@@ -120,13 +109,13 @@ def test_through_a_storm_and_kill_9_the_table_is_that_of_an_undisturbed_run(proj
     with JudgeServer(fair, faults=faults, hold_from=requests // 2) as server:
         run = start(project, server, "--retries", "0")
         assert server.held.wait(300)
-        wait_for(lambda: journaled(project, "benchmark_journal/judge") >= server.answered.total(), "judge's journal")
+        wait_for(lambda: is_settled(project, "benchmark_journal/judge", server.answered.total), "judge's journal")
         wait_for(lambda: policies_are_journaled(project, tmp_path), "journal of the policies")
         kill_everything(run, project)
         server.hold_from = None
         server.go_on.set()
-        finish(start(project, server, "--unlock"))
-        finish(start(project, server, "--rerun-incomplete"))
+        finish_run(start(project, server, "--unlock"))
+        finish_run(start(project, server, "--rerun-incomplete"))
         assert set(server.answered.values()) == {1}
         assert server.answered.total() == requests
     assert set(answered_by_policies(tmp_path).values()) == {1}
@@ -155,7 +144,7 @@ def test_a_spent_budget_stops_and_more_goes_on(project: Project) -> None:
         assert stopped.returncode != 0
         assert "the budget of 4 requests is spent" in output
         assert server.answered.total() == 4
-        finish(start(project, server, target, **{"benchmarks.budget": {"requests": 6}}))
+        finish_run(start(project, server, target, **{"benchmarks.budget": {"requests": 6}}))
         assert set(server.answered.values()) == {1}
         assert server.answered.total() == 6
 
@@ -165,7 +154,7 @@ def test_a_judge_that_the_job_serves_comes_after_the_policy(project: Project, tm
     shutil.copytree(project.folder / "results/micro/world/policy", project.folder / "judges/fair")
     target = "results/micro/rebel-1/benchmarks/alpaca_eval.parquet"
     with JudgeServer(fair) as unused:
-        finish(start(project, unused, target, **{"benchmarks.judge": {"model": "judges/fair"}}))
+        finish_run(start(project, unused, target, **{"benchmarks.judge": {"model": "judges/fair"}}))
         assert not unused.bodies
     rows = BENCHMARK.read(project.folder / target).to_pylist()
     assert all(row["score"] > 0.8 for row in rows)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import pytest
 
 from judge_server import JudgeServer, prefers
-from project import WORLD, Project, copy_project, copy_with, journaled, wait_for
+from project import WORLD, Project, copy_project, copy_with, finish_run, is_settled, kill_run, start_run, wait_for
 from rlhf.base.artifacts import read_provenance
 from rlhf.evaluation.schema import EVALUATION
 from rlhf.prompts.schema import PROMPTS
@@ -55,21 +52,7 @@ def score(project: Project, server: JudgeServer, *targets: str, **settings: Any)
     config = project.read_config()
     config["rewards"] = judged_by(server, **settings)
     path = project.write_config(config, "judged")
-    command = [sys.executable, "-m", "snakemake", *targets, "--configfile", path, "--cores", "2"]
-    return subprocess.Popen(
-        command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def finish(run: subprocess.Popen[str]) -> str:
-    output, _ = run.communicate()
-    assert run.returncode == 0, output
-    return output
-
-
-def kill(run: subprocess.Popen[str]) -> None:
-    os.killpg(run.pid, signal.SIGKILL)
-    run.communicate()
+    return start_run(project, *targets, "--configfile", path)
 
 
 @pytest.mark.slow
@@ -78,7 +61,7 @@ def test_through_faults_and_kill_9_nothing_is_asked_twice_and_the_scores_are_the
 ) -> None:
     faults = [429, 500, "drop", "slow", 503, "Hm.", 429]
     with JudgeServer(prefers(by_length), faults=["Hm."]) as calm:
-        finish(score(project, calm, *TARGETS))
+        finish_run(score(project, calm, *TARGETS))
         expected = [REWARDS.read(project.folder / target) for target in TARGETS]
         requests = len(calm.answered)
     for target in TARGETS:
@@ -86,12 +69,12 @@ def test_through_faults_and_kill_9_nothing_is_asked_twice_and_the_scores_are_the
     with JudgeServer(prefers(by_length), faults=faults * 3, hold_from=requests // 3) as server:
         run = score(project, server, *TARGETS)
         assert server.held.wait(120)
-        wait_for(lambda: journaled(project, "judge_journal") >= server.answered.total(), "journal of all answers")
-        kill(run)
+        wait_for(lambda: is_settled(project, "judge_journal", server.answered.total), "journal of all answers")
+        kill_run(run)
         server.hold_from = None
         server.go_on.set()
-        finish(score(project, server, "--unlock"))
-        finish(score(project, server, "--rerun-incomplete", *TARGETS))
+        finish_run(score(project, server, "--unlock"))
+        finish_run(score(project, server, "--rerun-incomplete", *TARGETS))
         assert set(server.answered.values()) == {1}
     for target, table in zip(TARGETS, expected, strict=True):
         assert REWARDS.read(project.folder / target).equals(table)
@@ -107,7 +90,7 @@ def test_key_and_texts_are_in_no_log_spec_or_provenance(project: Project) -> Non
         output, _ = run.communicate()
         assert run.returncode != 0
         assert "401" in output
-        output += finish(score(project, server, TARGETS[0]))
+        output += finish_run(score(project, server, TARGETS[0]))
     results = project.folder / "results/micro"
     prompts = PROMPTS.read(results / "prompts.parquet", ["prompt"])["prompt"].to_pylist()
     answers = RESPONSES.read(results / "base/responses/train-000.parquet", ["response"])["response"].to_pylist()
@@ -130,11 +113,11 @@ def test_an_edited_template_reruns_the_scores(project: Project) -> None:
     ratings: Callable[[str], dict[str, float]] = lambda message: {"7": 1.0}  # noqa: E731
     with JudgeServer(ratings) as server:
         settings = {"mode": "rating", "template": "mine.jinja"}
-        finish(score(project, server, TARGETS[0], **settings))
-        assert "Nothing to be done" in finish(score(project, server, TARGETS[0], **settings))
+        finish_run(score(project, server, TARGETS[0], **settings))
+        assert "Nothing to be done" in finish_run(score(project, server, TARGETS[0], **settings))
         requests = len(server.bodies)
         template.write_text(template.read_text().replace("impartial", "strict"))
-        finish(score(project, server, TARGETS[0], **settings))
+        finish_run(score(project, server, TARGETS[0], **settings))
         assert len(server.bodies) == 2 * requests
         assert "strict" in server.bodies[-1]["messages"][0]["content"]
     rewards = REWARDS.read(project.folder / TARGETS[0])["reward"].to_pylist()
