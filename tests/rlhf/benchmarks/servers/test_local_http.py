@@ -37,7 +37,7 @@ def test_what_is_not_for_the_relay(folder: Path) -> None:
         return connection.getresponse().status
 
     with JudgeServer(echo) as server, Relay([upstream(server, folder)]) as relay:
-        chat, body = "/judge/v1/chat/completions", {"messages": [{"content": "a"}]}
+        chat, body = "/judge/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}
         assert post(chat, body, relay.key) == 200
         assert post(chat, body, "sk-other") == 401
         assert post("/judge/v1/completions", body, relay.key) == 404
