@@ -94,6 +94,12 @@ def planned_workflow() -> Mapping[str, Any]:
     return names
 
 
+def planned_reuse() -> list[str]:
+    """What would be taken from other experiments in the plan that was made last, in words."""
+    found = getattr(PlanKeeper.graph, "found", None)
+    return list(found.lines("would be taken")) if found else []
+
+
 def described(graph: Any) -> list[PlannedJob]:
     """The jobs of Snakemake's graph that need to run. A rule requests the same resources for all parts of a policy."""
     positions = {rule.name: position for position, rule in enumerate(graph.workflow.rules)}

@@ -64,6 +64,9 @@ class Experiment(Settings):
     environments: Literal["conda", "embedded"] = "conda"
     """`conda` runs each rule in its own environment (`--sdm conda`); `embedded` runs all of them in the environment
     that Snakemake runs in."""
+    reuse: list[GivenText] = Field([])
+    """Folders with results of other experiments: those of one (`results/other`), or of several (`/data/results`). What
+    they made in exactly the same way, with the same inputs and libraries, is linked or copied instead of computed."""
     base_model: ModelSettings = ModelSettings(name="meta-llama/Meta-Llama-3-8B-Instruct")
     """The model that is trained, called `base`."""
     prompts: PromptSettings

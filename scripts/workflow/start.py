@@ -17,6 +17,7 @@ from workflow.paths import Paths
 from workflow.planning.input_checks import check_functions, check_judges, check_sources
 from workflow.planning.model_checks import check_models
 from workflow.records.own_records import use_own_records
+from workflow.reuse.graph import use_other_results
 from workflow.sources import refuse_conda_for_embedded
 from workflow.specs import Specs
 
@@ -50,6 +51,7 @@ def start(
         Path(paths.results, "prompts.parquet"), prompts.train, prompts.test, Specs(experiment).collect_prompts()
     )
     use_own_records(Path(paths.accepted))
+    use_other_results(experiment.reuse, paths.results, experiment.environments)
     return experiment
 
 

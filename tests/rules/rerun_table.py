@@ -82,7 +82,8 @@ TABLE = [
         | {
             f"benchmarks.budget.{key}": {"benchmarks": {"budget": {key: value}, "judge": BENCHMARK_JUDGE}}
             for key, value in BUDGET.items()
-        },
+        }
+        | one("reuse", ["models"]),
     ),
     Row("report", one("benchmarks.published", {"paper": {"gsm8k": 79.6}})),
     Row(

@@ -13,7 +13,15 @@ from rich.table import Table
 
 from command_line import run, takes_arguments_of_snakemake
 from rlhf.base.names import split_name
-from workflow.dry_run import FOLLOWS, SETTINGS_OR_CODE, PlannedJob, planned_jobs, planned_workflow, recorded_seconds
+from workflow.dry_run import (
+    FOLLOWS,
+    SETTINGS_OR_CODE,
+    PlannedJob,
+    planned_jobs,
+    planned_reuse,
+    planned_workflow,
+    recorded_seconds,
+)
 from workflow.planning.forecast import Forecast
 from workflow.requests import Requests
 
@@ -21,7 +29,10 @@ from workflow.requests import Requests
 def main() -> None:
     jobs = planned_jobs(takes_arguments_of_snakemake(__doc__))
     requests: Requests = planned_workflow()["REQUESTS"]
-    show(jobs, Forecast(requests.experiment, requests.training), console())
+    shown = console()
+    for line in planned_reuse():
+        shown.print(line, highlight=False)
+    show(jobs, Forecast(requests.experiment, requests.training), shown)
 
 
 def console() -> Console:

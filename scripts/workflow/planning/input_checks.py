@@ -60,6 +60,12 @@ def check_sources(experiment: Experiment) -> None:
             if not Path(file).is_file():
                 raise UserError(f"{key}: there is no file {file!r}, which it names: give the path of one, or null")
     _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))
+    for number, folder in enumerate(experiment.reuse):
+        if not Path(folder).is_dir():
+            raise UserError(
+                f"reuse.{number}: there is no folder {folder!r}; allowed: the results of an experiment "
+                "(`results/<experiment>`), or a folder with those of several"
+            )
     for number, file in enumerate(experiment.evaluation.difficulty_comparisons):
         if not Path(file).is_file():
             raise UserError(

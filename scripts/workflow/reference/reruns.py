@@ -6,6 +6,7 @@ RERUNS = {
     "seed": "everything",
     "experiment": "everything, in a folder of its own: the results of the old name stay",
     "environments": "everything",
+    "reuse": "nothing",
     "base_model.*": "prompts and all that follows",
     "prompts.train": "raised: the new part, and trainings that see more data with all that follows",
     "prompts.test": "raised: the new test part, evaluations, report",

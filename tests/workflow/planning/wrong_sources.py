@@ -129,6 +129,7 @@ SOURCES: list[Case] = [
         {"evaluation.difficulty_comparisons": ["results/none/comparisons.parquet"]},
         ["evaluation.difficulty_comparisons.0: there is no file 'results/none/comparisons.parquet'", "has run"],
     ),
+    ({"reuse": ["results/none"]}, ["reuse.0: there is no folder 'results/none'", "or a folder with those"]),
     (
         {"evaluation.judge": {"kind": "function", "function": "needs:score"}},
         ["evaluation.judge.function: function 'needs:score'", "No module named 'there_is_none'", "needs.py, line 1"],

@@ -1,0 +1,124 @@
+"""Which results of other experiments are exactly those that a job would make.
+
+A result lies at the same path in every experiment, for its seed depends on the names of policy and part. So the file at
+that path is looked at in each other experiment, and what it says of itself is compared: settings, code, contents of its
+inputs, hub commits, library versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlhf.base.files.checksums import stated_checksum
+from workflow.records.accepted_code import AcceptedCode
+from workflow.records.changed_settings import changed_settings
+from workflow.records.own_records import stated_origin
+
+SHOWN_SETTINGS = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a job would make."""
+
+    outputs: tuple[Path, ...]
+    """Relative to the experiment's folder."""
+    spec: str
+    """Its settings as JSON."""
+    code: str
+    """The digest of its program."""
+    inputs: Mapping[str, Sequence[str]]
+    """Digests of its input files, by the names that the rule gives them; names without files are omitted."""
+    versions: Mapping[str, str]
+    """Library -> version that the job would run with, as far as its environment says."""
+    commits: Collection[str] | None
+    """Hub commits that the experiment uses where its configuration has no revision; None before they are looked up."""
+
+
+@dataclass(frozen=True)
+class OtherExperiment:
+    """The results of another experiment."""
+
+    folder: Path
+    accepted: AcceptedCode
+    """The changes of code that make no difference, of both experiments."""
+
+    def find(self, wanted: Wanted) -> tuple[list[Path], str | None]:
+        """The files that a job would make; else none, and why a file that lies in their place is another one.
+
+        The reason is None where there is no such file.
+        """
+        found = [self.folder / output for output in wanted.outputs]
+        if not all(path.exists() for path in found):
+            return [], None
+        for path in found:
+            reason = next(self._differences(stated_origin(path), wanted), None)
+            if reason is None and stated_checksum(path) is None:
+                reason = "no checksum"
+            if reason is not None:
+                return [], reason
+        return found, None
+
+    def _differences(self, origin: Mapping[str, Any] | None, wanted: Wanted) -> Iterator[str]:
+        if origin is None or not {"spec", "code", "inputs", "versions"} <= origin.keys():
+            yield "no provenance"
+            return
+        settings = list(changed_settings(origin["spec"], json.loads(wanted.spec)))
+        if settings:
+            yield ", ".join(settings[:SHOWN_SETTINGS])
+        if not self.accepted.is_same(origin["code"], wanted.code):
+            yield "other code"
+        made_from = {name: [files] if isinstance(files, str) else files for name, files in origin["inputs"].items()}
+        names = sorted(made_from.keys() | wanted.inputs.keys())
+        others = [name for name in names if made_from.get(name, []) != list(wanted.inputs.get(name, []))]
+        if others:
+            yield f"other {', '.join(others)}"
+        yield from _other_versions(origin["versions"], wanted.versions)
+        unknown = _commits(origin) - {*_texts(origin["spec"]), *(wanted.commits or ())}
+        if unknown and wanted.commits is not None:
+            yield f"hub commit {min(unknown)[:8]}"
+
+
+def other_experiments(folders: Iterable[str], own: Path, accepted: AcceptedCode) -> list[OtherExperiment]:
+    """The experiments in the folders of `reuse`: each is one experiment's results, or holds those of several."""
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        inner = [folder] if _is_experiment(folder) else sorted(path for path in folder.iterdir() if path.is_dir())
+        found.update({path.resolve(): path for path in inner if _is_experiment(path)})
+    found.pop(own.resolve(), None)
+    return [OtherExperiment(path, _accepted_in(path, accepted)) for path in found.values()]
+
+
+def _is_experiment(folder: Path) -> bool:
+    """Whether a folder has the results of an experiment: some of its first rules were done."""
+    return any((folder / name).exists() for name in ("prompts.parquet", "world", "base"))
+
+
+def _accepted_in(folder: Path, own: AcceptedCode) -> AcceptedCode:
+    both = AcceptedCode(dict(own.later))
+    both.include(AcceptedCode.read(folder / "accepted.json"))
+    return both
+
+
+def _other_versions(made: Mapping[str, str], asked: Mapping[str, str]) -> Iterator[str]:
+    other = [f"{name} {made.get(name, 'none')} -> {asked[name]}" for name in asked if made.get(name) != asked[name]]
+    if other:
+        yield ", ".join(other[:SHOWN_SETTINGS])
+
+
+def _commits(origin: Mapping[str, Any]) -> set[str]:
+    """The hub commits that a result was made with."""
+    return {value for name, value in origin.items() if name.endswith("_revision") and value is not None}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
