@@ -19,6 +19,7 @@ import psutil
 import yaml
 
 from run_commands import run_command
+from warm_python import warm_python
 from workflow.dry_run import PlannedJob
 
 FORK_SERVER = multiprocessing.get_context("forkserver")
@@ -36,11 +37,12 @@ class Project:
     """A copy of the project in a folder of its own."""
 
     folder: Path
-    python: str = sys.executable
-    """The interpreter of the environment that Snakemake and the programs run in."""
+    python: str | None = None
+    """The interpreter of another environment that Snakemake and the programs run in."""
 
     def snakemake(self, *arguments: str, configfile: str = "config/micro.yaml") -> subprocess.CompletedProcess[str]:
-        command = [self.python, "-m", "snakemake", *arguments, "--configfile", configfile]
+        """Run Snakemake; the programs start warm, see `warm_python`."""
+        command = [str(self.python or warm_python()), "-m", "snakemake", *arguments, "--configfile", configfile]
         if "--cores" not in arguments:
             command += ["--cores", "2"]
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
@@ -129,8 +131,8 @@ def plan_in(folder: Path, arguments: list[str]) -> list[PlannedJob]:
 
 
 def start_run(project: Project, *arguments: str) -> subprocess.Popen[str]:
-    """Start Snakemake in a process group of its own."""
-    command = [project.python, "-m", "snakemake", *arguments, "--cores", "2"]
+    """Start Snakemake in a process group of its own, its programs as users start them."""
+    command = [project.python or sys.executable, "-m", "snakemake", *arguments, "--cores", "2"]
     return subprocess.Popen(
         command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

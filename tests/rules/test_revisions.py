@@ -1,5 +1,6 @@
 """A null revision is one commit for all jobs of an experiment, whatever is pushed to the hub between them."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ PUSHED = "f" * 40
 def project(tmp_path: Path) -> Project:
     """The micro experiment with policy and prompts from the hub."""
     project = copy_project(tmp_path / "project")
+    project.python = sys.executable  # of which the hub's library reads where the hub is
     config = project.read_config()
     del config["tiny"]
     config |= {"experiment": "hub", "base_model": {"name": "open/policy"}}
@@ -81,7 +83,7 @@ def test_as_a_module_the_commits_are_looked_up_too(project: Project, hub: SmallH
     ]
     (tmp_path / "parent").mkdir()
     (tmp_path / "parent/Snakefile").write_text("\n".join(lines))
-    parent = Project(tmp_path / "parent")
+    parent = Project(tmp_path / "parent", sys.executable)
     parent.run(PROMPTS, configfile=str(project.folder / CONFIG))
     assert read_revisions(parent.folder / "results/hub/revisions.yaml").models == {"open/policy": COMMIT}
     assert read_provenance(parent.folder / PROMPTS)["model_revision"] == COMMIT

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_verbose_run_keeps_secrets_and_reports_nothing(finished_micro: Project
     kept = {name: value for name, value in os.environ.items() if name not in REPORTS_OFF}
     folders = {"HOME": tmp_path / "home", "TOLD": tmp_path / "told", "PYTHONPATH": tmp_path / "site"}
     environment = {**kept, **SECRETS, **{name: str(path) for name, path in folders.items()}}
-    command = [project.python, "-m", "snakemake", "--verbose", "--configfile", "config/micro.yaml", "--cores", "2"]
+    command = [sys.executable, "-m", "snakemake", "--verbose", "--configfile", "config/micro.yaml", "--cores", "2"]
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
 

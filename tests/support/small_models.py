@@ -1,7 +1,6 @@
 """Small random models, pairs and specs for tests."""
 
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from rlhf.tokens.chat import encode_prompt
 from rlhf.tokens.prompt_group import TokenIds
 from rlhf.training.settings import RecipeSettings, TrainSpec
 from small_tokenizers import small_tokenizer
+from warm_python import warm_program
 
 VOCABULARY = 64
 STOP_IDS = [5, 9]
@@ -108,8 +108,8 @@ def write_prompts(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def run_program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `scripts/<name>.py` for real."""
-    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
+    """Run `scripts/<name>.py` for real, but warm."""
+    command = [str(warm_program()), str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
