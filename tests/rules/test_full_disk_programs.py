@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from rlhf.responses.settings import ImportResponsesSpec, ImportSpec
 from rlhf.rewards.settings import CombineSpec
 from small_disk import NEEDS_ROOT, SmallDisk
 from test_determinism import digest
+from warm_python import warm_program
 
 pytestmark = [pytest.mark.slow, NEEDS_ROOT]
 
@@ -49,7 +49,7 @@ class Program:
     command: Sequence[object]
 
     def run(self) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *map(str, self.command)]
+        command = [str(warm_program()), *map(str, self.command)]
         return subprocess.run(command, cwd=self.project.folder, capture_output=True, text=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import patch
 from project import WORLD, Project, copy_with
 from rlhf.base.telemetry import REPORTS_OFF
 
@@ -34,6 +35,9 @@ atexit.register(tell)
 @pytest.mark.slow
 def test_a_verbose_run_keeps_secrets_and_reports_nothing(finished_micro: Project, tmp_path: Path) -> None:
     project = copy_with(finished_micro, tmp_path / "project", WORLD)
+    config = patch(project.read_config(), {"prompts.train": 4, "variants.rebel.iterations": 1})
+    del config["variants"]["simpo"]
+    path = project.write_config(config, "one")
     (project.folder / "results/micro/world/prompts.parquet").unlink()
     for name in ("home", "told", "site"):
         (tmp_path / name).mkdir()
@@ -41,7 +45,7 @@ def test_a_verbose_run_keeps_secrets_and_reports_nothing(finished_micro: Project
     kept = {name: value for name, value in os.environ.items() if name not in REPORTS_OFF}
     folders = {"HOME": tmp_path / "home", "TOLD": tmp_path / "told", "PYTHONPATH": tmp_path / "site"}
     environment = {**kept, **SECRETS, **{name: str(path) for name, path in folders.items()}}
-    command = [sys.executable, "-m", "snakemake", "--verbose", "--configfile", "config/micro.yaml", "--cores", "2"]
+    command = [sys.executable, "-m", "snakemake", "--verbose", "--configfile", path, "--cores", "2"]
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
 

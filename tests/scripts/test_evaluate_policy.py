@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from rlhf.base.artifacts import read_provenance
 from rlhf.evaluation.schema import COMPARISONS, EVALUATION
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.schema import REWARDS
+from warm_python import warm_program
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "evaluate_policy.py"
 Files = dict[str, Path]
@@ -51,7 +51,7 @@ def write_side(folder: Path, scores: dict[str, list[float | None]], tokens: int 
 
 
 def evaluate(output: Path, policy: Files, base: Files, judged: bool) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), "--spec", json.dumps(SPEC), "--output", str(output)]
+    command = [str(warm_program()), str(PROGRAM), "--spec", json.dumps(SPEC), "--output", str(output)]
     command += ["--comparisons", str(comparisons_of(output))]
     command += ["--responses", str(policy["responses"]), "--rewards", str(policy["rewards"])]
     command += ["--base-responses", str(base["responses"]), "--base-rewards", str(base["rewards"])]
@@ -156,7 +156,7 @@ def test_rewards_of_another_part_are_a_user_error(tmp_path: Path, policy: Files,
 
 def test_judgements_of_one_side_are_a_user_error(tmp_path: Path, policy: Files, base: Files) -> None:
     command: list[str | Path] = [
-        sys.executable,
+        warm_program(),
         PROGRAM,
         "--spec",
         json.dumps(SPEC),

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from rlhf.evaluation.comparisons import read_comparisons
 from rlhf.evaluation.difficulty import prompt_difficulty
 from rlhf.evaluation.length_control import length_controlled
 from rlhf.evaluation.schema import LENGTH_CONTROL
+from warm_python import warm_program
 
 ROOT = Path(__file__).parents[2]
 ANNOTATIONS = ROOT.parent / "shared/data/alpaca_eval_annotations.parquet"
@@ -22,7 +22,7 @@ NEEDS_ANNOTATIONS = pytest.mark.skipif(not ANNOTATIONS.exists(), reason="the ann
 
 
 def control(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / "length_control.py", *arguments]
+    command = [warm_program(), ROOT / "scripts" / "length_control.py", *arguments]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True)
 
 

@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from synthetic_experiment import write_experiment
+from warm_python import warm_program
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "report.py"
 
@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).parents[2] / "scripts" / "report.py"
 def run(folder: Path, policies: list[str], label: str | None) -> subprocess.CompletedProcess[str]:
     spec = {"experiment": "tiny", "policies": policies, "judge_label": label, "examples": 2}
     files = write_experiment(folder, ["base", "rebel-1"], judged=label is not None)
-    command = [sys.executable, str(PROGRAM), "--spec", json.dumps(spec), "--output", str(folder / "report")]
+    command = [str(warm_program()), str(PROGRAM), "--spec", json.dumps(spec), "--output", str(folder / "report")]
     for flag, value in vars(files).items():
         command += [
             f"--{flag.replace('_', '-')}",

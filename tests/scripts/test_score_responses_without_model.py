@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from rlhf.base.artifacts import read_provenance
 from rlhf.rewards.schema import REWARDS
 from scoring_inputs import Part, spec, write_part
 from small_models import SCRIPTS, run_program
+from warm_python import warm_program
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def part(tmp_path: Path) -> Part:
 def score_in(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run it from `folder`, which holds the user's module, without PYTHONPATH."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, str(SCRIPTS / "score_responses.py"), *map(str, arguments)]
+    command = [str(warm_program()), str(SCRIPTS / "score_responses.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 

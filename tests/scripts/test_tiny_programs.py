@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.tiny.language.grammar import true_quality
 from rlhf.tokens.chat import encode_prompt, encode_response
 from rlhf.tokens.packing import Pack, PromptGroup
+from warm_python import warm_program
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NETWORK = {"hidden_size": 32, "intermediate_size": 32, "layers": 1, "heads": 2}
@@ -30,7 +30,7 @@ SPECS: dict[str, dict[str, Any]] = {
 
 
 def run(program: str, output: Path, changed: dict[str, Any] | None = None, /, **inputs: Path) -> str:
-    command = [sys.executable, str(SCRIPTS / f"{program}.py"), "--spec", json.dumps(changed or SPECS[program])]
+    command = [str(warm_program()), str(SCRIPTS / f"{program}.py"), "--spec", json.dumps(changed or SPECS[program])]
     command += ["--output", str(output)]
     for flag, value in inputs.items():
         command += [f"--{flag}", str(value)]

@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from warm_python import warm_python
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -13,5 +14,5 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `workflow.commands.<name>` of a source tree in a folder, optionally with another PATH."""
     environment = {**os.environ, "PYTHONPATH": str(scripts), "PATH": path or os.environ["PATH"]}
-    command = [sys.executable, "-m", f"workflow.commands.{name}", *map(str, arguments)]
+    command = [str(warm_python()), "-m", f"workflow.commands.{name}", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
