@@ -67,7 +67,9 @@ def test_the_micro_experiment_in_its_environments(
 ) -> None:
     """Each rule in its own: rows and weights are those of the embedded run, and the files name their environment."""
     project = copy_project(tmp_path / "project")
-    config = project.write_config(patch(project.read_config(), {"environments": "conda"}), "conda")
+    settings = patch(project.read_config(), {"environments": "conda", "variants.rebel.iterations": 1})
+    del settings["variants"]["simpo"]
+    config = project.write_config(settings, "conda")
     command = [sys.executable, "-m", "snakemake", "--sdm", "conda", "--cores", "2", "--configfile", config]
     done = subprocess.run(command, cwd=project.folder, env=conda, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
