@@ -98,8 +98,8 @@ async def create(base: Path, file: Path, prefix: Path | None) -> None:
     for section in (entry["pip"] for entry in description["dependencies"] if isinstance(entry, dict)):
         requirements = prefix / "requirements.txt"
         requirements.write_text("\n".join(section))
-        install = ["-m", "pip", "install", "--quiet", "--no-compile"]  # few of the modules are ever imported
-        subprocess.run([prefix / "bin/python", *install, "-r", requirements], check=True)
+        options = ["--quiet", "--no-compile"]  # few of the modules are ever imported
+        subprocess.run([prefix / "bin/python", "-m", "pip", "install", *options, "-r", requirements], check=True)
 
 
 def main() -> None:
