@@ -51,7 +51,7 @@ def start(
         Path(paths.results, "prompts.parquet"), prompts.train, prompts.test, Specs(experiment).collect_prompts()
     )
     use_own_records(Path(paths.accepted))
-    use_other_results(experiment.reuse, paths.results, experiment.environments)
+    use_other_results(experiment)
     return experiment
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from environment_pins import pins
 from experiments import patch
 from project import Project
 from rlhf.base.files.checksums import verify
@@ -66,6 +67,18 @@ def test_other_sampling_takes_no_response(micro: Project) -> None:
     mistyped = micro.snakemake("--dry-run", configfile=second(micro, {"reuse": ["results/others"]}))
     assert mistyped.returncode == 1
     assert "error: reuse.0: there is no folder 'results/others'" in mistyped.stderr
+
+
+def test_other_libraries_take_nothing(micro: Project) -> None:
+    """The environments of conda have the same versions as the embedded one, and vLLM, which that one has not."""
+    config = second(micro, {"environments": "conda"})
+    planned = micro.planned(configfile=config)
+    assert planned["generate_responses"] >= {"base"}
+    assert "collect_prompts" not in planned
+    shown = " ".join(micro.command("plan", "--configfile", config).stdout.split())
+    assert (
+        f"generate_responses runs: what lies in `reuse` was made with vllm none -> {pins('vllm.yaml')['vllm']}" in shown
+    )
 
 
 def test_a_flipped_bit_is_noticed_and_the_result_is_made_again(scratch_micro: Project) -> None:

@@ -6,115 +6,22 @@ software environment, so an edited help text would miss it, it does not check co
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
 from snakemake.dag import DAG
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from rlhf.base.errors import UserError
 from rlhf.base.files.checksums import DamagedError
-from rlhf.base.provenance import LIBRARIES, digest, installed_versions
-from rlhf.base.source_digest import SCRIPTS
-from rlhf.models.revisions import read_revisions
-from workflow.dry_run import inputs_of
-from workflow.records.accepted_code import AcceptedCode
-from workflow.records.own_records import is_ours
-from workflow.reuse.matching import OtherExperiment, Wanted, other_experiments
+from rlhf.prefetch.lookup import resolve_revisions
+from workflow.experiment import Experiment
+from workflow.paths import Paths
+from workflow.reuse.search import Found, Reuse, Sources
 from workflow.reuse.taking import take
-
-Sources = dict[Path, Path]
-"""A result -> the file or folder of another experiment that is the same."""
-
-
-@dataclass
-class Found:
-    """What other experiments have of what is needed."""
-
-    sources: Sources = field(default_factory=dict)
-    jobs: dict[Any, Path] = field(default_factory=dict)
-    """Each of Snakemake's jobs that need not run -> the folder of the other experiment."""
-    others: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """Rule -> why results in the same place are not the same, with the number of jobs."""
-
-    def lines(self, verb: str) -> Iterator[str]:
-        """What is told: a line per folder, and one for each reason why results are not the same."""
-        folders: dict[Path, Counter[str]] = defaultdict(Counter)
-        for job, folder in self.jobs.items():
-            folders[folder][job.rule.name] += 1
-        for folder, rules in folders.items():
-            jobs = sum(rules.values())
-            named = ", ".join(f"{rule} ({count})" for rule, count in rules.items())
-            yield f"{jobs} job{'' if jobs == 1 else 's'} {verb} from {folder}: {named}."
-        for rule, reasons in self.others.items():
-            yield f"{rule} runs: what lies in `reuse` was made with {'; '.join(reasons)}."
-
-
-@dataclass(frozen=True)
-class Reuse:
-    """Where to look, and what the experiment itself knows."""
-
-    folders: tuple[str, ...]
-    results: Path
-    embedded: bool
-    """Whether all programs run in the environment of Snakemake."""
-
-    def look(self, graph: Any, found: Found) -> None:
-        """Add what can be taken of what a graph's jobs would make, in the order of the data flow."""
-        accepted = AcceptedCode.read(self.results / "accepted.json")
-        experiments = other_experiments(self.folders, self.results, accepted)
-        remade: set[str] = set()
-        for level in graph.toposorted(set(graph.needrun_jobs())):
-            for job in sorted((job for job in level if job.output), key=lambda job: job.output[0]):
-                runs = graph.reason(job).forced or not remade.isdisjoint(job.input)
-                if runs or not (self._is_mine(job) and self._find(job, experiments, found)):
-                    remade.update(job.output)
-
-    def _is_mine(self, job: Any) -> bool:
-        return is_ours(job) and all(Path(path).is_relative_to(self.results) for path in job.output)
-
-    def _find(self, job: Any, experiments: list[OtherExperiment], found: Found) -> bool:
-        """Whether all that a job makes can be taken; then it is added to `found`."""
-        wanted, reasons = self._wanted(job, found.sources), []
-        for experiment in experiments:
-            sources, reason = experiment.find(wanted)
-            if sources:
-                found.sources.update(zip(map(Path, job.output), sources, strict=True))
-                found.jobs[job] = experiment.folder
-                return True
-            reasons += [reason] if reason else []
-        if reasons:
-            found.others[job.rule.name][reasons[0]] += 1
-        return False
-
-    def _wanted(self, job: Any, sources: Sources) -> Wanted:
-        files = {name: paths for name, paths in inputs_of(job).items() if paths}
-        return Wanted(
-            outputs=tuple(Path(path).relative_to(self.results) for path in job.output),
-            spec=job.params.spec,
-            code=job.params.code,
-            inputs={name: [digest(sources.get(path, path)) for path in paths] for name, paths in files.items()},
-            versions=installed_versions() if self.embedded else pinned_versions(str(job.rule.conda_env)),
-            commits=self._commits,
-        )
-
-    @cached_property
-    def _commits(self) -> set[str] | None:
-        revisions = read_revisions(self.results / "revisions.yaml")
-        return {*revisions.models.values(), *revisions.datasets.values()} or None
-
-
-@cache
-def pinned_versions(environment: str) -> dict[str, str]:
-    """The versions in an environment file of envs/ of the libraries that a provenance states."""
-    listed = yaml.safe_load((SCRIPTS.parent / "envs" / Path(environment).name).read_text())["dependencies"]
-    packages = [text for entry in listed for text in (entry["pip"] if isinstance(entry, dict) else [entry])]
-    pins = dict(text.split("==", 1) for text in packages if "==" in text)
-    return {name: version for name, version in pins.items() if name in LIBRARIES}
+from workflow.specs import Specs
 
 
 class ReusingGraph(DAG):
@@ -132,7 +39,10 @@ class ReusingGraph(DAG):
         if create_inventory and self.reuse and self._runs():
             self.found = Found()
             for reuse in self.reuse.values():
-                reuse.look(self, self.found)
+                try:
+                    reuse.look(self, self.found, plan=self.workflow.dryrun)
+                except UserError as error:
+                    raise WorkflowError(f"error: {error}") from error
             if not self.workflow.dryrun:
                 self._take(self.found)
                 await super().update_needrun(create_inventory)
@@ -186,11 +96,19 @@ class ReusingGraph(DAG):
         self._len = len(self._finished | self._needrun)
 
 
-def use_other_results(folders: list[str], results: str, environments: str) -> None:
-    """Make Snakemake take what the experiments in `folders` have made."""
+def use_other_results(experiment: Experiment) -> None:
+    """Make Snakemake take what the experiments in the folders of `reuse` have made."""
     from snakemake import workflow  # it cannot be the first of Snakemake's modules
 
-    ReusingGraph.reuse.pop(results, None)
-    if folders:
-        ReusingGraph.reuse[results] = Reuse(tuple(folders), Path(results), environments == "embedded")
+    paths = Paths(experiment)
+    revisions = Path(paths.revisions)
+    ReusingGraph.reuse.pop(paths.results, None)
+    if experiment.reuse:
+        ReusingGraph.reuse[paths.results] = Reuse(
+            folders=tuple(experiment.reuse),
+            results=Path(paths.results),
+            revisions=revisions,
+            embedded=experiment.environments == "embedded",
+            look_up=lambda: resolve_revisions(Specs(experiment).prefetch(), revisions),
+        )
         workflow.DAG = ReusingGraph

@@ -105,9 +105,10 @@ def _accepted_in(folder: Path, own: AcceptedCode) -> AcceptedCode:
 
 
 def _other_versions(made: Mapping[str, str], asked: Mapping[str, str]) -> Iterator[str]:
-    other = [f"{name} {made.get(name, 'none')} -> {asked[name]}" for name in asked if made.get(name) != asked[name]]
-    if other:
-        yield ", ".join(other[:SHOWN_SETTINGS])
+    """Versions that differ. A pin without a label, 2.13.0, is met by any build of it, such as 2.13.0+cpu (PEP 440)."""
+    others = [name for name in asked if asked[name] not in (made.get(name), made.get(name, "").partition("+")[0])]
+    if others:
+        yield ", ".join(f"{name} {made.get(name, 'none')} -> {asked[name]}" for name in others[:SHOWN_SETTINGS])
 
 
 def _commits(origin: Mapping[str, Any]) -> set[str]:

@@ -54,6 +54,7 @@ def test_the_same_is_found(tmp_path: Path) -> None:
         ({"inputs": {**WANTED.inputs, "prompts": ["x"]}}, "other prompts"),
         ({"inputs": {"policy": ["f1", "f2"], "pairs": ["p1"]}}, "other policy"),
         ({"versions": {"torch": "3.0"}}, "torch 2.9 -> 3.0"),
+        ({"versions": {"torch": "2.9+cpu"}}, "torch 2.9 -> 2.9+cpu"),
         ({"versions": {"torch": "2.9", "vllm": "1"}}, "vllm none -> 1"),
         ({"commits": ["d" * 40]}, "hub commit c0ffee00"),
     ],
@@ -66,6 +67,12 @@ def test_a_pinned_commit_is_known(tmp_path: Path) -> None:
     pinned = {**ORIGIN["spec"], "model": {"name": "a/b", "revision": COMMIT}}
     found, _ = experiment(tmp_path, spec=pinned).find(replace(WANTED, spec=json.dumps(pinned), commits=[]))
     assert found
+
+
+def test_a_pin_is_met_by_any_build(tmp_path: Path) -> None:
+    other = experiment(tmp_path, versions={"torch": "2.9+cpu"})
+    assert other.find(WANTED)[0]
+    assert other.find(replace(WANTED, versions={"torch": "2.9+cu130"})) == ([], "torch 2.9+cpu -> 2.9+cu130")
 
 
 def test_accepted_code_is_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""What other experiments have of what is needed, looked for in the order of the data flow."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlhf.base.provenance import LIBRARIES, digest, installed_versions
+from rlhf.base.source_digest import SCRIPTS
+from rlhf.models.revisions import read_revisions
+from workflow.dry_run import inputs_of
+from workflow.records.accepted_code import AcceptedCode
+from workflow.records.own_records import is_ours
+from workflow.reuse.matching import OtherExperiment, Wanted, other_experiments
+
+Sources = dict[Path, Path]
+"""A result -> the file or folder of another experiment that is the same."""
+
+
+@dataclass
+class Found:
+    """What other experiments have of what is needed."""
+
+    sources: Sources = field(default_factory=dict)
+    jobs: dict[Any, Path] = field(default_factory=dict)
+    """Each of Snakemake's jobs that need not run -> the folder of the other experiment."""
+    others: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Rule -> why results in the same place are not the same, with the number of jobs."""
+
+    def lines(self, verb: str) -> Iterator[str]:
+        """What is told: a line per folder, and one for each reason why results are not the same."""
+        folders: dict[Path, Counter[str]] = defaultdict(Counter)
+        for job, folder in self.jobs.items():
+            folders[folder][job.rule.name] += 1
+        for folder, rules in folders.items():
+            jobs = sum(rules.values())
+            named = ", ".join(f"{rule} ({count})" for rule, count in rules.items())
+            yield f"{jobs} job{'' if jobs == 1 else 's'} {verb} from {folder}: {named}."
+        for rule, reasons in self.others.items():
+            yield f"{rule} runs: what lies in `reuse` was made with {'; '.join(reasons)}."
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Where to look, and what the experiment itself knows."""
+
+    folders: tuple[str, ...]
+    results: Path
+    revisions: Path
+    """The file with the hub commits of the experiment."""
+    embedded: bool
+    """Whether all programs run in the environment of Snakemake."""
+    look_up: Callable[[], None]
+    """Looks up the hub commits that the configuration leaves open; raises UserError."""
+
+    def look(self, graph: Any, found: Found, *, plan: bool) -> None:
+        """Add what can be taken of what a graph's jobs would make, in the order of the data flow.
+
+        Args:
+            plan: nothing runs, so no hub is asked. Commits that were never looked up count as those of the others.
+
+        Raises:
+            UserError: a hub commit cannot be looked up.
+        """
+        if not plan:
+            self.look_up()
+        accepted = AcceptedCode.read(self.results / "accepted.json")
+        experiments = other_experiments(self.folders, self.results, accepted)
+        remade: set[str] = set()
+        for level in graph.toposorted(set(graph.needrun_jobs())):
+            for job in sorted((job for job in level if job.output), key=lambda job: job.output[0]):
+                runs = graph.reason(job).forced or not remade.isdisjoint(job.input)
+                if runs or not (self._is_mine(job) and self._find(job, experiments, found)):
+                    remade.update(job.output)
+
+    def _is_mine(self, job: Any) -> bool:
+        return is_ours(job) and all(Path(path).is_relative_to(self.results) for path in job.output)
+
+    def _find(self, job: Any, experiments: list[OtherExperiment], found: Found) -> bool:
+        """Whether all that a job makes can be taken; then it is added to `found`."""
+        wanted, reasons = self._wanted(job, found.sources), []
+        for experiment in experiments:
+            sources, reason = experiment.find(wanted)
+            if sources:
+                found.sources.update(zip(map(Path, job.output), sources, strict=True))
+                found.jobs[job] = experiment.folder
+                return True
+            reasons += [reason] if reason else []
+        if reasons:
+            found.others[job.rule.name][reasons[0]] += 1
+        return False
+
+    def _wanted(self, job: Any, sources: Sources) -> Wanted:
+        files = {name: paths for name, paths in inputs_of(job).items() if paths}
+        return Wanted(
+            outputs=tuple(Path(path).relative_to(self.results) for path in job.output),
+            spec=job.params.spec,
+            code=job.params.code,
+            inputs={name: [digest(sources.get(path, path)) for path in paths] for name, paths in files.items()},
+            versions=installed_versions() if self.embedded else pinned_versions(str(job.rule.conda_env)),
+            commits=self._commits,
+        )
+
+    @cached_property
+    def _commits(self) -> set[str] | None:
+        revisions = read_revisions(self.revisions)
+        return {*revisions.models.values(), *revisions.datasets.values()} if self.revisions.exists() else None
+
+
+@cache
+def pinned_versions(environment: str) -> dict[str, str]:
+    """The versions in an environment file of envs/ of the libraries that a provenance states."""
+    listed = yaml.safe_load((SCRIPTS.parent / "envs" / Path(environment).name).read_text())["dependencies"]
+    packages = [text for entry in listed for text in (entry["pip"] if isinstance(entry, dict) else [entry])]
+    pins = dict(text.split("==", 1) for text in packages if "==" in text)
+    return {name: version for name, version in pins.items() if name in LIBRARIES}
