@@ -10,13 +10,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from rlhf.base.errors import UserError
 from rlhf.base.files.journal import Answer
-from rlhf.benchmarks.servers.budget import Budget, Price, Spending, Usage
+from rlhf.benchmarks.servers.budget import Budget, Spending, Usage
 from rlhf.benchmarks.servers.local_http import RelayServer, Reply
 from rlhf.benchmarks.servers.side import Exchange, Side
 from rlhf.benchmarks.servers.upstream import StoppedError, Upstream
@@ -32,8 +31,7 @@ class Relay:
 
     Args:
         upstreams: one for each side.
-        budget: the limits for all answers that count: those of `upstreams`, and those in `journals`.
-        journals: folders of further journals whose answers count, with their prices.
+        budget: the limits for all answers that count, of all jobs that record in the same journal.
         on_answer: called after each answer with the side's name, whether it came from the journal, and the side's
             usage; from several threads.
         on_failure: called once, when `failure` is set: nothing is sent on any more, so end the library.
@@ -46,18 +44,15 @@ class Relay:
         self,
         upstreams: Sequence[Upstream],
         budget: Budget | None = None,
-        journals: Mapping[Path, Price | None] | None = None,
         on_answer: Callable[[str, bool, Usage], None] | None = None,
         on_failure: Callable[[], None] | None = None,
     ) -> None:
         budget = budget or Budget()
-        own = {upstream.journal.folder.resolve() for upstream in upstreams if upstream.journal.folder is not None}
-        others = {folder: price for folder, price in (journals or {}).items() if folder.resolve() not in own}
-        prices = [*others.values(), *(upstream.price for upstream in upstreams if upstream.counts)]
+        prices = [upstream.price for upstream in upstreams if upstream.counts]
         if budget.money is not None and None in prices:
             raise UserError("`benchmarks.budget.money` needs the price of each server: set it, or limit the requests")
         self._stopping = threading.Event()
-        self._spending = Spending(budget, others)
+        self._spending = Spending(budget)
         self._sides = {upstream.name: Side(upstream, self._spending, self._stopping) for upstream in upstreams}
         self._on_answer, self._on_failure = on_answer, on_failure
         self._lock, self._reading, self._read_at = threading.Lock(), threading.Lock(), -READ_SECONDS
@@ -138,7 +133,6 @@ class Relay:
         """Add what other jobs have recorded, now and then."""
         with self._reading:
             if time.monotonic() - self._read_at >= READ_SECONDS:
-                self._spending.read_journals()
                 for side in self._sides.values():
                     side.read_journal()
                 self._read_at = time.monotonic()

@@ -21,6 +21,8 @@ from rlhf.base.settings import canonical_json
 
 Answer = dict[str, Any]
 DIGEST_CHARACTERS = 32
+REFUSED = (400, 413, 422)
+"""Statuses of a request that a server does not take, whenever it is asked: too long, for example."""
 
 
 def request_digest(request: Any) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rlhf.base.errors import UserError
-from rlhf.base.files.journal import Answer, Journal
+from rlhf.base.files.journal import Answer
 
 MILLION = 1_000_000
 
@@ -69,25 +67,13 @@ def tokens_of(answer: Answer) -> tuple[int, int] | None:
 
 
 class Spending:
-    """Sums up what counts against a budget, and says when it is spent. Threads may use it at the same time.
+    """Sums up what counts against a budget, and says when it is spent. Threads may use it at the same time."""
 
-    Args:
-        budget: the limits.
-        journals: folders of journals whose answers count, with their prices, beside what `settle` and `add` get.
-    """
-
-    def __init__(self, budget: Budget, journals: Mapping[Path, Price | None]) -> None:
+    def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._journals = [(Journal(folder), price) for folder, price in journals.items()]
         self._lock = threading.Lock()
         self._spent = Usage()
         self._in_flight = 0
-
-    def read_journals(self) -> None:
-        """Add what was recorded in the folders since the last call. Not for several threads at the same time."""
-        for journal, price in self._journals:
-            for _, answer in journal.unread():
-                self.add(answer, price)
 
     def add(self, answer: Answer, price: Price | None) -> None:
         """Count an answer, or a refusal, that was not reserved."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from rlhf.base.errors import UserError
-from rlhf.base.files.journal import Answer, Journal
+from rlhf.base.files.journal import REFUSED, Answer, Journal
 from rlhf.base.settings import canonical_json
 from rlhf.benchmarks.servers.answers import completion_in, described, retry_after
 from rlhf.benchmarks.servers.budget import Price
@@ -30,8 +30,6 @@ LONGEST_RETRY_AFTER = 120.0
 """A server that asks for a longer wait, in seconds, is given up."""
 SECONDS = 600.0
 CONNECT_SECONDS = 30.0
-REFUSED = (400, 413, 422)
-"""Statuses of a request that this server does not take: too long, for example."""
 PASSING = (408, 409, 425, 429)
 
 

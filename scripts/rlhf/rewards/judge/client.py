@@ -11,7 +11,7 @@ from typing import Any
 import openai
 
 from rlhf.base.errors import UserError
-from rlhf.base.files.journal import Answer, Journal, request_digest
+from rlhf.base.files.journal import REFUSED, Answer, Journal, request_digest
 from rlhf.base.settings import key_of_server
 
 Messages = list[dict[str, str]]
@@ -26,8 +26,6 @@ OF_NO_ACCOUNT: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), op
 """Headers that the client would set from the environment, whatever the server."""
 REFUSED_AT_FIRST = 32
 """Refused requests after which a judge that has answered none is given up."""
-REFUSED = (400, 413, 422)
-"""Statuses of a request that this server does not take: too long, for example."""
 
 
 @dataclass(frozen=True)

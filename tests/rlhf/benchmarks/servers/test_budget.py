@@ -60,14 +60,13 @@ def test_what_does_not_count_is_free(tmp_path: Path) -> None:
             assert ask(relay, ["another"], "policy") == [403]  # the run has stopped
 
 
-def test_other_journals_count_and_what_other_jobs_add_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_other_jobs_record_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "READ_SECONDS", 0.0)
-    other = Journal(tmp_path / "other")
+    other = Journal(tmp_path)
     for number in range(3):
         other.record(request_digest(number), answer(1))
-    journals = {tmp_path / "other": None, tmp_path / "own": None}
     with JudgeServer(echo) as server:
-        with Relay([upstream(server, tmp_path / "own")], Budget(requests=6), journals) as relay:
+        with Relay([upstream(server, tmp_path)], Budget(requests=6)) as relay:
             assert ask(relay, ["a"]) == ["a"]
             other.record(request_digest(3), {"refused": 400})
             assert ask(relay, ["b"]) == ["b"]
