@@ -42,7 +42,7 @@ def test_another_training_samples_scores_and_pairs_nothing(scratch_micro: Projec
     assert not (scratch_micro.folder / SECOND).exists()
     shown = scratch_micro.command("plan", "--configfile", config).stdout
     assert "jobs would be taken from results/micro: " in shown
-    assert "train_policy runs: what lies in `reuse` was made with learning_rate" in " ".join(shown.split())
+    assert "train_policy is not taken: learning_rate" in " ".join(shown.split())
 
     finished = scratch_micro.snakemake(configfile=config)
     assert finished.returncode == 0, finished.stderr

@@ -43,7 +43,7 @@ class Found:
             named = ", ".join(f"{rule} ({count})" for rule, count in rules.items())
             yield f"{jobs} job{'' if jobs == 1 else 's'} {verb} from {folder}: {named}."
         for rule, reasons in self.others.items():
-            yield f"{rule} runs: what lies in `reuse` was made with {'; '.join(reasons)}."
+            yield f"{rule} is not taken: {'; '.join(reasons)}."
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_what_was_made_from_another_file_is_not_taken() -> None:
     del graph.jobs[0]  # it is there
     found = search(graph)
     assert names(found) == []
-    assert list(found.lines("taken")) == ["responses runs: what lies in `reuse` was made with other prompts."]
+    assert list(found.lines("taken")) == ["responses is not taken: other prompts."]
 
 
 def test_the_hub_is_asked_for_a_run_alone() -> None:
