@@ -9,6 +9,7 @@ from rlhf.rewards.kinds.combined import CombinedSettings
 from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import Scorer
 from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.records.accepted_code import ACCEPTED
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Paths:
     @property
     def accepted(self) -> str:
         """The changes of code that `make accept` has let pass."""
-        return f"{self.results}/accepted.json"
+        return f"{self.results}/{ACCEPTED}"
 
     @property
     def contamination(self) -> list[str]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from rlhf.base.files.temporary_files import temporary_beside
 
+ACCEPTED = "accepted.json"
+"""The file among the results of an experiment."""
+
 
 @dataclass(frozen=True)
 class AcceptedCode:

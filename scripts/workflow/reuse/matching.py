@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.base.files.checksums import stated_checksum
-from workflow.records.accepted_code import AcceptedCode
+from workflow.records.accepted_code import ACCEPTED, AcceptedCode
 from workflow.records.changed_settings import changed_settings
 from workflow.records.own_records import stated_origin
 
@@ -87,7 +87,7 @@ def other_experiments(folders: Iterable[str], own: Path, accepted: AcceptedCode)
     """The experiments in the folders of `reuse`: each is one experiment's results, or holds those of several."""
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
-        inner = [folder] if _is_experiment(folder) else sorted(path for path in folder.iterdir() if path.is_dir())
+        inner = [folder] if _is_experiment(folder) else sorted(folder.iterdir())
         found.update({path.resolve(): path for path in inner if _is_experiment(path)})
     found.pop(own.resolve(), None)
     return [OtherExperiment(path, _accepted_in(path, accepted)) for path in found.values()]
@@ -100,7 +100,7 @@ def _is_experiment(folder: Path) -> bool:
 
 def _accepted_in(folder: Path, own: AcceptedCode) -> AcceptedCode:
     both = AcceptedCode(dict(own.later))
-    both.include(AcceptedCode.read(folder / "accepted.json"))
+    both.include(AcceptedCode.read(folder / ACCEPTED))
     return both
 
 

@@ -15,7 +15,7 @@ from rlhf.base.provenance import LIBRARIES, digest, installed_versions
 from rlhf.base.source_digest import SCRIPTS
 from rlhf.models.revisions import read_revisions
 from workflow.dry_run import inputs_of
-from workflow.records.accepted_code import AcceptedCode
+from workflow.records.accepted_code import ACCEPTED, AcceptedCode
 from workflow.records.own_records import is_ours
 from workflow.reuse.matching import OtherExperiment, Wanted, other_experiments
 
@@ -70,21 +70,22 @@ class Reuse:
         """
         if not plan:
             self.look_up()
-        accepted = AcceptedCode.read(self.results / "accepted.json")
+        accepted = AcceptedCode.read(self.results / ACCEPTED)
+        commits = None if plan and not self.revisions.exists() else self._commits()
         experiments = other_experiments(self.folders, self.results, accepted)
         remade: set[str] = set()
         for level in graph.toposorted(set(graph.needrun_jobs())):
             for job in sorted((job for job in level if job.output), key=lambda job: job.output[0]):
                 runs = graph.reason(job).forced or not remade.isdisjoint(job.input)
-                if runs or not (self._is_mine(job) and self._find(job, experiments, found)):
+                if runs or not (self._is_mine(job) and self._find(job, experiments, found, commits)):
                     remade.update(job.output)
 
     def _is_mine(self, job: Any) -> bool:
         return is_ours(job) and all(Path(path).is_relative_to(self.results) for path in job.output)
 
-    def _find(self, job: Any, experiments: list[OtherExperiment], found: Found) -> bool:
+    def _find(self, job: Any, experiments: list[OtherExperiment], found: Found, commits: set[str] | None) -> bool:
         """Whether all that a job makes can be taken; then it is added to `found`."""
-        wanted, reasons = self._wanted(job, found.sources), []
+        wanted, reasons = self._wanted(job, found.sources, commits), []
         for experiment in experiments:
             sources, reason = experiment.find(wanted)
             if sources:
@@ -96,21 +97,24 @@ class Reuse:
             found.others[job.rule.name][reasons[0]] += 1
         return False
 
-    def _wanted(self, job: Any, sources: Sources) -> Wanted:
+    def _wanted(self, job: Any, sources: Sources, commits: set[str] | None) -> Wanted:
         files = {name: paths for name, paths in inputs_of(job).items() if paths}
         return Wanted(
             outputs=tuple(Path(path).relative_to(self.results) for path in job.output),
             spec=job.params.spec,
             code=job.params.code,
             inputs={name: [digest(sources.get(path, path)) for path in paths] for name, paths in files.items()},
-            versions=installed_versions() if self.embedded else pinned_versions(str(job.rule.conda_env)),
-            commits=self._commits,
+            versions=self._installed if self.embedded else pinned_versions(str(job.rule.conda_env)),
+            commits=commits,
         )
 
     @cached_property
-    def _commits(self) -> set[str] | None:
+    def _installed(self) -> dict[str, str]:
+        return installed_versions()  # once for all jobs of a plan
+
+    def _commits(self) -> set[str]:
         revisions = read_revisions(self.revisions)
-        return {*revisions.models.values(), *revisions.datasets.values()} if self.revisions.exists() else None
+        return {*revisions.models.values(), *revisions.datasets.values()}
 
 
 @cache

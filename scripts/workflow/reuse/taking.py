@@ -15,7 +15,7 @@ COPIED_AT_ONCE = 1 << 30
 
 
 def take(source: Path, target: Path, made_from: Iterable[Path]) -> None:
-    """Put a sealed file or folder in the place of `target`, atomically, after its checksums were verified.
+    """Replace `target` with another experiment's file or folder, atomically, once its checksums are verified.
 
     It is linked, so it needs no space; no program writes into a finished result. Where the file system cannot link, it
     is copied. A result that is older than what it was made from would count as stale, so that one is copied, too: to

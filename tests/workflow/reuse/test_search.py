@@ -107,6 +107,14 @@ def test_what_was_made_from_another_file_is_not_taken() -> None:
     assert list(found.lines("taken")) == ["responses is not taken: other prompts."]
 
 
+def test_a_commit_that_this_run_did_not_look_up_is_not_taken() -> None:
+    """That of a branch, say, which has moved since; a plan cannot know."""
+    origin = {"spec": {"of": "prompts"}, "code": "same", "inputs": {}, "versions": installed_versions()}
+    LOGPROBS.write(OTHER / "prompts.parquet", [], {**origin, "model_revision": 40 * "c"})
+    assert names(search(Graph(), plan=False)) == []
+    assert "prompts" in names(search(Graph(), plan=True))
+
+
 def test_the_hub_is_asked_for_a_run_alone() -> None:
     asked: list[str] = []
     search(Graph(), plan=True, asked=asked)
