@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_through_faults_and_kill_9_nothing_is_asked_twice_and_the_scores_are_the
         requests = len(calm.answered)
     for target in TARGETS:
         (project.folder / target).unlink()
+    shutil.rmtree(project.folder / "results/micro/judge_journal")
     with JudgeServer(prefers(by_length), faults=faults * 3, hold_from=requests // 3) as server:
         run = score(project, server, *TARGETS)
         assert server.held.wait(120)

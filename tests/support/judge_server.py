@@ -23,6 +23,10 @@ MATERIAL = re.compile(
 )
 
 
+LOST = ("drop", "slow", "garbage")
+"""Faults after which the client has no answer."""
+
+
 def shown(message: str) -> list[str]:
     """Prompt and responses in a message of the built-in templates."""
     found = MATERIAL.search(message)
@@ -66,14 +70,15 @@ class JudgeServer(LocalServer):
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hold_from: int | None = None
-    """After so many answers, requests are held back until `go_on` is set; `held` is set by the first of them."""
+    """After so many requests without a planned status or loss, the others are held back until `go_on` is set; `held` is
+    set by the first of them."""
     held: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
 
     path = "/v1"
 
     def __post_init__(self) -> None:
-        self._faults, self._lock = list(self.faults), threading.Lock()
+        self._faults, self._lock, self._let_through = list(self.faults), threading.Lock(), 0
 
     def serve(self, request: BaseHTTPRequestHandler, text: str) -> None:
         body = json.loads(text)
@@ -81,7 +86,9 @@ class JudgeServer(LocalServer):
             self.bodies.append(body)
             self.headers.append(dict(request.headers))
             fault = self._faults.pop(0) if self._faults else None
-        if self.hold_from is not None and self.answered.total() >= self.hold_from:
+            holds = self.hold_from is not None and self._let_through >= self.hold_from
+            self._let_through += not holds and not isinstance(fault, int) and fault not in LOST
+        if holds:
             self.held.set()
             self.go_on.wait()
         if _has_gone(request.connection):
