@@ -21,6 +21,7 @@ Facts = dict[str, Any]
 """What a worker reports about a round, or a row of `benchmarks.json`."""
 PIPELINE = "pipeline"
 HERE = Path(__file__).resolve().parent
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 MODULES = os.pathsep.join(map(str, (REPOSITORY / "scripts", REPOSITORY / "tests/support", HERE)))
 
 
@@ -139,12 +140,19 @@ def both_ways(case: Case, options: dict[str, Any]) -> Iterator[dict[str, Worker]
 
 @contextlib.contextmanager
 def signals_later() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM are delayed: a process that is only starting would not be known and be left."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Within, SIGINT and SIGTERM are delayed: a process that is only starting would not be known and be left.
+
+    They are not blocked: that would be for this thread alone, and NumPy has others, which would take them.
+    """
+    caught: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: caught.append(number)) for number in INTERRUPTIONS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in caught:
+            signal.raise_signal(number)
 
 
 def make_real_pairs(options: dict[str, Any], folder: Path) -> str:

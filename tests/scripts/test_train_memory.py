@@ -112,8 +112,9 @@ def test_processes_that_are_asked_to_end_save_and_do_not_start_again(
     assert len(workers) == 2
     for process in [*(workers if whom == "everybody" else []), launcher]:
         process.send_signal(signal.SIGTERM)
-    assert launcher.wait(timeout=60) == 1
+    status, written = launcher.wait(timeout=60), (tmp_path / "log").read_text()
+    assert status == 1, written
     assert not any(worker.is_running() for worker in workers)
-    written = (tmp_path / "log").read_text()
+    assert written.splitlines()[-1].startswith("error: asked to end (SIGTERM). Run the same command again")
     assert "asked to end: the state after step" in written
     assert AGAIN not in written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import logging
 import math
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args as launcher_arguments
 from torch.distributed.run import run as run_processes
@@ -73,10 +75,10 @@ def leaving_to_start_again() -> Iterator[None]:
 
 
 def leave(status: int = 0) -> NoReturn:
-    """End this process, one of several, without shutting down the interpreter.
+    """End this process, one of several or their launcher, without shutting down the interpreter.
 
-    Threads of torch's gloo outlive the process group. One that needs Python during the shutdown of the interpreter
-    aborts the process, now and then, after all work is done.
+    Threads of torch (gloo's, those of the launcher's store) outlive what they are for. One that needs Python during the
+    shutdown of the interpreter aborts the process, now and then, after all work is done.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -97,10 +99,17 @@ def _run(command: list[str], states: Path, *, again: bool) -> NoReturn:
         before = saved_budgets(states)
         try:
             run_processes(launcher_arguments(command))
-            sys.exit()
+            leave()
+        except SignalException as asked:
+            atexit.register(leave, 1)  # once the error is printed
+            name = signal.Signals(asked.sigval).name
+            raise UserError(
+                f"asked to end ({name}). Run the same command again: it resumes from the last saved state"
+            ) from asked
         except ChildFailedError as failed:
             after = saved_budgets(states)
             if not again or all(tokens >= before.get(file, math.inf) for file, tokens in after.items()):
+                atexit.register(leave, 1)
                 raise UserError(root_cause(failed.failures)) from failed
             LOGGER.warning("starting all processes again with the smaller token budget")
 
