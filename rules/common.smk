@@ -24,7 +24,8 @@ from workflow.paths import Paths
 from workflow.planning.input_checks import require_keys
 from workflow.requests import Requests
 from workflow.sources import require_conda
-from workflow.specs import Specs, as_json, program_digest
+from workflow.specs.hub import prefetch_spec
+from workflow.specs.programs import Specs, as_json, program_digest
 from workflow.start import prepare_process, start
 
 
@@ -82,7 +83,7 @@ def before_first_job():
     or_stop(require_conda, EXPERIMENT.environments, workflow.deployment_settings.deployment_method)
     if workflow.is_main_process and not workflow.touch:
         or_stop(require_keys, EXPERIMENT)
-        or_stop(resolve_revisions, SPECS.prefetch(), Path(PATHS.revisions))
+        or_stop(resolve_revisions, prefetch_spec(EXPERIMENT), Path(PATHS.revisions))
 
 
 onstart:

@@ -11,6 +11,6 @@ rule prefetch:
     resources:
         **REQUESTS.program(),
     params:
-        spec=lambda wildcards: spec(SPECS.prefetch),
+        spec=lambda wildcards: spec(prefetch_spec, EXPERIMENT),
     shell:
         "python {resources.scripts:q}/prefetch.py --spec {params.spec:q} --revisions {resources.revisions} 2>{log}"

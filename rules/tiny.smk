@@ -2,7 +2,7 @@
 # What it makes is used like any dataset and any folder with a model; no later rule knows that it is tiny.
 
 if EXPERIMENT.tiny:
-    from workflow.tiny_specs import TinySpecs
+    from workflow.specs.tiny import TinySpecs
 
     TINY = TinySpecs(EXPERIMENT.seed, EXPERIMENT.tiny)
     WORLD = f"{RESULTS}/world"

@@ -19,7 +19,7 @@ from workflow.planning.model_checks import check_models
 from workflow.records.own_records import use_own_records
 from workflow.reuse.graph import use_other_results
 from workflow.sources import refuse_conda_for_embedded
-from workflow.specs import Specs
+from workflow.specs.programs import Specs
 
 
 def start(

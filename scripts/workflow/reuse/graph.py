@@ -21,7 +21,7 @@ from workflow.experiment import Experiment
 from workflow.paths import Paths
 from workflow.reuse.search import Found, Reuse, Sources
 from workflow.reuse.taking import take
-from workflow.specs import Specs
+from workflow.specs.hub import prefetch_spec
 
 
 class ReusingGraph(DAG):
@@ -109,6 +109,6 @@ def use_other_results(experiment: Experiment) -> None:
             results=Path(paths.results),
             revisions=revisions,
             embedded=experiment.environments == "embedded",
-            look_up=lambda: resolve_revisions(Specs(experiment).prefetch(), revisions),
+            look_up=lambda: resolve_revisions(prefetch_spec(experiment), revisions),
         )
         workflow.DAG = ReusingGraph

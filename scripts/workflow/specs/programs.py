@@ -10,13 +10,12 @@ from rlhf.base.errors import UserError
 from rlhf.base.names import parent, variant_and_iteration
 from rlhf.base.settings import Settings, canonical_json
 from rlhf.base.source_digest import SCRIPTS, source_digest
-from rlhf.benchmarks.catalogue import CATALOGUE, repository_of
+from rlhf.benchmarks.catalogue import CATALOGUE
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec, SummarySpec
 from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.source import ModelSource
 from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
-from rlhf.prefetch.settings import HubDataset, PrefetchSpec
 from rlhf.prompts.settings import Benchmark, BenchmarkSettings, CollectSpec
 from rlhf.report.settings import ReportSpec
 from rlhf.responses.settings import GenerateSpec, ImportResponsesSpec, ImportSpec, SamplingSettings
@@ -26,7 +25,8 @@ from rlhf.rewards.scorer import Scorer
 from rlhf.rewards.settings import CombineSpec, ScoreSpec
 from rlhf.training.settings import Lineage, TrainSpec
 from workflow.experiment import MADE_BY_RULES, Experiment
-from workflow.sources import folder_fingerprint, local_fingerprint, model_source
+from workflow.sources import folder_fingerprint, local_fingerprint
+from workflow.specs.models import model_spec
 
 
 def as_json(spec: Settings) -> str:
@@ -91,7 +91,7 @@ class Specs:
         return ImportSpec(**self._imported(part))
 
     def score_responses(self, part: str, scorer: Scorer) -> ScoreSpec:
-        model = _model(scorer.model, scorer.revision) if isinstance(scorer, ModelScorer) else None
+        model = model_spec(scorer.model, scorer.revision) if isinstance(scorer, ModelScorer) else None
         return ScoreSpec(rows=self.experiment.rows(part), scorer=scorer, model=model)
 
     def combine_rewards(self, rewards: CombinedSettings) -> CombineSpec:
@@ -151,7 +151,7 @@ class Specs:
             judge=JudgeSpec(
                 url=judge.url,
                 model=judge.model,
-                source=None if judge.url else _model(judge.model, judge.revision),
+                source=None if judge.url else model_spec(judge.model, judge.revision),
                 max_tokens=judge.max_tokens,
             )
             if judged and judge
@@ -170,44 +170,6 @@ class Specs:
             examples=self.experiment.report.examples,
         )
 
-    def prefetch(self) -> PrefetchSpec:
-        """Models and datasets from the hub, by the configuration key that pins each."""
-        experiment = self.experiment
-        models = {"base_model.revision": _model(experiment.base_model.name, experiment.base_model.revision)}
-        for key, scorer in experiment.scorers().items():
-            if isinstance(scorer, ModelScorer):
-                models[f"{key}.revision"] = _model(scorer.model, scorer.revision)
-        datasets = {
-            "prompts.revision": experiment.prompts,
-            **{f"prompts.{key}.revision": benchmark for key, benchmark in experiment.prompts.benchmarks()},
-            "responses.imported.revision": experiment.responses.imported,
-        }
-        questions = {
-            f"benchmarks.run.{name}.revision": HubDataset(name=repository, split=None, revision=task.revision)
-            for name, task in experiment.benchmarks.run.items()
-            if task.data is None and (repository := repository_of(name)) is not None
-        }
-        benchmarks = experiment.benchmarks
-        if benchmarks.run and benchmarks.judge and benchmarks.judge.url is None:
-            models["benchmarks.judge.revision"] = _model(benchmarks.judge.model, benchmarks.judge.revision)
-        return PrefetchSpec(
-            models={key: model for key, model in models.items() if model and not model.fingerprint},
-            datasets=questions
-            | {
-                key: HubDataset(
-                    name=section.dataset,
-                    subset=section.subset,
-                    split=section.split,
-                    file=getattr(section, "file", None),
-                    revision=section.revision,
-                )
-                for key, section in datasets.items()
-                if section
-                and not section.dataset.startswith(MADE_BY_RULES)
-                and local_fingerprint(section.dataset) is None
-            },
-        )
-
     def _intervals(self) -> dict[str, Any]:
         """What all programs that compute intervals get."""
         evaluation = self.experiment.evaluation
@@ -220,7 +182,7 @@ class Specs:
     def _policy(self, policy: str) -> ModelSource | None:
         """The policy as a setting; None if a rule makes it, for then it is an input."""
         base = self.experiment.base_model
-        return _model(base.name, base.revision) if policy == "base" else None
+        return model_spec(base.name, base.revision) if policy == "base" else None
 
     def _imported(self, part: str) -> dict[str, Any]:
         imported = self.experiment.responses.imported
@@ -235,11 +197,6 @@ class Specs:
             "rows": self.experiment.rows(part),
             "draws": self.experiment.responses.draws,
         }
-
-
-def _model(name: str, revision: str | None) -> ModelSource | None:
-    """A hub name with its revision, or a local folder with its fingerprint; None for a model made by a rule."""
-    return None if name.startswith(MADE_BY_RULES) else model_source(name, revision)
 
 
 def _benchmark(settings: BenchmarkSettings) -> Benchmark:

@@ -10,7 +10,7 @@ from experiments import MICRO, PUBLISHED, experiment
 from rlhf.base.errors import UserError
 from rlhf.base.provenance import digest
 from rlhf.prompts.settings import BenchmarkSettings, CollectSpec
-from workflow.specs import Specs, as_json, program_digest
+from workflow.specs.programs import Specs, as_json, program_digest
 
 
 def specs(name: str = MICRO, **patches: Any) -> Specs:
@@ -95,18 +95,6 @@ def test_a_variant_trains_with_its_own_recipe_on_its_parent() -> None:
     assert spec.recipe.learning_rate == 0.5
     assert (spec.lineage.parent, spec.loss.name) == ("base", "simpo")
     assert specs().train_policy("rebel-2").lineage.parent == "rebel-1"
-
-
-def test_prefetch_knows_everything_that_comes_from_the_hub_by_the_key_that_pins_it() -> None:
-    found = specs(PUBLISHED).prefetch()
-    assert found.models.keys() >= {"base_model.revision", "rewards.revision"}
-    benchmarks = {f"prompts.decontaminate.{position}.revision" for position in range(3)}
-    questions = {f"benchmarks.run.{name}.revision" for name in ("alpaca_eval", "mt_bench", "mmlu", "gsm8k")}
-    assert found.datasets.keys() == {"prompts.revision"} | benchmarks | questions  # Arena-Hard is ModelScope's
-    names = {found.datasets[key].name for key in benchmarks}
-    assert names == {"tatsu-lab/alpaca_eval", "lmarena-ai/arena-hard-auto", "HuggingFaceH4/mt_bench_prompts"}
-    assert found.datasets["prompts.decontaminate.0.revision"].file == "alpaca_eval.json"
-    assert not specs().prefetch().models | specs().prefetch().datasets
 
 
 def test_the_digest_of_a_program_holds_the_modules_that_its_settings_name() -> None:

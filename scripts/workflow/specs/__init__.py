@@ -1,0 +1,1 @@
+"""The settings that programs get, taken from the configuration."""
