@@ -20,6 +20,7 @@ include: "rules/pairs.smk"
 include: "rules/logprobs.smk"
 include: "rules/training.smk"
 include: "rules/evaluation.smk"
+include: "rules/sweeps.smk"
 include: "rules/benchmarks.smk"
 include: "rules/report.smk"
 

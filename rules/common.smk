@@ -3,6 +3,7 @@
 # A rule has two parameters. `spec` is canonical JSON of exactly the settings that its program reads; `code` is a digest
 # of its program and the modules behind it. So an edit reruns what it concerns, and nothing else.
 import os
+import re
 import sys
 
 from snakemake.utils import min_version
@@ -16,7 +17,7 @@ from rlhf.base.telemetry import switch_off_reports
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
 from rlhf.base.errors import UserError
-from rlhf.base.names import parent
+from rlhf.base.names import parent, split_name
 from rlhf.benchmarks.catalogue import suite
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
@@ -26,6 +27,7 @@ from workflow.requests import Requests
 from workflow.sources import require_conda
 from workflow.specs.hub import prefetch_spec
 from workflow.specs.programs import Specs, as_json, program_digest
+from workflow.variants.choices import chosen_point
 from workflow.start import prepare_process, start
 
 
@@ -73,8 +75,8 @@ prepare_process(EXPERIMENT.environments, submitted=workflow.remote_exec)
 
 
 wildcard_constraints:
-    policy="|".join(EXPERIMENT.policies()),
-    part=r"(train|test)-\d+",
+    policy="|".join(map(re.escape, [*EXPERIMENT.policies(), *EXPERIMENT.candidates()])),
+    part=r"(train|selection|test)-\d+",
     scorer="|".join(EXPERIMENT.rewards.scorers) if COMBINED else "none",
 
 

@@ -1,15 +1,15 @@
-# evaluation: each policy against base, on the test parts.
+# evaluation: each policy against base, on the test parts; the candidates of sweeps, on the selection parts.
 
 
 rule evaluate_policy:
     """Win rates against base by the training reward and by the judge, with intervals over prompts."""
     input:
-        responses=lambda wildcards: PATHS.test_parts("responses", wildcards.policy),
-        rewards=lambda wildcards: PATHS.test_parts("rewards", wildcards.policy),
-        judgements=lambda wildcards: PATHS.judgements(wildcards.policy),
-        base_responses=PATHS.test_parts("responses", "base"),
-        base_rewards=PATHS.test_parts("rewards", "base"),
-        base_judgements=PATHS.judgements("base"),
+        responses=lambda wildcards: PATHS.compared("responses", wildcards.policy, wildcards.policy),
+        rewards=lambda wildcards: PATHS.compared("rewards", wildcards.policy, wildcards.policy),
+        judgements=lambda wildcards: PATHS.compared("judgements", wildcards.policy, wildcards.policy),
+        base_responses=lambda wildcards: PATHS.compared("responses", "base", wildcards.policy),
+        base_rewards=lambda wildcards: PATHS.compared("rewards", "base", wildcards.policy),
+        base_judgements=lambda wildcards: PATHS.compared("judgements", "base", wildcards.policy),
     output:
         evaluation=f"{RESULTS}/{{policy}}/evaluation.parquet",
         comparisons=f"{RESULTS}/{{policy}}/comparisons.parquet",

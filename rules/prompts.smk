@@ -19,9 +19,10 @@ rule collect_prompts:
     threads: HARDWARE.collect_prompts.threads
     resources:
         **REQUESTS.cpu("collect_prompts"),
-        # The sizes are no parameters: a larger split changes no prompt. The program only checks that they fit.
+        # The sizes are no parameters: a larger split changes no prompt. The program only checks that they fit. The
+        # selection prompts lie before the test prompts and are counted with them.
         train_prompts=EXPERIMENT.prompts.train,
-        test_prompts=EXPERIMENT.prompts.test,
+        test_prompts=EXPERIMENT.prompts.selection + EXPERIMENT.prompts.test,
     params:
         spec=lambda wildcards: spec(SPECS.collect_prompts),
         code=code("collect_prompts", EXPERIMENT.prompts.modules),

@@ -13,6 +13,7 @@ rule report:
         responses=PATHS.all_test_parts("responses"),
         rewards=PATHS.all_test_parts("rewards"),
         judgements=PATHS.all_judgements(),
+        sweeps=expand(f"{RESULTS}/sweeps/{{sweep}}.parquet", sweep=EXPERIMENT.sweeps),
     output:
         report(
             directory(f"{RESULTS}/report"),
@@ -38,5 +39,5 @@ rule report:
         python {resources.scripts:q}/report.py --spec {params.spec:q} --evaluations {input.evaluations} \
             --length-control {input.length_control} --benchmarks {input.benchmarks} --training {input.training} --pairs {input.pairs} \
             --prompts {input.prompts} --responses {input.responses} --rewards {input.rewards} \
-            --judgements {input.judgements} --output {output} 2>{log}
+            --judgements {input.judgements} --sweeps {input.sweeps} --output {output} 2>{log}
         """

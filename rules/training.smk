@@ -4,6 +4,7 @@
 rule train_policy:
     """Train a policy on its parent's pairs; the parent is the start and the reference."""
     input:
+        choice=lambda wildcards: wait_for_choice(wildcards.policy),
         policy=lambda wildcards: PATHS.policy_folder(parent(wildcards.policy)),
         pairs=lambda wildcards: PATHS.training_parts("pairs", wildcards.policy),
         logprobs=lambda wildcards: PATHS.training_logprobs(wildcards.policy),
@@ -17,14 +18,14 @@ rule train_policy:
     benchmark:
         f"{BENCHMARKS}/train_policy/{{policy}}.tsv"
     wildcard_constraints:
-        policy="|".join(EXPERIMENT.trained_policies()),
+        policy="|".join(map(re.escape, [*EXPERIMENT.trained_policies(), *EXPERIMENT.candidates()])),
     conda:
         "../envs/rebel.yaml"
     threads: REQUESTS.training.threads_per_node
     resources:
         **REQUESTS.train_policy(),
     params:
-        spec=lambda wildcards: spec(SPECS.train_policy, wildcards.policy),
+        spec=lambda wildcards: spec(SPECS.train_policy, wildcards.policy, promoted_point(wildcards.policy)),
         code=lambda wildcards: code("train_policy", (EXPERIMENT.loss(wildcards.policy).module,)),
     # exec: a shell in between would end at the signal that lets the training save its state, and its job with it.
     shell:

@@ -2,7 +2,8 @@
 
 Comparisons may be of any origin: Parquet with the columns `policy`, `prompt_id`, `preference` (for the policy over the
 reference, 0 to 1), `length` and `reference_length`, and `judge` where there are several. The difficulty of a prompt is
-estimated from all other policies in the files, so more of them give a better estimate.
+estimated from all other policies in the files, so more of them give a better estimate. All policies are also compared
+with each other: which of them are better than which, after correction for so many comparisons.
 """
 
 import logging
@@ -17,6 +18,7 @@ from rlhf.evaluation.bootstrap import bootstrap_interval
 from rlhf.evaluation.comparisons import Comparisons, read_comparisons
 from rlhf.evaluation.difficulty import prompt_difficulty
 from rlhf.evaluation.length_control import length_controlled
+from rlhf.evaluation.paired.ranking import Ranking, ranking
 from rlhf.evaluation.schema import LENGTH_CONTROL
 from rlhf.evaluation.settings import LengthControlSpec
 from rlhf.machine.progress import Progress
@@ -44,10 +46,12 @@ def main() -> None:
     rows = []
     with Progress(sum(map(len, compared.values())), "policies", "controlling") as progress:
         for judge, policies in compared.items():
+            ranked = ranking(policies, spec.confidence)
             for policy, found in policies.items():
                 others = [other for name, other in policies.items() if name != policy]
                 others += [other for file in further for other in file.get(judge, {}).values()]
-                rows.append({"judge": judge, "policy": policy, **control(spec, found, others)})
+                row = {"judge": judge, "policy": policy, **control(spec, found, others)}
+                rows.append({**row, **rank(policy, ranked, len(policies))})
                 LOGGER.info("%s", describe(rows[-1]))
                 progress.advance(1)
     LENGTH_CONTROL.write(arguments.output, rows, provenance(__file__, spec, inputs))
@@ -69,6 +73,16 @@ def control(spec: LengthControlSpec, found: Comparisons, others: Sequence[Compar
         "length_controlled_high": controlled.high,
         "difficulty_from": policies,
         "unknown": controlled.unknown,
+    }
+
+
+def rank(policy: str, ranked: Ranking | None, policies: int) -> dict[str, int]:
+    """How a policy stands among the others and `base`."""
+    return {
+        "compared": policies + 1,
+        "common_prompts": ranked.prompts if ranked else 0,
+        "better_than": ranked.better_than[policy] if ranked else 0,
+        "length_controlled_better_than": ranked.length_controlled_better_than[policy] if ranked else 0,
     }
 
 

@@ -15,7 +15,7 @@ from rlhf.report.folder import PAGE, write_report
 from rlhf.report.material import ReportFiles, read_material
 from rlhf.report.settings import ReportSpec
 
-EVALUATED = ("evaluations", "length_control", "benchmarks", "prompts", "responses", "rewards", "judgements")
+EVALUATED = ("evaluations", "length_control", "benchmarks", "prompts", "responses", "rewards", "judgements", "sweeps")
 LOGGER = logging.getLogger("report")
 
 
@@ -31,6 +31,7 @@ def main() -> None:
         judgements=arguments.judgements,
         training=arguments.training,
         pairs=arguments.pairs,
+        sweeps=arguments.sweeps,
     )
     inputs = {
         **checked_inputs(**{name: getattr(arguments, name) for name in EVALUATED}),
@@ -51,6 +52,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--responses", type=Path, nargs="+", required=True, help="to the test prompts, of every policy")
     made.add_argument("--rewards", type=Path, nargs="+", required=True, help="of those responses")
     made.add_argument("--judgements", type=Path, nargs="*", default=[], help="of those responses, if there is a judge")
+    made.add_argument("--sweeps", type=Path, nargs="*", default=[], help="the results of sweeps, if there are any")
     made.add_argument(
         "--output", type=Path, required=True, help="the folder of the report; an older report is replaced"
     )

@@ -141,6 +141,6 @@ def test_every_rule_has_a_program_of_its_name_and_every_program_a_rule() -> None
         line.split()[1].rstrip(":")
         for path in (REPOSITORY / "rules").glob("*.smk")
         for line in path.read_text().splitlines()
-        if line.strip().startswith("rule ")
+        if line.strip().startswith(("rule ", "checkpoint "))
     }
     assert rules == {path.stem for path in SCRIPTS.glob("*.py")} - {"command_line"}

@@ -1,19 +1,18 @@
 """The whole configuration of an experiment. Only the workflow reads it: each program gets a `--spec` of its own."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows, part_names, part_rows, variant_and_iteration
 from rlhf.base.settings import GivenText, Settings
 from rlhf.benchmarks.settings import BenchmarksSettings
-from rlhf.evaluation.settings import IntervalSettings
 from rlhf.logprobs.settings import LogprobSettings
 from rlhf.models.source import ModelSettings
 from rlhf.pairs.settings import PairSettings
-from rlhf.prompts.settings import PromptSettings
 from rlhf.report.settings import ReportSettings
 from rlhf.responses.settings import ResponseSettings
 from rlhf.rewards.kinds.armo import ArmoSettings
@@ -24,33 +23,16 @@ from rlhf.tiny.settings import TinySettings
 from rlhf.training.loss import PairLoss
 from rlhf.training.settings import RecipeSettings, TrainingSettings, check_optimizer
 from workflow.hardware import HardwareSettings
-from workflow.planning.sizes import check_lengths, check_number_of_parts, check_tiny_prompts
+from workflow.planning.sizes import check_lengths, check_number_of_parts, check_sweeps, check_tiny_prompts
 from workflow.reference.errors import describe
+from workflow.sections import EvaluationSettings, SplitSettings
+from workflow.variants.settings import SweepName, SweepSettings, VariantName, VariantSettings
+from workflow.variants.trained import Sweep, TrainedVariant, sweep_of, trained_variants
 
 MADE_BY_RULES = "{results}/"
 WORLD_PROMPTS = "{results}/world/prompts.parquet"
 WORLD_POLICY = "{results}/world/policy"
 WORLD_REWARD_MODEL = "{results}/world/reward_model"
-
-VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-
-
-class VariantSettings(TrainingSettings):
-    """A named training recipe: its loss, and the keys of `training` that it overrides."""
-
-    loss: PairLoss
-    """The loss and its hyperparameters."""
-
-
-class EvaluationSettings(IntervalSettings):
-    """Who judges, beside the training reward, and how intervals are made."""
-
-    judge: Scorer | None = None
-    """An independent judge of the test responses: policies should not be judged by their training reward alone."""
-    difficulty_comparisons: list[GivenText] = Field([])
-    """Files `results/<experiment>/<policy>/comparisons.parquet` of other experiments on the same test prompts. The
-    length-controlled win rate takes the difficulty of each prompt from all policies at hand, and a few of one
-    experiment know little of it."""
 
 
 class Experiment(Settings):
@@ -69,7 +51,7 @@ class Experiment(Settings):
     they made in exactly the same way, with the same inputs and libraries, is linked or copied instead of computed."""
     base_model: ModelSettings = ModelSettings(name="meta-llama/Meta-Llama-3-8B-Instruct")
     """The model that is trained, called `base`."""
-    prompts: PromptSettings
+    prompts: SplitSettings
     """The dataset of prompts, its train and test splits, and the size of a part."""
     responses: ResponseSettings = ResponseSettings()
     """How responses are sampled."""
@@ -83,6 +65,8 @@ class Experiment(Settings):
     """Hyperparameters shared by all variants."""
     variants: dict[VariantName, VariantSettings] = Field(min_length=1)
     """Training recipes by name; variant `x` trains the policies `x-1`, `x-2`, ..."""
+    sweeps: dict[SweepName, SweepSettings] = Field({})
+    """Searches for better settings of a variant, by name: pilots of many settings, and the best of them in full."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """The independent judge, and the confidence intervals."""
     benchmarks: BenchmarksSettings = BenchmarksSettings()
@@ -102,8 +86,9 @@ class Experiment(Settings):
             )
         self._check_made_by_rules()
         check_lengths(self.prompts, self.responses)
-        iterations = {variant: self.iterations(variant) for variant in self.variants}
-        check_number_of_parts(self.prompts, iterations)
+        check_sweeps(self.sweeps, self.prompts, self.judges())
+        iterations = [self.iterations(name) for name, variant in self.trained.items() if not variant.is_candidate]
+        check_number_of_parts(self.prompts, iterations, len(self.candidates()))
         if self.tiny and self.prompts.dataset == WORLD_PROMPTS:
             check_tiny_prompts(self.prompts, self.tiny.prompts)
         if self.responses.engine == "vllm" and (budget := self.hardware.generate_responses.token_budget) != "auto":
@@ -111,7 +96,7 @@ class Experiment(Settings):
                 f"hardware.generate_responses.token_budget: it is {budget}, and vLLM batches by a budget of its own; "
                 "allowed with `responses.engine: vllm`: auto"
             )
-        for variant in self.variants:
+        for variant in self.trained:
             try:
                 check_optimizer(self.recipe(variant), self.hardware.train_policy.effective_strategy)
             except UserError as error:
@@ -149,6 +134,10 @@ class Experiment(Settings):
             found = {"rewards": self.rewards}
         return found | ({"evaluation.judge": self.evaluation.judge} if self.evaluation.judge else {})
 
+    def judges(self) -> list[str]:
+        """Who compares policies: the training reward, and the judge of the evaluation if there is one."""
+        return ["reward", *(["judge"] if self.evaluation.judge else [])]
+
     def scorer(self, name: str | None) -> Scorer:
         """The scorer of the rewards; if several are combined, the one with this name."""
         if isinstance(self.rewards, CombinedSettings):
@@ -162,36 +151,57 @@ class Experiment(Settings):
             if isinstance(scorer, ModelScorer):
                 yield f"{key}.model", scorer.model, scorer.revision
 
+    @cached_property
+    def sweep_points(self) -> dict[str, Sweep]:
+        """The sweeps with their points, by name."""
+        return {
+            name: sweep_of(name, settings, self.variants, self.training, self.seed)
+            for name, settings in self.sweeps.items()
+        }
+
+    @cached_property
+    def trained(self) -> dict[str, TrainedVariant]:
+        """All variants that are trained: those that no sweep changes, what sweeps promote, and their candidates."""
+        return trained_variants(self.variants, self.sweep_points)
+
     def iterations(self, variant: str) -> int:
         """The variant's number of iterations; by default that of `training`."""
-        settings = self.variants[variant]
+        found = self.trained[variant]
+        if found.iterations is not None:
+            return found.iterations
+        settings = found.settings
         return settings.iterations if "iterations" in settings.model_fields_set else self.training.iterations
 
     def recipe(self, variant: str) -> RecipeSettings:
         """The hyperparameters of `training`, overridden by those that the variant sets."""
-        settings = self.variants[variant]
-        merged = {
-            name: getattr(settings if name in settings.model_fields_set else self.training, name)
-            for name in RecipeSettings.model_fields
-        }
-        return RecipeSettings(**merged)
+        return self.trained[variant].settings.recipe(self.training)
 
     def policies(self) -> list[str]:
-        """`base`, and every `<variant>-<iteration>`."""
-        return ["base", *(f"{v}-{i + 1}" for v in self.variants for i in range(self.iterations(v)))]
+        """The policies that are reported: `base`, and every `<variant>-<iteration>` but the candidates of sweeps."""
+        return ["base", *self.trained_policies()]
 
     def trained_policies(self) -> list[str]:
-        """Every `<variant>-<iteration>`."""
-        return self.policies()[1:]
+        """Every `<variant>-<iteration>` that is reported."""
+        variants = [name for name, variant in self.trained.items() if not variant.is_candidate]
+        return [f"{variant}-{i + 1}" for variant in variants for i in range(self.iterations(variant))]
+
+    def candidates(self) -> list[str]:
+        """The policies that are only compared with others of their sweep."""
+        return [f"{name}-1" for name, variant in self.trained.items() if variant.is_candidate]
+
+    def is_candidate(self, policy: str) -> bool:
+        return policy != "base" and self.trained[variant_and_iteration(policy)[0]].is_candidate
 
     def loss(self, policy: str) -> PairLoss:
-        """The loss that a policy is trained with."""
-        return self.variants[variant_and_iteration(policy)[0]].loss
+        """The loss that a policy is trained with; of a promoted one, its values may differ."""
+        return self.trained[variant_and_iteration(policy)[0]].settings.loss
 
     def rows(self, part: str) -> Rows:
-        """The rows of `prompts.parquet` that make up a part."""
-        size = self.prompts.train if part.startswith("train-") else self.prompts.test
-        return part_rows(part, size, self.prompts.part_size)
+        """The rows of `prompts.parquet` that make up a part: selection prompts lie before the test prompts."""
+        split = part.rsplit("-", 1)[0]
+        found = part_rows(part, getattr(self.prompts, split), self.prompts.part_size)
+        behind = self.prompts.test if split == "selection" else 0
+        return Rows(start=found.start - behind, stop=found.stop - behind)
 
     def train_parts(self, iteration: int) -> list[str]:
         """The train parts that iteration 1, 2, ... is trained on."""
@@ -201,6 +211,14 @@ class Experiment(Settings):
 
     def test_parts(self) -> list[str]:
         return part_names("test", self.prompts.test, self.prompts.part_size)
+
+    def selection_parts(self) -> list[str]:
+        """Parts of the prompts that candidates are compared on."""
+        return part_names("selection", self.prompts.selection, self.prompts.part_size)
+
+    def compared_parts(self, policy: str) -> list[str]:
+        """The parts on which a policy is compared with `base`."""
+        return self.selection_parts() if self.is_candidate(policy) else self.test_parts()
 
 
 def load_experiment(config: Mapping[str, Any], source: str) -> Experiment:

@@ -166,6 +166,8 @@ class HardwareSettings(Settings):
     """Computes win rates and their confidence intervals."""
     length_control: JobHardware = JobHardware()
     """Computes win rates at equal length."""
+    choose_variants: JobHardware = JobHardware()
+    """Chooses the points of a sweep that are trained in full."""
     run_benchmark: ServingHardware = ServingHardware(gpu=1, threads=4, runtime=720)
     """Serves a policy and asks it the questions of a benchmark; one job per policy and benchmark."""
     summarize_benchmarks: JobHardware = JobHardware()

@@ -63,8 +63,8 @@ class Paths:
         return self.made_by_rule(scorer.model) if isinstance(scorer, ModelScorer) else []
 
     def reference_responses(self, scorer: Scorer, policy: str, part: str) -> list[str]:
-        """The responses of `base` that a scorer compares test responses with; empty for scorers that need none."""
-        if policy == "base" or not part.startswith("test-") or not scorer.compares_draws:
+        """The responses of `base` that a scorer compares a policy's with; empty for scorers that need none."""
+        if policy == "base" or part.startswith("train-") or not scorer.compares_draws:
             return []
         return [f"{self.results}/base/responses/{part}.parquet"]
 
@@ -82,14 +82,22 @@ class Paths:
         """The judgements of the policy's test parts; empty if the evaluation has no judge."""
         return self.test_parts("judgements", policy) if self.experiment.evaluation.judge else []
 
+    def compared(self, artifact: str, policy: str, of: str) -> list[str]:
+        """An artifact of a policy, in the parts on which the policy `of` is compared with `base`: those of the test
+        prompts, or for a candidate of a sweep those of the selection prompts. Empty for judgements without a judge."""
+        if artifact == "judgements" and not self.experiment.evaluation.judge:
+            return []
+        return self._parts(artifact, policy, self.experiment.compared_parts(of))
+
     def training_parts(self, artifact: str, policy: str) -> list[str]:
         """An artifact of the parent's train parts that the policy is trained on."""
         iteration = variant_and_iteration(policy)[1]
         return self._parts(artifact, parent(policy), self.experiment.train_parts(iteration))
 
     def validation_part(self, artifact: str, policy: str) -> list[str]:
-        """An artifact of the parent's first test part, the validation set of a training."""
-        return self._parts(artifact, parent(policy), ["test-000"])
+        """An artifact of the parent's first test part, the validation set of a training; of a candidate, of its first
+        selection part."""
+        return self._parts(artifact, parent(policy), self.experiment.compared_parts(policy)[:1])
 
     def training_logprobs(self, policy: str) -> list[str]:
         """The reference's log-probabilities of the training pairs; empty for a loss without a reference."""
@@ -119,6 +127,12 @@ class Paths:
     def benchmark_summary(self) -> list[str]:
         """The summary of all benchmarks; empty if there are none."""
         return [f"{self.results}/benchmarks.parquet"] if self.experiment.benchmarks.run else []
+
+    def sweep_comparisons(self, sweep: str) -> list[str]:
+        """The comparisons of a sweep's candidates with `base`."""
+        found = self.experiment.sweep_points[sweep]
+        names = [name for point in found.points for name in found.candidates(point)]
+        return [f"{self.results}/{name}-1/comparisons.parquet" for name in names]
 
     def all_training_pairs(self) -> list[str]:
         """The pairs that any policy is trained on, each file once."""

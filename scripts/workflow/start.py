@@ -48,7 +48,10 @@ def start(
         check_judges(experiment)
     paths, prompts = Paths(experiment), experiment.prompts
     check_split_sizes(
-        Path(paths.results, "prompts.parquet"), prompts.train, prompts.test, Specs(experiment).collect_prompts()
+        Path(paths.results, "prompts.parquet"),
+        prompts.train,
+        prompts.selection + prompts.test,
+        Specs(experiment).collect_prompts(),
     )
     use_own_records(Path(paths.accepted))
     use_other_results(experiment)

@@ -15,6 +15,7 @@ from rerun_rows import (
     PAIRS,
     PARENT,
     PROMPTS_ON,
+    RANGE,
     REBEL,
     RECIPE,
     REPORT,
@@ -22,8 +23,10 @@ from rerun_rows import (
     RESPONSES,
     REWARDS,
     SAMPLED,
+    SELECTED,
     SERVER,
     SIMPO,
+    SWEEP,
     TASK,
     TINY_MODELS,
     TRAINED,
@@ -34,6 +37,7 @@ from rerun_rows import (
     of_simpo,
     one,
     same,
+    swept,
     within,
 )
 
@@ -171,6 +175,27 @@ TABLE = [
         one("prompts.train", 12),
         {"base": RESPONSES | REWARDS | PAIRS} | TRAINED,
         REPORT,
+    ),
+    Row(
+        "raised: the new selection part, choices of sweeps; promoted policies if they are others",
+        {"prompts.selection": swept()},
+        SELECTED,
+        REPORT | frozenset({"choose_variants"}),
+    ),
+    Row(
+        "candidates that are new, the choice; promoted policies if it is another one; report",
+        {
+            f"sweeps.<name>.{key}": swept(**{key: value})
+            for key, value in {"variant": "simpo", "points": SWEEP["points"], "seeds": 1, "pilot": 4}.items()
+        }
+        | {f"sweeps.<name>.{key}": swept(**{key: value}) for key, value in {"promote": 1, "judge": "reward"}.items()}
+        | {"sweeps.<name>.draws": swept(points=[], draws=1, over={"learning_rate": RANGE})}
+        | {
+            f"sweeps.<name>.over.<name>.{key}": swept(points=[], draws=1, over={"learning_rate": {**RANGE, key: value}})
+            for key, value in {"low": 0.9999e-4, "high": 1.0002e-4, "scale": "log"}.items()
+        },
+        SELECTED,
+        REPORT | frozenset({"choose_variants"}),
     ),
     Row("raised: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
     Row(

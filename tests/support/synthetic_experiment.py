@@ -126,6 +126,10 @@ def rates(policy: str) -> dict[str, tuple[float, float]]:
     }
 
 
+BEST = {"reward": "rebel-2"}
+"""Judge -> the policy that it finds significantly better than all others."""
+
+
 def _write_length_control(folder: Path, trained: Sequence[str], judged: bool) -> Path:
     rows = [
         {
@@ -140,6 +144,10 @@ def _write_length_control(folder: Path, trained: Sequence[str], judged: bool) ->
             "length_controlled_high": rate + 0.03,
             "difficulty_from": len(trained) - 1,
             "unknown": None,
+            "compared": len(trained) + 1,
+            "common_prompts": 40,
+            "better_than": len(trained) if policy == BEST.get(judge) else 0,
+            "length_controlled_better_than": 0,
         }
         for policy in trained
         for judge, (_, rate) in rates(policy).items()

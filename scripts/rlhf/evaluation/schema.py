@@ -1,4 +1,4 @@
-"""The Parquet schemas of comparisons, of the length control, and of an evaluation."""
+"""The Parquet schemas of comparisons, of the length control, of an evaluation, and of a sweep."""
 
 import pyarrow as pa
 
@@ -37,13 +37,19 @@ LENGTH_CONTROL = Artifact(
             "length_controlled_high": pa.float32(),
             "difficulty_from": pa.int32(),
             "unknown": pa.string(),
+            "compared": pa.int32(),
+            "common_prompts": pa.int32(),
+            "better_than": pa.int32(),
+            "length_controlled_better_than": pa.int32(),
         },
         nullable=("length_controlled_win_rate", "length_controlled_low", "length_controlled_high", "unknown"),
     ),
     key=("judge", "policy"),
 )
 """A row per judge and policy. `difficulty_from`: the number of other policies that the difficulty of the prompts was
-estimated from. `unknown`: why there is no length-controlled win rate."""
+estimated from. `unknown`: why there is no length-controlled win rate. `compared`: policies that were compared with each
+other, `base` among them, on the `common_prompts` that all have. `better_than`: how many of them the policy is
+significantly better than, corrected for the number of pairs; `length_controlled_better_than`: at equal length."""
 
 EVALUATION = Artifact(
     "evaluation",
@@ -61,3 +67,31 @@ EVALUATION = Artifact(
     ),
     key=("policy", "judge"),
 )
+
+SWEEP = Artifact(
+    "sweep",
+    table_schema(
+        {
+            "point": pa.int32(),
+            "name": pa.string(),
+            "changes": pa.string(),
+            "runs": pa.int32(),
+            "prompts": pa.int32(),
+            "win_rate": pa.float32(),
+            "length_controlled_win_rate": pa.float32(),
+            "difference": pa.float32(),
+            "difference_low": pa.float32(),
+            "difference_high": pa.float32(),
+            "p_value": pa.float64(),
+            "corrected_p_value": pa.float64(),
+            "default": pa.bool_(),
+            "promoted": pa.int32(),
+        },
+        nullable=("difference", "difference_low", "difference_high", "p_value", "corrected_p_value", "promoted"),
+    ),
+    key=("point",),
+)
+"""A row per point. `changes`: what it changes in its variant, JSON. `runs`: its policies, which differ in their seed.
+`win_rate`: against `base` on the selection prompts. `difference`: of the length-controlled win rate to that of the
+default point, with its interval, the p-value of the one-sided test, and that corrected for the number of points; null
+for the default itself. `promoted`: 1, 2, ... for the points that are trained in full, in this order."""

@@ -25,7 +25,7 @@ class Drawing:
     name: str
     """Of its file, without the ending."""
     group: str
-    """The section that it belongs to: `evaluation`, `scores`, `training` or `pairs`."""
+    """The section that it belongs to: `evaluation`, `sweeps`, `scores`, `training` or `pairs`."""
     title: str
     caption: str
     svg: str

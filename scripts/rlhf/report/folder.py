@@ -11,6 +11,7 @@ from rlhf.report.material import Material
 from rlhf.report.page import render
 from rlhf.report.style import figure_style
 from rlhf.report.summary import markdown, model_cards, summarize, summarize_benchmarks
+from rlhf.report.sweeps.figures import sweep_figures
 from rlhf.report.training_figures import training_figures
 
 PAGE, SUMMARY, FIGURES, CARDS = "index.html", "summary.md", "figures", "model_cards"
@@ -41,6 +42,6 @@ def write_report(material: Material, output: Path, provenance: Mapping[str, Any]
 def draw(material: Material) -> list[Drawing]:
     """All figures for which there is data."""
     with figure_style():
-        drawings = [*evaluation_figures(material), *training_figures(material)]
+        drawings = [*evaluation_figures(material), *sweep_figures(material.sweeps), *training_figures(material)]
         pairs = pair_figure(material)
     return [*drawings, pairs] if pairs else drawings

@@ -18,6 +18,7 @@ from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_respon
 from rlhf.pairs.schema import PAIRS
 from rlhf.report.examples import ANSWERS, Example, choose_examples
 from rlhf.report.settings import ReportSpec
+from rlhf.report.sweeps.results import SweepResult, read_sweeps
 from rlhf.training.schema import TRAINING
 
 CONTROLLED = (
@@ -26,8 +27,12 @@ CONTROLLED = (
     "length_controlled_high",
     "difficulty_from",
     "unknown",
+    "compared",
+    "common_prompts",
+    "better_than",
+    "length_controlled_better_than",
 )
-AGAINST_ITSELF = dict(zip(CONTROLLED, (0.5, 0.5, 0.5, 0, None), strict=True))
+AGAINST_ITSELF = {**dict.fromkeys(CONTROLLED, 0), **dict.fromkeys(CONTROLLED[:3], 0.5), "unknown": None}
 """Of `base`, the reference of all comparisons."""
 
 
@@ -44,6 +49,7 @@ class ReportFiles:
     judgements: Sequence[Path] = ()
     training: Sequence[Path] = ()
     pairs: Sequence[Path] = ()
+    sweeps: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ class Material:
     examples: list[Example]
     benchmarks: list[dict[str, Any]]
     """Rows of the summary of the benchmarks; empty where none were run."""
+    sweeps: list[SweepResult]
 
 
 def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
@@ -145,7 +152,8 @@ def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
         for policy in policies
     }
     benchmarks = [] if files.benchmarks is None else SUMMARY.read(files.benchmarks).to_pylist()
-    return Material(spec, policies, choose_examples(spec.examples, files.prompts, answers), benchmarks)
+    examples = choose_examples(spec.examples, files.prompts, answers)
+    return Material(spec, policies, examples, benchmarks, read_sweeps(files.sweeps))
 
 
 def _by_policy(spec: ReportSpec, paths: Iterable[Path], depth: int) -> dict[str, list[Path]]:

@@ -14,7 +14,8 @@ from rlhf.report import origin
 from rlhf.report.figures import Drawing
 from rlhf.report.material import Material, PairStatistics, Policy
 from rlhf.report.style import inline, policy_colours
-from rlhf.report.summary import Summary, number, percent
+from rlhf.report.summary import Summary, is_best, number, percent
+from rlhf.report.sweeps.results import SweepResult, outcome
 
 TEMPLATE = "page.html"
 FIRST_COUNTS = {"prompts": 0, "pairs": 1}
@@ -58,9 +59,10 @@ def render(material: Material, summary: Summary, benchmarks: Summary | None, dra
         difficulty=difficulty(material),
         hacked=hacked(material),
         unscored=unscored(material),
+        sweeps=[outcome(sweep, _judge_of(sweep, material)) for sweep in material.sweeps],
         disagreements=disagreements(material),
         drawings={group: [drawing for drawing in drawings if drawing.group == group]
-                  for group in ("evaluation", "scores", "training", "pairs")},
+                  for group in ("evaluation", "sweeps", "scores", "training", "pairs")},
         count_names=count_names,
         pair_rows=pair_rows,
         examples=material.examples,
@@ -81,19 +83,32 @@ def printable(text: str) -> str:
 
 
 def lead(material: Material) -> str:
-    """The main result in one sentence."""
+    """The main result in a sentence or two. A policy is only called the best if it is significantly so."""
     trained = [policy for policy in material.policies if policy.iteration]
     if not trained:
         return "No policy was trained: these are the answers of the policy to start from."
-    best = max(trained, key=lambda policy: policy.evaluations["reward"]["win_rate"])
-    row = best.evaluations["reward"]
-    text = (
-        f"{best.name} wins {percent(row['win_rate'])} % [{percent(row['win_rate_low'])}, "
-        f"{percent(row['win_rate_high'])}] of its comparisons with base by the reward it was trained on"
+    judge = "judge" if material.spec.judge_label is not None else "reward"
+    by = {"judge": material.spec.judge_label, "reward": "the reward it was trained on"}
+    first = max(trained, key=lambda policy: policy.evaluations[judge]["win_rate"])
+    row = first.evaluations[judge]
+    wins = (
+        f"{percent(row['win_rate'])} % [{percent(row['win_rate_low'])}, {percent(row['win_rate_high'])}] of its "
+        f"comparisons with base by {by[judge]}"
     )
-    if "judge" in best.evaluations:
-        text += f", and {percent(best.evaluations['judge']['win_rate'])} % by {material.spec.judge_label}"
-    return text + "."
+    if judge == "judge":
+        wins += f", and {percent(first.evaluations['reward']['win_rate'])} % by {by['reward']}"
+    prompts = f"{row['common_prompts']:,} test prompt{'' if row['common_prompts'] == 1 else 's'}"
+    if len(trained) == 1:
+        return f"{first.name} wins {wins}, on {prompts}."
+    if is_best(row):
+        return (
+            f"{first.name} is the best of {len(trained)} trained policies: it wins {wins}. Compared on {prompts}, it "
+            "is significantly better than every other one and base, after correction for so many comparisons."
+        )
+    return (
+        f"None of the {len(trained)} trained policies is significantly better than all the others and base, compared "
+        f"on {prompts} and corrected for so many comparisons. {first.name} has the highest win rate: {wins}."
+    )
 
 
 def facts(material: Material) -> list[tuple[str, str]]:
@@ -187,6 +202,10 @@ def _pair_row(policy: str, pairs: PairStatistics, names: list[str]) -> PairRow:
         number(float(np.median(margins)) if len(margins) else None, 3),
         number(math.fsum(margins) / len(margins) if len(margins) else None, 3),
     )
+
+
+def _judge_of(sweep: SweepResult, material: Material) -> str:
+    return str(material.spec.judge_label) if sweep.judge == "judge" else "the reward"
 
 
 def _parent(policy: Policy) -> str:

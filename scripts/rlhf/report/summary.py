@@ -10,6 +10,9 @@ from rlhf.benchmarks.catalogue import CATALOGUE, title
 from rlhf.benchmarks.schema import LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED, PUBLISHED_WIN_RATE, SCORE
 from rlhf.report.material import Material, Policy
 
+BETTER_THAN = {"win_rate": "better_than", "length_controlled_win_rate": "length_controlled_better_than"}
+"""Win rate -> the column that says than how many others the policy is better by it."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -21,7 +24,7 @@ class Cell:
     share: float | None = None
     """The value of a win rate, 0 to 1, for a bar behind it."""
     best: bool = False
-    """Whether it is the best of its column."""
+    """Whether the policy is significantly better by it than every other one."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ def summarize(material: Material) -> Summary:
     if label is not None:
         titles.append(f"win rate by {label} %")
     titles += ["tokens", "truncated %"]
-    rows = {policy.name: _row(policy, reward_decimals, judge_decimals) for policy in material.policies}
-    return Summary(titles, _mark_best(rows))
+    return Summary(titles, {policy.name: _row(policy, reward_decimals, judge_decimals) for policy in material.policies})
 
 
 def summarize_benchmarks(material: Material) -> Summary | None:
@@ -140,20 +142,17 @@ def _win_rate(row: dict[str, Any], name: str, bounds: str) -> Cell:
     if row[name] is None:
         return Cell(percent(None))
     low, high = percent(row[f"{bounds}_low"]), percent(row[f"{bounds}_high"])
-    return Cell(percent(row[name]), f"[{low}, {high}]", row[name])
+    return Cell(percent(row[name]), f"[{low}, {high}]", row[name], best=is_best(row, BETTER_THAN[name]))
 
 
-def _mark_best(rows: dict[str, list[Cell]]) -> dict[str, list[Cell]]:
-    """Mark the highest value of each column but the last two (length is not better or worse)."""
-    columns = len(next(iter(rows.values())))
-    marked = {name: list(cells) for name, cells in rows.items()}
-    for i in range(columns - 2):
-        values = {name: float(cells[i].text) for name, cells in rows.items() if cells[i].text != "–"}
-        for name, value in values.items():
-            if len(rows) > 1 and value == max(values.values()) and value > min(values.values()):
-                cell = rows[name][i]
-                marked[name][i] = Cell(cell.text, cell.interval, cell.share, best=True)
-    return marked
+def is_best(row: Mapping[str, Any], count: str = "better_than") -> bool:
+    """Whether a policy is significantly better than every other one, after correction for so many comparisons.
+
+    Args:
+        row: of the evaluation with the length control, by one judge.
+        count: the column that says than how many it is better.
+    """
+    return bool(row[count] > 0 and row[count] == row["compared"] - 1)
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

@@ -63,7 +63,7 @@ def _part(experiment: Experiment) -> int:
 
 def _part_prompts(experiment: Experiment) -> int:
     prompts = experiment.prompts
-    return min(prompts.part_size, max(prompts.train, prompts.test))
+    return min(prompts.part_size, max(prompts.train, prompts.selection, prompts.test))
 
 
 def _rows(experiment: Experiment) -> int:
@@ -75,9 +75,14 @@ def _test_draws(experiment: Experiment) -> int:
     return experiment.prompts.test * experiment.responses.draws
 
 
+def _compared_prompts(experiment: Experiment) -> int:
+    """Prompts on which a policy is compared with `base`, at most."""
+    return max(experiment.prompts.test, experiment.prompts.selection)
+
+
 def _collect_prompts(experiment: Experiment) -> float:
     # As often as the splits need them, there may be others; the dataset's own text is a memory map.
-    prompts = 2 * (experiment.prompts.train + experiment.prompts.test)
+    prompts = 2 * (experiment.prompts.train + experiment.prompts.selection + experiment.prompts.test)
     benchmarks = BENCHMARK * len(experiment.prompts.decontaminate)
     return PROGRAM + benchmarks + prompts * (PROMPT_IN_ORDER + 4 * _prompt(experiment) / BUCKETS)
 
@@ -95,13 +100,18 @@ def _build_pairs(experiment: Experiment) -> float:
 
 
 def _evaluate_policy(experiment: Experiment) -> float:
-    duels = experiment.prompts.test * experiment.responses.draws**2
-    return PROGRAM + 2 * _part(experiment) + _test_draws(experiment) * DRAW + duels * DUEL
+    draws = _compared_prompts(experiment) * experiment.responses.draws
+    return PROGRAM + 2 * _part(experiment) + draws * DRAW + draws * experiment.responses.draws * DUEL
 
 
 def _length_control(experiment: Experiment) -> float:
     policies = len(experiment.trained_policies()) + len(experiment.evaluation.difficulty_comparisons)
     return PROGRAM + policies * _test_draws(experiment) * COMPARISON + _test_draws(experiment) * FIT
+
+
+def _choose_variants(experiment: Experiment) -> float:
+    draws = experiment.prompts.selection * experiment.responses.draws
+    return PROGRAM + len(experiment.candidates()) * draws * COMPARISON
 
 
 def _summarize_benchmarks(experiment: Experiment) -> float:
@@ -125,6 +135,7 @@ NEEDED: dict[str, Callable[[Experiment], float]] = {
     "build_pairs": _build_pairs,
     "evaluate_policy": _evaluate_policy,
     "length_control": _length_control,
+    "choose_variants": _choose_variants,
     "summarize_benchmarks": _summarize_benchmarks,
     "report": _report,
     "tiny": lambda experiment: TINY_WORLD,

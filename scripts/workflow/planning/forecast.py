@@ -32,7 +32,7 @@ def _requests(experiment: Experiment, scorer: LlmSettings, policy: str, part: st
     rows, draws = experiment.rows(part), experiment.responses.draws
     if not scorer.compares_draws:
         return (rows.stop - rows.start) * draws
-    compared = 2 * draws if policy != "base" and part.startswith("test-") else 0
+    compared = 2 * draws if policy != "base" and not part.startswith("train-") else 0
     return (rows.stop - rows.start) * (draws * (draws - 1) + compared)
 
 

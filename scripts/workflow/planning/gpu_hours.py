@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlhf.base.names import part_rows, variant_and_iteration
+from rlhf.base.names import variant_and_iteration
 from rlhf.benchmarks.costs import expected
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.machine.throughput import START_SECONDS, forward_seconds, sampling_seconds, training_seconds
@@ -78,8 +78,7 @@ def _pairs(experiment: Experiment, variant: str, iteration: int) -> float:
 
 
 def _rows(experiment: Experiment, part: str) -> int:
-    split = part.rsplit("-", 1)[0]
-    rows = part_rows(part, getattr(experiment.prompts, split), experiment.prompts.part_size)
+    rows = experiment.rows(part)
     return rows.stop - rows.start
 
 

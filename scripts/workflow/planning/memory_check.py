@@ -135,7 +135,7 @@ def _policy_stages(experiment: Experiment, shape: ModelShape, training: Training
         remedy = partial(smaller_budget_remedy, memory, longest, "responses.max_tokens")
         budget = hardware.compute_logprobs.token_budget
         yield StageMemory("compute_logprobs", "hardware.compute_logprobs", memory, budget, longest, remedy)
-    for variant in experiment.variants if training.gpu else ():
+    for variant in experiment.trained if training.gpu else ():
         setup = training_setup(experiment, variant, training)
         memory = partial(training_memory, shape, setup)
         remedy = partial(training_remedy, shape, setup, longest)

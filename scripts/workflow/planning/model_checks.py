@@ -77,7 +77,7 @@ def _check_heads(experiment: Experiment) -> None:
 def _check_lora_targets(experiment: Experiment) -> None:
     matrices = policy_matrices(experiment)
     for variant in experiment.variants:
-        lora = experiment.recipe(variant).lora
+        lora = experiment.variants[variant].recipe(experiment.training).lora
         if lora is None or lora.targets == "all-linear" or not matrices:
             continue
         for target in lora.targets:

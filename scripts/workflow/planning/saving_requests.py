@@ -42,7 +42,7 @@ def _needed_seconds(experiment: Experiment, training: TrainingHardware) -> int:
     shape = policy_shape(experiment)
     if shape is None:
         return DEFAULT_STOP_SECONDS
-    found = [_variant_seconds(experiment, shape, variant, training) for variant in experiment.variants]
+    found = [_variant_seconds(experiment, shape, variant, training) for variant in experiment.trained]
     # The rate of a CPU is not known, and so not how long its steps take.
     return max(found if training.gpu else [*found, DEFAULT_STOP_SECONDS])
 

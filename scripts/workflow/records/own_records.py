@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from snakemake.common.tbdstring import TBDString
 from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
 from snakemake.persistence.file import FilePersistence
 
@@ -51,6 +52,8 @@ class OwnRecords(FilePersistence):
 
     def params_changed(self, job: Any, file: Any = None) -> ParamsChange:
         """What differs, in words that Snakemake's plan prints."""
+        if is_undecided(job):
+            return NO_PARAMS_CHANGE
         if not is_ours(job):
             return super().params_changed(job, file)
         found: set[str] = set()
@@ -61,6 +64,8 @@ class OwnRecords(FilePersistence):
 
     def _input_changed(self, job: Any, file: Any = None) -> bool:
         """Whether an output was made from other files or other contents."""
+        if is_undecided(job):
+            return False
         if super()._input_changed(job, file):
             return True
         origin = stated_origin(Path(file)) if is_ours(job) and Path(file).exists() else None
@@ -82,6 +87,11 @@ def use_own_records(accepted: Path) -> None:
 def is_ours(job: Any) -> bool:
     """Whether a job belongs to this workflow: its rule has the parameters `spec` and `code`."""
     return {"spec", "code"} <= set(job.params.keys())
+
+
+def is_undecided(job: Any) -> bool:
+    """Whether a job's settings are not known before a sweep has chosen: then Snakemake looks at it once more."""
+    return isinstance(getattr(job.params, "spec", None), TBDString)
 
 
 def remove_saved_states(used: Path) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -22,9 +21,10 @@ from workflow.paths import Paths
 from workflow.reuse.search import Found, Reuse, Sources
 from workflow.reuse.taking import take
 from workflow.specs.hub import prefetch_spec
+from workflow.variants.graph import ChoosingGraph
 
 
-class ReusingGraph(DAG):
+class ReusingGraph(ChoosingGraph):
     """A job graph in which a job need not run whose results another experiment has: they are taken once it is made.
 
     A dry run takes nothing: it leaves those jobs out.
@@ -33,6 +33,10 @@ class ReusingGraph(DAG):
     reuse: ClassVar[dict[str, Reuse]] = {}
     """By the folder of the results: a workflow can hold several experiments as modules."""
     found: Found | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.said: set[str] = set()
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
         await super().update_needrun(create_inventory)
@@ -47,9 +51,18 @@ class ReusingGraph(DAG):
                 self._take(self.found)
                 await super().update_needrun(create_inventory)
             for line in self.found.lines("would be taken" if self.workflow.dryrun else "taken"):
-                logger.info(line)
+                if line not in self.said:
+                    logger.info(line)
+                self.said.add(line)
         if self.found and self.workflow.dryrun:
             self._leave_out(self.found)
+
+    async def update_checkpoint_dependencies(self, jobs: Any = None) -> bool:
+        """Where a sweep has chosen before anything runs, what it promotes may be at hand too."""
+        updated: bool = await super().update_checkpoint_dependencies(jobs)
+        if updated and jobs is None:
+            await self.update_needrun(create_inventory=True)
+        return updated
 
     def _runs(self) -> bool:
         """Whether this is a run or its plan, not a job of one or another command of Snakemake's."""
@@ -111,4 +124,4 @@ def use_other_results(experiment: Experiment) -> None:
             embedded=experiment.environments == "embedded",
             look_up=lambda: resolve_revisions(prefetch_spec(experiment), revisions),
         )
-        workflow.DAG = ReusingGraph
+    workflow.DAG = ReusingGraph

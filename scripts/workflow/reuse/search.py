@@ -16,7 +16,7 @@ from rlhf.base.source_digest import SCRIPTS
 from rlhf.models.revisions import read_revisions
 from workflow.dry_run import inputs_of
 from workflow.records.accepted_code import ACCEPTED, AcceptedCode
-from workflow.records.own_records import is_ours
+from workflow.records.own_records import is_ours, is_undecided
 from workflow.reuse.matching import OtherExperiment, Wanted, other_experiments
 
 Sources = dict[Path, Path]
@@ -81,7 +81,8 @@ class Reuse:
                     remade.update(job.output)
 
     def _is_mine(self, job: Any) -> bool:
-        return is_ours(job) and all(Path(path).is_relative_to(self.results) for path in job.output)
+        known = is_ours(job) and not is_undecided(job)
+        return known and all(Path(path).is_relative_to(self.results) for path in job.output)
 
     def _find(self, job: Any, experiments: list[OtherExperiment], found: Found, commits: set[str] | None) -> bool:
         """Whether all that a job makes can be taken; then it is added to `found`."""

@@ -12,6 +12,7 @@ from rlhf.base.settings import Settings, canonical_json
 from rlhf.base.source_digest import SCRIPTS, source_digest
 from rlhf.benchmarks.catalogue import CATALOGUE
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec, SummarySpec
+from rlhf.evaluation.paired.settings import ChooseSpec, PointSpec
 from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.source import ModelSource
@@ -114,10 +115,13 @@ class Specs:
             temperature=self.experiment.responses.temperature,
         )
 
-    def train_policy(self, policy: str) -> TrainSpec:
+    def train_policy(self, policy: str, point: str | None = None) -> TrainSpec:
+        """Settings of a training; `point` is the one whose settings a promoted policy is trained with."""
         experiment = self.experiment
+        trained = experiment.trained[variant_and_iteration(policy)[0]]
+        settings = trained.settings if point is None else experiment.sweep_points[str(trained.sweep)].settings_of(point)
         return TrainSpec(
-            seed=experiment.seed,
+            seed=experiment.seed + trained.seed,
             policy=policy,
             lineage=Lineage(
                 base_model=experiment.base_model.name,
@@ -127,8 +131,8 @@ class Specs:
             model=self._policy(parent(policy)),
             precision=experiment.logprobs.precision,
             temperature=experiment.responses.temperature,
-            loss=experiment.loss(policy),
-            recipe=experiment.recipe(variant_and_iteration(policy)[0]),
+            loss=settings.loss,
+            recipe=settings.recipe(experiment.training),
         )
 
     def evaluate_policy(self, policy: str) -> EvaluateSpec:
@@ -136,6 +140,25 @@ class Specs:
 
     def length_control(self) -> LengthControlSpec:
         return LengthControlSpec(**self._intervals())
+
+    def choose_variants(self, sweep: str) -> ChooseSpec:
+        found = self.experiment.sweep_points[sweep]
+        points = [
+            PointSpec(
+                name=point.name,
+                changes=point.changes,
+                policies=[f"{name}-1" for name in found.candidates(point)],
+            )
+            for point in found.points
+        ]
+        return ChooseSpec(
+            sweep=sweep,
+            judge=found.settings.judge or self.experiment.judges()[-1],
+            points=points,
+            default=found.default,
+            promote=found.settings.promote,
+            confidence=self.experiment.evaluation.confidence,
+        )
 
     def run_benchmark(self, policy: str, benchmark: str) -> BenchmarkSpec:
         task, judge = self.experiment.benchmarks.run[benchmark], self.experiment.benchmarks.judge

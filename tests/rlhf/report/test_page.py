@@ -11,7 +11,7 @@ import pytest
 from rlhf.base.errors import UserError
 from rlhf.report.folder import write_report
 from rlhf.report.material import read_material
-from rlhf.report.page import disagreements, hacked, printable, unscored
+from rlhf.report.page import disagreements, hacked, lead, printable, unscored
 from rlhf.report.settings import ReportSpec
 from rlhf.rewards.schema import REWARDS
 from synthetic_experiment import DEFAULT_POLICIES, NASTY, RIGHT_TO_LEFT, write_experiment
@@ -210,3 +210,27 @@ def test_a_folder_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
 
 def test_control_characters_are_shown_and_line_ends_kept() -> None:
     assert printable("a\x00\tb\n\x7f") == "a␀\tb\n␡"
+
+
+def test_the_first_sentence_calls_a_policy_the_best_only_if_it_is_significantly_so(tmp_path: Path) -> None:
+    policies = ["base", "rebel-1", "rebel-2", "dpo-1"]
+    files = write_experiment(tmp_path, policies)
+    material = read_material(ReportSpec(experiment="e", policies=policies, judge_label=None, examples=0), files)
+    said = lead(material)
+    assert said.startswith("rebel-2 is the best of 3 trained policies: it wins ")
+    assert "Compared on 40 test prompts, it is significantly better than every other one and base" in said
+    judged = read_material(ReportSpec(experiment="e", policies=policies, judge_label="quality", examples=0), files)
+    said = lead(judged)
+    assert said.startswith("None of the 3 trained policies is significantly better than all the others and base")
+    assert "compared on 40 test prompts and corrected for so many comparisons. rebel-2 has the highest win rate" in said
+    assert "by quality, and" in said
+
+
+def test_a_single_policy_is_no_winner(tmp_path: Path) -> None:
+    files = write_experiment(tmp_path, ["base", "dpo-1"])
+    material = read_material(
+        ReportSpec(experiment="e", policies=["base", "dpo-1"], judge_label=None, examples=0), files
+    )
+    assert lead(material).startswith("dpo-1 wins ")
+    assert lead(material).endswith("by the reward it was trained on, on 40 test prompts.")
+    assert "best" not in lead(material)

@@ -1,0 +1,49 @@
+# sweeps: many settings of a variant, trained on a part of the pairs and compared; the best are trained in full.
+#
+# `choose_variants` is a checkpoint in the sense of Snakemake: only after one does Snakemake look again at what must run.
+# So a point that is added trains that point alone, and the promoted policies again only if the choice is another one.
+# With a file of the choice as a plain input, every new choice would train them again, whatever it says.
+
+
+def promoted_point(policy):
+    """The point of its sweep that a promoted policy is trained with, once it is chosen; None for other policies."""
+    variant = EXPERIMENT.trained[split_name(policy)[0]]
+    if variant.rank is None:
+        return None
+    chosen = checkpoints.choose_variants.get(sweep=variant.sweep).output[0]
+    return or_stop(chosen_point, Path(chosen), variant.rank)
+
+
+def wait_for_choice(policy):
+    """No file: a promoted policy waits for the choice of its sweep, but only the point that it names counts."""
+    promoted_point(policy)
+    return []
+
+
+if EXPERIMENT.sweeps:
+
+    checkpoint choose_variants:
+        """Choose the points of a sweep that are trained in full, by comparisons on the selection prompts."""
+        input:
+            comparisons=lambda wildcards: PATHS.sweep_comparisons(wildcards.sweep),
+        output:
+            f"{RESULTS}/sweeps/{{sweep}}.parquet",
+        log:
+            f"{LOGS}/choose_variants/{{sweep}}.log",
+        benchmark:
+            f"{BENCHMARKS}/choose_variants/{{sweep}}.tsv"
+        wildcard_constraints:
+            sweep="|".join(map(re.escape, EXPERIMENT.sweeps)),
+        conda:
+            "../envs/data.yaml"
+        threads: HARDWARE.choose_variants.threads
+        resources:
+            **REQUESTS.cpu("choose_variants"),
+        params:
+            spec=lambda wildcards: spec(SPECS.choose_variants, wildcards.sweep),
+            code=code("choose_variants"),
+        shell:
+            """
+            python {resources.scripts:q}/choose_variants.py --spec {params.spec:q} --comparisons {input.comparisons} \
+                --output {output} 2>{log}
+            """
