@@ -70,18 +70,31 @@ class Reuse:
         """
         if not plan:
             self.look_up()
-        accepted = AcceptedCode.read(self.results / ACCEPTED)
         commits = None if plan and not self.revisions.exists() else self._commits()
-        experiments = other_experiments(self.folders, self.results, accepted)
+        experiments = self._others()
         remade: set[str] = set()
         for level in graph.toposorted(set(graph.needrun_jobs())):
             for job in sorted((job for job in level if job.output), key=lambda job: job.output[0]):
                 runs = graph.reason(job).forced or not remade.isdisjoint(job.input)
-                if runs or not (self._is_mine(job) and self._find(job, experiments, found, commits)):
+                if runs or not (self.is_mine(job) and self._find(job, experiments, found, commits)):
                     remade.update(job.output)
 
-    def _is_mine(self, job: Any) -> bool:
+    def find(self, job: Any) -> Found:
+        """What another experiment has of what a job would make whose inputs are there."""
+        found = Found()
+        self._find(job, self._others(), found, self._commits())
+        return found
+
+    def identity(self, job: Any) -> str:
+        """A digest of what a job would make whose inputs are there."""
+        return self._wanted(job, {}, None).identity()
+
+    def is_mine(self, job: Any) -> bool:
+        """Whether a job makes results of this experiment."""
         return is_ours(job) and all(Path(path).is_relative_to(self.results) for path in job.output)
+
+    def _others(self) -> list[OtherExperiment]:
+        return other_experiments(self.folders, self.results, AcceptedCode.read(self.results / ACCEPTED))
 
     def _find(self, job: Any, experiments: list[OtherExperiment], found: Found, commits: set[str] | None) -> bool:
         """Whether all that a job makes can be taken; then it is added to `found`."""
