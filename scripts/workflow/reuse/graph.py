@@ -79,9 +79,11 @@ class ReusingGraph(DAG):
         for output in job.output:
             try:
                 take(sources[Path(output)], Path(output), map(Path, job.input))
-            except (DamagedError, FileNotFoundError) as error:  # a missing one has just been removed there
+            except (DamagedError, OSError) as error:  # it has just been removed there, or cannot be read
                 logger.warning(f"not taken, but made here: {error}")
                 return False
+            except UserError as error:  # the disk is full
+                raise WorkflowError(f"error: {error}") from error
             self.workflow.persistence.cleanup_metadata(output)
         return True
 

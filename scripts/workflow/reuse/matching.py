@@ -68,9 +68,12 @@ class OtherExperiment:
         if not all(path.exists() for path in found):
             return [], None
         for path in found:
-            reason = next(self._differences(stated_origin(path), wanted), None)
-            if reason is None and stated_checksum(path) is None:
-                reason = "no checksum"
+            try:
+                reason = next(self._differences(stated_origin(path), wanted), None)
+                if reason is None and stated_checksum(path) is None:
+                    reason = "no checksum"
+            except OSError as error:  # it belongs to another user, or has just been removed
+                reason = f"{error.strerror}: {path}"
             if reason is not None:
                 return [], reason
         return found, None

@@ -65,6 +65,8 @@ class SharingScheduler(JobScheduler):
 
     def job_selector(self, jobs: Iterable[Any]) -> list[Any]:
         """The ready jobs that start now: as Snakemake chooses them, but for those that others compute."""
+        if not self._sharing:
+            return list(super().job_selector(jobs))
         self._look()
         left = {job for job in jobs if job not in self._waiting and not self.workflow.dag.finished(job)}
         started: list[Any] = []
@@ -95,9 +97,9 @@ class SharingScheduler(JobScheduler):
 
     def _sharing_of(self, job: Any) -> Sharing | None:
         """Whose results a job makes; None if it is not ours, one of a group, or its inputs are not there yet."""
-        if job.is_group() or not all(Path(path).exists() for path in job.input):
+        if job.is_group() or not job.output or not all(Path(path).exists() for path in job.input):
             return None
-        return next((each for each in self._sharing if job.output and each.reuse.is_mine(job)), None)
+        return next((each for each in self._sharing if each.reuse.is_mine(job)), None)
 
     def _may_start(self, job: Any) -> bool:
         """Claim what a job makes; False if it need not run, or not now."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -81,8 +83,11 @@ class Reuse:
 
     def find(self, job: Any) -> Found:
         """What another experiment has of what a job would make whose inputs are there."""
-        found = Found()
-        self._find(job, self._others(), found, self._commits())
+        found, others = Found(), self._others()
+        for folder in {Path(output).relative_to(self.results).parent for output in job.output}:
+            for other in others:
+                _look_anew(other.folder / folder)
+        self._find(job, others, found, self._commits())
         return found
 
     def identity(self, job: Any) -> str:
@@ -128,6 +133,12 @@ class Reuse:
     def _commits(self) -> set[str]:
         revisions = read_revisions(self.revisions)
         return {*revisions.models.values(), *revisions.datasets.values()}
+
+
+def _look_anew(folder: Path) -> None:
+    """Open a folder, so that NFS asks its server what is new in it: else it may not see a new file for a minute."""
+    with suppress(OSError):  # there is none
+        os.close(os.open(folder, os.O_RDONLY))
 
 
 @cache
