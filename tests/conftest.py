@@ -21,6 +21,8 @@ LONGEST = [
     "test_slurm_requests.py",
     "test_secrets.py",
     "test_random_kills.py",
+    "test_runs_at_once.py",
+    "test_scheduler.py",
     "test_alpaca_suite.py",
     "test_memory.py",
     "test_train_resume.py",

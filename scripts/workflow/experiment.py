@@ -48,7 +48,8 @@ class Experiment(Settings):
     that Snakemake runs in."""
     reuse: list[GivenText] = Field([])
     """Folders with results of other experiments: those of one (`results/other`), or of several (`/data/results`). What
-    they made in exactly the same way, with the same inputs and libraries, is linked or copied instead of computed."""
+    they made in exactly the same way, with the same inputs and libraries, is linked or copied instead of computed. What
+    they are making at the same time is waited for, if they have this key, too."""
     base_model: ModelSettings = ModelSettings(name="meta-llama/Meta-Llama-3-8B-Instruct")
     """The model that is trained, called `base`."""
     prompts: SplitSettings

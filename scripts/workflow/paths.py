@@ -11,6 +11,9 @@ from rlhf.rewards.scorer import Scorer
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.records.accepted_code import ACCEPTED
 
+STORE = "results"
+"""The folder that holds the results of all experiments in a working directory."""
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -21,7 +24,7 @@ class Paths:
     @property
     def results(self) -> str:
         """The folder of the results."""
-        return f"results/{self.experiment.experiment}"
+        return f"{STORE}/{self.experiment.experiment}"
 
     @property
     def revisions(self) -> str:

@@ -61,21 +61,6 @@ def of_simpo(**values: Any) -> dict[str, dict[str, Any]]:
     return {f"variants.<name>.{name}": {f"variants.simpo.{name}": value} for name, value in values.items()}
 
 
-SWEEP = {"variant": "simpo", "points": [{"learning_rate": 1.0e-4}], "pilot": 2}
-RANGE = {"low": 1.0e-4, "high": 1.0001e-4, "scale": "linear"}
-SELECTED: dict[str, Rules] = {
-    "base": RESPONSES | REWARDS | JUDGEMENTS | frozenset({"build_pairs"}),
-    "simpo_lr1e-4_s1-1": TRAINING | SAMPLED,
-    "rates_1-1": TRAINING | SAMPLED,
-}
-"""What a sweep of one point makes in place of simpo-1. Before the choice, a plan counts what is promoted as new."""
-
-
-def swept(**settings: Any) -> dict[str, Any]:
-    """A sweep, which micro lacks."""
-    return {"prompts.selection": 4, "sweeps": {"rates": {**SWEEP, **settings}}}
-
-
 RECIPE = {
     "batch_size": 1,
     "learning_rate": 1.0e-4,

@@ -15,7 +15,6 @@ from rerun_rows import (
     PAIRS,
     PARENT,
     PROMPTS_ON,
-    RANGE,
     REBEL,
     RECIPE,
     REPORT,
@@ -23,10 +22,8 @@ from rerun_rows import (
     RESPONSES,
     REWARDS,
     SAMPLED,
-    SELECTED,
     SERVER,
     SIMPO,
-    SWEEP,
     TASK,
     TINY_MODELS,
     TRAINED,
@@ -37,9 +34,9 @@ from rerun_rows import (
     of_simpo,
     one,
     same,
-    swept,
     within,
 )
+from rerun_sweeps import SWEEPS
 
 TABLE = [
     Row("report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT_ALONE),
@@ -176,27 +173,7 @@ TABLE = [
         {"base": RESPONSES | REWARDS | PAIRS} | TRAINED,
         REPORT,
     ),
-    Row(
-        "raised: the new selection part, choices of sweeps; promoted policies if they are others",
-        {"prompts.selection": swept()},
-        SELECTED,
-        REPORT | frozenset({"choose_variants"}),
-    ),
-    Row(
-        "candidates that are new, the choice; promoted policies if it is another one; report",
-        {
-            f"sweeps.<name>.{key}": swept(**{key: value})
-            for key, value in {"variant": "simpo", "points": SWEEP["points"], "seeds": 1, "pilot": 4}.items()
-        }
-        | {f"sweeps.<name>.{key}": swept(**{key: value}) for key, value in {"promote": 1, "judge": "reward"}.items()}
-        | {"sweeps.<name>.draws": swept(points=[], draws=1, over={"learning_rate": RANGE})}
-        | {
-            f"sweeps.<name>.over.<name>.{key}": swept(points=[], draws=1, over={"learning_rate": {**RANGE, key: value}})
-            for key, value in {"low": 0.9999e-4, "high": 1.0002e-4, "scale": "log"}.items()
-        },
-        SELECTED,
-        REPORT | frozenset({"choose_variants"}),
-    ),
+    *SWEEPS,
     Row("raised: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
     Row(
         "prompts and all that follows",

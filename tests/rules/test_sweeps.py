@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments import patch
 from project import Project
-from rerun_rows import swept
+from rerun_sweeps import swept
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.files.folders import folder_provenance
 from rlhf.evaluation.schema import SWEEP

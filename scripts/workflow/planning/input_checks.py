@@ -20,6 +20,7 @@ from rlhf.rewards.kinds.function import FunctionSettings
 from rlhf.rewards.kinds.http import HttpSettings
 from rlhf.rewards.kinds.llm import LlmSettings
 from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.paths import STORE
 from workflow.planning.model_folders import check_model_folder
 from workflow.sources import local_fingerprint, model_source
 
@@ -61,7 +62,7 @@ def check_sources(experiment: Experiment) -> None:
                 raise UserError(f"{key}: there is no file {file!r}, which it names: give the path of one, or null")
     _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))
     for number, folder in enumerate(experiment.reuse):
-        if not Path(folder).is_dir():
+        if not Path(folder).is_dir() and Path(folder) != Path(STORE):  # the first run makes that one
             raise UserError(
                 f"reuse.{number}: there is no folder {folder!r}; allowed: the results of an experiment "
                 "(`results/<experiment>`), or a folder with those of several"

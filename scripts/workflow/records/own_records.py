@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 from snakemake.common.tbdstring import TBDString
 from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
-from snakemake.persistence.file import FilePersistence
 
 from rlhf.base.artifacts import stated_provenance
 from rlhf.base.errors import UserError
@@ -25,12 +24,13 @@ from rlhf.training.settings import SAVED_STATES
 from workflow.dry_run import inputs_of
 from workflow.records.accepted_code import AcceptedCode
 from workflow.records.changed_settings import changed_settings
+from workflow.records.run_locks import RunLocks
 
 CHECKPOINT = "checkpoint"
 """The name of every policy's folder, as the rules give it."""
 
 
-class OwnRecords(FilePersistence):
+class OwnRecords(RunLocks):
     """Snakemake's records, with settings, code and inputs taken from the results themselves.
 
     Rules of another workflow that uses this one as a module keep Snakemake's records.

@@ -7,6 +7,7 @@ software environment, so an edited help text would miss it, it does not check co
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from rlhf.base.files.checksums import DamagedError
 from rlhf.prefetch.lookup import resolve_revisions
 from workflow.experiment import Experiment
 from workflow.paths import Paths
+from workflow.reuse.claims import alone_in
 from workflow.reuse.search import Found, Reuse, Sources
 from workflow.reuse.taking import take
 from workflow.specs.hub import prefetch_spec
@@ -40,7 +42,7 @@ class ReusingGraph(ChoosingGraph):
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
         await super().update_needrun(create_inventory)
-        if create_inventory and self.reuse and self._runs():
+        if create_inventory and self.reuse and self.runs():
             self.found = Found()
             for reuse in self.reuse.values():
                 try:
@@ -64,7 +66,13 @@ class ReusingGraph(ChoosingGraph):
             await self.update_needrun(create_inventory=True)
         return updated
 
-    def _runs(self) -> bool:
+    def create_conda_envs(self, dryrun: bool = False, quiet: bool = False) -> None:
+        """One run after the other: Snakemake removes an environment that another run is making as an incomplete one."""
+        folder = Path(self.workflow.persistence.conda_env_path)
+        with alone_in(folder) if self.conda_envs and not self.workflow.dryrun else nullcontext():
+            super().create_conda_envs(dryrun, quiet)
+
+    def runs(self) -> bool:
         """Whether this is a run or its plan, not a job of one or another command of Snakemake's."""
         workflow = self.workflow
         return workflow.is_main_process and workflow.executor_plugin is not None and not workflow.touch
@@ -72,21 +80,23 @@ class ReusingGraph(ChoosingGraph):
     def _take(self, found: Found) -> None:
         damaged: set[str] = set()
         for job in list(found.jobs):
-            if not damaged.isdisjoint(job.input) or not self._take_all(job, found.sources):
+            if not damaged.isdisjoint(job.input) or not self.take_all(job, found.sources):
                 damaged.update(job.output)
                 del found.jobs[job]
         for job in self.jobs:
             self.reason(job).clear()
         self._look_again(output for job in found.jobs for output in job.output)
 
-    def _take_all(self, job: Any, sources: Sources) -> bool:
+    def take_all(self, job: Any, sources: Sources) -> bool:
         """Take all that a job would make; False, with a warning, if the other experiment's file is damaged."""
         for output in job.output:
             try:
                 take(sources[Path(output)], Path(output), map(Path, job.input))
-            except DamagedError as error:
+            except (DamagedError, OSError) as error:  # it has just been removed there, or cannot be read
                 logger.warning(f"not taken, but made here: {error}")
                 return False
+            except UserError as error:  # the disk is full
+                raise WorkflowError(f"error: {error}") from error
             self.workflow.persistence.cleanup_metadata(output)
         return True
 
@@ -113,6 +123,8 @@ def use_other_results(experiment: Experiment) -> None:
     """Make Snakemake take what the experiments in the folders of `reuse` have made."""
     from snakemake import workflow  # it cannot be the first of Snakemake's modules
 
+    from workflow.reuse.scheduler import SharingScheduler  # which imports this module
+
     paths = Paths(experiment)
     revisions = Path(paths.revisions)
     ReusingGraph.reuse.pop(paths.results, None)
@@ -124,4 +136,5 @@ def use_other_results(experiment: Experiment) -> None:
             embedded=experiment.environments == "embedded",
             look_up=lambda: resolve_revisions(prefetch_spec(experiment), revisions),
         )
+        workflow.JobScheduler = SharingScheduler
     workflow.DAG = ReusingGraph

@@ -7,6 +7,7 @@ inputs, hub commits, library versions.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.base.files.checksums import stated_checksum
+from rlhf.base.settings import canonical_json
 from workflow.records.accepted_code import ACCEPTED, AcceptedCode
 from workflow.records.changed_settings import changed_settings
 from workflow.records.own_records import stated_origin
 
 SHOWN_SETTINGS = 3
+IDENTITY_CHARACTERS = 32
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,15 @@ class Wanted:
     commits: Collection[str] | None
     """Hub commits that the experiment uses where its configuration has no revision; None before they are looked up."""
 
+    def identity(self) -> str:
+        """A digest of what makes a result: settings, code, inputs and libraries, and its name among the results.
+
+        Hub commits are left out: which of them a job uses, its result alone says.
+        """
+        outputs = [path.as_posix() for path in self.outputs]
+        made_by = [outputs, json.loads(self.spec), self.code, dict(self.inputs), dict(self.versions)]
+        return hashlib.sha256(canonical_json(made_by).encode()).hexdigest()[:IDENTITY_CHARACTERS]
+
 
 @dataclass(frozen=True)
 class OtherExperiment:
@@ -56,9 +68,12 @@ class OtherExperiment:
         if not all(path.exists() for path in found):
             return [], None
         for path in found:
-            reason = next(self._differences(stated_origin(path), wanted), None)
-            if reason is None and stated_checksum(path) is None:
-                reason = "no checksum"
+            try:
+                reason = next(self._differences(stated_origin(path), wanted), None)
+                if reason is None and stated_checksum(path) is None:
+                    reason = "no checksum"
+            except OSError as error:  # it belongs to another user, or has just been removed
+                reason = f"{error.strerror}: {path}"
             if reason is not None:
                 return [], reason
         return found, None
@@ -86,14 +101,14 @@ class OtherExperiment:
 def other_experiments(folders: Iterable[str], own: Path, accepted: AcceptedCode) -> list[OtherExperiment]:
     """The experiments in the folders of `reuse`: each is one experiment's results, or holds those of several."""
     found: dict[Path, Path] = {}
-    for folder in map(Path, folders):
-        inner = [folder] if _is_experiment(folder) else sorted(folder.iterdir())
-        found.update({path.resolve(): path for path in inner if _is_experiment(path)})
+    for folder in filter(Path.is_dir, map(Path, folders)):
+        inner = [folder] if is_experiment(folder) else sorted(folder.iterdir())
+        found.update({path.resolve(): path for path in inner if is_experiment(path)})
     found.pop(own.resolve(), None)
     return [OtherExperiment(path, _accepted_in(path, accepted)) for path in found.values()]
 
 
-def _is_experiment(folder: Path) -> bool:
+def is_experiment(folder: Path) -> bool:
     """Whether a folder has the results of an experiment: some of its first rules were done."""
     return any((folder / name).exists() for name in ("prompts.parquet", "world", "base"))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -70,19 +72,35 @@ class Reuse:
         """
         if not plan:
             self.look_up()
-        accepted = AcceptedCode.read(self.results / ACCEPTED)
         commits = None if plan and not self.revisions.exists() else self._commits()
-        experiments = other_experiments(self.folders, self.results, accepted)
+        experiments = self._others()
         remade: set[str] = set()
         for level in graph.toposorted(set(graph.needrun_jobs())):
             for job in sorted((job for job in level if job.output), key=lambda job: job.output[0]):
                 runs = graph.reason(job).forced or not remade.isdisjoint(job.input)
-                if runs or not (self._is_mine(job) and self._find(job, experiments, found, commits)):
+                if runs or not (self.is_mine(job) and self._find(job, experiments, found, commits)):
                     remade.update(job.output)
 
-    def _is_mine(self, job: Any) -> bool:
+    def find(self, job: Any) -> Found:
+        """What another experiment has of what a job would make whose inputs are there."""
+        found, others = Found(), self._others()
+        for folder in {Path(output).relative_to(self.results).parent for output in job.output}:
+            for other in others:
+                _look_anew(other.folder / folder)
+        self._find(job, others, found, self._commits())
+        return found
+
+    def identity(self, job: Any) -> str:
+        """A digest of what a job would make whose inputs are there."""
+        return self._wanted(job, {}, None).identity()
+
+    def is_mine(self, job: Any) -> bool:
+        """Whether a job makes results of this experiment."""
         known = is_ours(job) and not is_undecided(job)
         return known and all(Path(path).is_relative_to(self.results) for path in job.output)
+
+    def _others(self) -> list[OtherExperiment]:
+        return other_experiments(self.folders, self.results, AcceptedCode.read(self.results / ACCEPTED))
 
     def _find(self, job: Any, experiments: list[OtherExperiment], found: Found, commits: set[str] | None) -> bool:
         """Whether all that a job makes can be taken; then it is added to `found`."""
@@ -116,6 +134,12 @@ class Reuse:
     def _commits(self) -> set[str]:
         revisions = read_revisions(self.revisions)
         return {*revisions.models.values(), *revisions.datasets.values()}
+
+
+def _look_anew(folder: Path) -> None:
+    """Open a folder, so that NFS asks its server what is new in it: else it may not see a new file for a minute."""
+    with suppress(OSError):  # there is none
+        os.close(os.open(folder, os.O_RDONLY))
 
 
 @cache

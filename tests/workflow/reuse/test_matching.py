@@ -1,5 +1,6 @@
 """A result of another experiment is taken only if all that made it is the same."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,16 @@ def test_the_same_is_found(tmp_path: Path) -> None:
 )
 def test_another_one_is_not_found_and_the_reason_is_said(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     assert experiment(tmp_path).find(replace(WANTED, **changes)) == ([], said)
+
+
+def test_what_cannot_be_read_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = experiment(tmp_path)
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("workflow.reuse.matching.stated_origin", refuse)
+    assert other.find(WANTED) == ([], f"Permission denied: {tmp_path / OUTPUT}")
 
 
 def test_a_pinned_commit_is_known(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from rlhf.base.files.full_disks import named_full_disk
 
-OWNED = re.compile(r"\.(?P<target>.+)@(?P<machine>.+)-(?P<process>\d+)-(?P<started>\d+)\.tmp")
+PROCESS = re.compile(r"(?P<machine>.+)-(?P<process>\d+)-(?P<started>\d+)")
+"""What `process_name` gives."""
+OWNED = re.compile(rf"\.(?P<target>.+)@(?P<owner>{PROCESS.pattern})\.tmp")
 TEMPORARY = re.compile(r"\..+\.(tmp|removed)")
 """The above, and those without a process: half-saved training states, and folders being removed."""
 UNTOUCHED_SECONDS = 24 * 3600
@@ -58,8 +60,29 @@ def temporary_beside(target: Path) -> Iterator[Path]:
 
 def temporary_path(target: Path) -> Path:
     """This process's temporary path for `target`: in the same folder, so that the rename is atomic."""
+    return target.with_name(f".{target.name}@{process_name()}.tmp")
+
+
+def process_name() -> str:
+    """The name of this process, which no other process on any machine has."""
     process = os.getpid()
-    return target.with_name(f".{target.name}@{_machine()}-{process}-{_start_of(process)}.tmp")
+    return f"{_machine()}-{process}-{_start_of(process)}"
+
+
+def has_ended(process: str) -> bool | None:
+    """Whether the process of this name has ended; None if that cannot be told: it is on another machine, or hidden."""
+    found = PROCESS.fullmatch(process)
+    if found is None or found["machine"] != _machine():
+        return None
+    number = int(found["process"])
+    started = _start_of(number)
+    return None if started is None and _is_hidden(number) else started != int(found["started"])
+
+
+def shown_process(process: str) -> str:
+    """The process of this name, in words."""
+    found = PROCESS.fullmatch(process)
+    return f"process {found['process']} on {found['machine'].rpartition('-')[0]}" if found else "a process"
 
 
 def remove_leftovers(target: Path) -> None:
@@ -101,12 +124,12 @@ def _inspect(path: Path) -> Leftover:
 def _why_kept(name: str, untouched: float) -> str | None:
     """Why a temporary file, last written `untouched` seconds ago, must stay; None if its owner is dead."""
     found = OWNED.fullmatch(name)
-    if found and found["machine"] == _machine():
-        process = int(found["process"])
-        return f"process {process} is alive and writing it" if _start_of(process) == int(found["started"]) else None
+    ended = has_ended(found["owner"]) if found else None
+    if found and ended is not None:
+        return None if ended else f"process {found['process']} is alive and writing it"
     if untouched > UNTOUCHED_SECONDS:
         return None
-    owner = f"process {found['process']} on {found['machine'].rpartition('-')[0]}" if found else "its owner"
+    owner = shown_process(found["owner"]) if found else "its owner"
     return f"{owner} may be alive: it was written to in the last {UNTOUCHED_SECONDS // 3600} hours"
 
 
@@ -126,3 +149,14 @@ def _start_of(process: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if state in "ZX" else int(fields[18])
+
+
+def _is_hidden(process: int) -> bool:
+    """Whether there is such a process of another user, which /proc may not show (its mount option `hidepid`)."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return False

@@ -14,7 +14,15 @@ import pytest
 
 from rlhf.base.artifacts import Artifact
 from rlhf.base.files.folders import whole_folder
-from rlhf.base.files.temporary_files import leftovers, remove, remove_leftovers, temporary_path
+from rlhf.base.files.temporary_files import (
+    has_ended,
+    leftovers,
+    process_name,
+    remove,
+    remove_leftovers,
+    shown_process,
+    temporary_path,
+)
 from rlhf.tokens.token_budget import TokenBudget
 from small_models import SCRIPTS
 
@@ -159,3 +167,19 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     link.symlink_to(precious)
     remove(link)
     assert (precious / "file").exists() and not link.is_symlink()
+
+
+def test_what_is_known_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = process_name()
+    assert has_ended(own) is False
+    assert has_ended(own.rpartition("-")[0] + "-1") is True
+    assert has_ended("node7-4026531836-12-34") is None
+    assert has_ended("") is None
+    assert shown_process("node7-4026531836-12-34") == "process 12 on node7"
+
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)  # as of another user's process, where /proc shows one's own alone
+    monkeypatch.setattr("rlhf.base.files.temporary_files._start_of", lambda _: None)
+    assert has_ended(own) is None
