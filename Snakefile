@@ -22,6 +22,7 @@ include: "rules/training.smk"
 include: "rules/evaluation.smk"
 include: "rules/benchmarks.smk"
 include: "rules/report.smk"
+include: "rules/publish.smk"
 
 
 rule all:

@@ -18,6 +18,7 @@ from workflow.dry_run import inputs_of
 from workflow.records.accepted_code import ACCEPTED, AcceptedCode
 from workflow.records.own_records import is_ours
 from workflow.reuse.matching import OtherExperiment, Wanted, other_experiments
+from workflow.reuse.published import local_folders
 
 Sources = dict[Path, Path]
 """A result -> the file or folder of another experiment that is the same."""
@@ -72,7 +73,7 @@ class Reuse:
             self.look_up()
         accepted = AcceptedCode.read(self.results / ACCEPTED)
         commits = None if plan and not self.revisions.exists() else self._commits()
-        experiments = other_experiments(self.folders, self.results, accepted)
+        experiments = other_experiments(local_folders(self.folders), self.results, accepted)
         remade: set[str] = set()
         for level in graph.toposorted(set(graph.needrun_jobs())):
             for job in sorted((job for job in level if job.output), key=lambda job: job.output[0]):
