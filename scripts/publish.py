@@ -48,7 +48,7 @@ def main() -> None:
         fill_model(published, facts, checkpoint)
     published.remove_others()
     seal_folder(arguments.output / DATASET)
-    print(f"published in {arguments.output}: a dataset and {len(arguments.checkpoints)} policies")
+    print(f"published in {arguments.output}: a dataset, and {', '.join(spec.policies)}")
     if hub is not None:
         for address in upload(hub, arguments.output, names, private=settings.private):
             print(f"uploaded to {address}")

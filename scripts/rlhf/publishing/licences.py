@@ -20,13 +20,14 @@ def licence(source: Source, commit: str | None) -> dict[str, Any]:
     where HF_HUB_OFFLINE is set. Where there is none, or none can be fetched, the licence is unknown: an empty mapping.
     """
     from huggingface_hub.repocard import metadata_load
+    from yaml import YAMLError
 
     card = _card(source, commit)
     if card is None:
         return {}
     try:
         stated = metadata_load(card) or {}
-    except ValueError as error:  # its YAML is no mapping, or damaged
+    except (ValueError, YAMLError) as error:
         LOGGER.warning("%s: its card cannot be read, so its licence is unknown: %s", source.key, error)
         return {}
     found = {name: stated[name] for name in ("license", "license_name", "license_link") if stated.get(name)}

@@ -94,7 +94,7 @@ def _adapter_section(facts: Facts, parent: str) -> str:
     elsewhere = f"`{parent}`, which has no name on the hub"
     if parent == "base" and base.made_here:
         elsewhere = f"`{base.made_here}` of the dataset"
-    elif parent != "base":
+    elif parent in facts.spec.policies:
         elsewhere = f"`{parent}`, which is published beside it"
     onto = f"`{name}`" if name else elsewhere
     return (

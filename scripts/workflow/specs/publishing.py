@@ -35,9 +35,11 @@ def policies_to_publish(experiment: Experiment) -> list[str]:
 
 
 def published_files(paths: Paths) -> list[str]:
-    """The Parquet files that are published: of the policies, and of those that they were trained on."""
-    experiment, trained = paths.experiment, policies_to_publish(paths.experiment)
-    described = [policy for policy in experiment.policies() if policy in _with_ancestors(trained)]
+    """The Parquet files that are published: of the policies, and of those that they descend from."""
+    experiment = paths.experiment
+    family = _with_ancestors(policies_to_publish(experiment))
+    described = [policy for policy in experiment.policies() if policy in family]
+    trained = described[1:]  # the first is `base`
     pairs = list(_trained_on(paths, trained))
     logprobs = [
         path for policy in trained for path in [*paths.training_logprobs(policy), *paths.validation_logprobs(policy)]
