@@ -15,11 +15,11 @@ from command_line import parse_arguments, program_parser, run
 from rlhf.base.artifacts import count_rows
 from rlhf.base.files.checksums import SUMS, seal_folder, verify
 from rlhf.base.files.folders import folder_provenance
-from rlhf.publishing.dataset_card import dataset_card, settings_text
-from rlhf.publishing.facts import Facts
+from rlhf.publishing.cards.dataset import dataset_card, settings_text
+from rlhf.publishing.cards.facts import Facts
+from rlhf.publishing.cards.licences import CARD
+from rlhf.publishing.cards.model import ADAPTER, adapter_configuration, model_card
 from rlhf.publishing.folder import PublishedFolder, changed_sums
-from rlhf.publishing.licences import CARD
-from rlhf.publishing.model_card import ADAPTER, adapter_configuration, model_card
 from rlhf.publishing.places import EXPERIMENT_FILE, datasets_of, preferences_place
 from rlhf.publishing.preferences import write_preferences
 from rlhf.publishing.repositories import DATASET, model_folder, repositories

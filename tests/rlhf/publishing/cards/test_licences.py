@@ -13,7 +13,7 @@ import pytest
 
 from rlhf.models.source import ModelSource
 from rlhf.prefetch.settings import HubDataset
-from rlhf.publishing.licences import licence, licence_in_words
+from rlhf.publishing.cards.licences import licence, licence_in_words
 from rlhf.publishing.settings import Source
 from small_hub import COMMIT, SmallHub
 from small_models import SCRIPTS
@@ -51,7 +51,7 @@ def test_a_file_and_what_was_made_here_have_none(tmp_path: Path) -> None:
 
 ASK = """
 import json, sys
-from rlhf.publishing.licences import licence
+from rlhf.publishing.cards.licences import licence
 from rlhf.publishing.settings import Source
 source = Source.model_validate_json(sys.argv[1])
 print(json.dumps(licence(source, sys.argv[2])))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import yaml
 
-from rlhf.publishing.facts import Facts
-from rlhf.publishing.markdown import card, evaluation_table, sources_table, table
+from rlhf.publishing.cards.facts import Facts
+from rlhf.publishing.cards.markdown import card, evaluation_table, sources_table, table
 from rlhf.publishing.places import DEFAULT, configs
 
 WHAT = {

@@ -13,8 +13,8 @@ from rlhf.base.files.folders import whole_folder, write_folder_provenance
 from rlhf.base.provenance import digest
 from rlhf.models.source import ModelSource
 from rlhf.prefetch.settings import HubDataset
-from rlhf.publishing.facts import Facts
-from rlhf.publishing.model_card import ADAPTER, adapter_configuration, model_card
+from rlhf.publishing.cards.facts import Facts
+from rlhf.publishing.cards.model import ADAPTER, adapter_configuration, model_card
 from rlhf.publishing.settings import PublishSettings, PublishSpec, Source
 from synthetic_experiment import write_experiment
 

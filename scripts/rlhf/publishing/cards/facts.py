@@ -13,7 +13,7 @@ from rlhf.base.artifacts import count_rows, stated_provenance
 from rlhf.base.provenance import digest
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.models.revisions import read_revisions
-from rlhf.publishing.licences import licence
+from rlhf.publishing.cards.licences import licence
 from rlhf.publishing.settings import PublishSpec, Source
 
 STATED_BY = {"base_model": ("prompts.parquet", "model_revision"), "prompts": ("prompts.parquet", "dataset_revision")}

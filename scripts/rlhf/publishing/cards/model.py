@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.base.provenance import digest
-from rlhf.publishing.facts import Facts
-from rlhf.publishing.markdown import UNKNOWN, card, evaluation_table, sources_table, table
+from rlhf.publishing.cards.facts import Facts
+from rlhf.publishing.cards.markdown import UNKNOWN, card, evaluation_table, sources_table, table
 from rlhf.publishing.repositories import DATASET, model_folder, repositories
 from rlhf.training.schema import TRAINING
 

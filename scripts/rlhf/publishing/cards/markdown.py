@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from rlhf.publishing.facts import Facts, KnownSource
-from rlhf.publishing.licences import licence_in_words
+from rlhf.publishing.cards.facts import Facts, KnownSource
+from rlhf.publishing.cards.licences import licence_in_words
 
 UNKNOWN = "not known"
 
