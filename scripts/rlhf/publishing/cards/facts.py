@@ -16,9 +16,13 @@ from rlhf.models.revisions import read_revisions
 from rlhf.publishing.cards.licences import licence
 from rlhf.publishing.settings import PublishSpec, Source
 
-STATED_BY = {"base_model": ("prompts.parquet", "model_revision"), "prompts": ("prompts.parquet", "dataset_revision")}
-"""Key of a source -> the file among the results that states its commit, and where."""
-
+STATED_BY = {
+    "base_model": ("prompts.parquet", "model_revision"),
+    "prompts": ("prompts.parquet", "dataset_revision"),
+    "rewards": ("base/rewards/", "model_revision"),
+    "evaluation.judge": ("base/judgements/", "model_revision"),
+}
+"""Key of a source -> the start of the files among the results that state its commit, and the name it has there."""
 NOT_COUNTED = ("evaluation.parquet", "comparisons.parquet")
 """Files whose counts say nothing about what was dropped."""
 
@@ -114,8 +118,9 @@ class Facts:
         hub = source.model if source.model is not None else source.dataset
         if hub is None or (source.model is not None and source.model.fingerprint is not None):
             return None
-        place, fact = STATED_BY.get(source.key, ("", ""))
-        stated = self.origin(place).get(fact) if place in self.places else None
+        start, fact = STATED_BY.get(source.key, (None, ""))
+        place = next((place for place in self.places if start and place.startswith(start)), None)
+        stated = self.origin(place).get(fact) if place else None
         recorded = read_revisions(self.results / "revisions.yaml").of("model" if source.model else "dataset")
         return stated or hub.revision or recorded.get(hub.name)
 

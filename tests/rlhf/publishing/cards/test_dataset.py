@@ -13,10 +13,12 @@ from rlhf.publishing.cards.dataset import dataset_card, settings_text
 from rlhf.publishing.cards.facts import Facts
 from rlhf.publishing.places import datasets_of
 from rlhf.publishing.settings import PublishSettings, PublishSpec, Source
+from rlhf.rewards.schema import REWARDS
 from synthetic_experiment import write_experiment
 
-COMMIT = "c" * 40
-PLACES = ("prompts.parquet", "base/pairs/train-000.parquet", "base/pairs/train-001.parquet", "length_control.parquet")
+COMMIT, JUDGE_COMMIT = "c" * 40, "d" * 40
+PAIRS_PLACES = ("base/pairs/train-000.parquet", "base/pairs/train-001.parquet")
+PLACES = ("prompts.parquet", *PAIRS_PLACES, "base/rewards/test-000.parquet", "length_control.parquet")
 FILES = {"prompts.parquet": 24, "base/pairs/train-000.parquet": 7, "base/pairs/train-001.parquet": 5}
 
 
@@ -28,7 +30,9 @@ def facts(results: Path, settings: PublishSettings) -> Facts:
     sources = [
         Source(key="base_model", model=ModelSource(name="open/policy")),
         Source(key="prompts", dataset=HubDataset(name="open/prompts", split="train", revision="main")),
+        Source(key="rewards", model=ModelSource(name="open/judge", revision="main")),
     ]
+    REWARDS.write(results / "base/rewards/test-000.parquet", [], {"spec": {}, "model_revision": JUDGE_COMMIT})
     (results / "revisions.yaml").write_text(f'models: {{"open/policy": "{COMMIT}"}}\n')
     configuration = {"experiment": "mine", "seed": 1, "base_model": {"name": "open/policy"}}
     spec = PublishSpec(
@@ -50,6 +54,7 @@ def test_it_states_what_is_in_it_and_where_it_comes_from(tmp_path: Path) -> None
     assert "identical" not in text
     assert f"| `base_model` | [open/policy](https://huggingface.co/open/policy) | {COMMIT} | unknown |" in text
     assert "| `prompts` | [open/prompts](https://huggingface.co/datasets/open/prompts) | main | unknown |" in text
+    assert f"| `rewards` | [open/judge](https://huggingface.co/open/judge) | {JUDGE_COMMIT} | unknown |" in text
     assert "| rebel-1 | reward | 0.5 | 72.5 [68.5, 76.5] | 70.5 [65.5, 75.5] | 40 |" in text
     assert f"```yaml\n{settings_text(known)}```" in text
     assert yaml.safe_load(settings_text(known)) == known.spec.configuration
