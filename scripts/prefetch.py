@@ -33,7 +33,7 @@ def main() -> None:
     for key, results in spec.results.items():
         if results.on_hub:
             LOGGER.info("results %s", results.name)
-            pins[key] = (fetch_results(results), results.name)
+            pins[key] = (f"hub:{results.name}@{fetch_results(results)}", results.name)
     for key, (commit, name) in pins.items():
         print(f"{key}: {commit}  # {name}")
 

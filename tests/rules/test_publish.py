@@ -162,7 +162,7 @@ def test_from_a_hub_alone(published: Project, tmp_path: Path) -> None:
         assert f"reuse.0: hub:{NAMESPACE}/micro is not in the hub's cache on this machine" in early.stderr
         fetched = run(project, "prefetch", "--configfile", config)
         assert fetched.returncode == 0, fetched.stderr
-        assert "reuse.0: " in fetched.stdout
+        assert f"reuse.0: hub:{NAMESPACE}/micro@" in fetched.stdout
         done = run(project, target, "--configfile", config)
         assert done.returncode == 0, done.stdout + done.stderr
         assert jobs(project) == {"prefetch", "train_policy/rebel-1"}

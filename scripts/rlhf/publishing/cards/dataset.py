@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 import yaml
 
+from rlhf.base.provenance import digest
 from rlhf.publishing.cards.facts import Facts
 from rlhf.publishing.cards.markdown import card, evaluation_table, sources_table, table
 from rlhf.publishing.places import DEFAULT, configs
@@ -26,7 +28,7 @@ WHAT = {
     "length_control": "win rates at equal length",
     "benchmarks": "scores in benchmarks",
 }
-"""By the kind of a dataset."""
+"""By the kind of file that a dataset is made of."""
 
 
 def dataset_card(facts: Facts, datasets: Mapping[str, dict[str, str]], files: Mapping[str, int], name: str) -> str:
@@ -79,7 +81,11 @@ rewards = load_dataset("{name}", "base_rewards", split="train")  # of the same r
 
 def _datasets_section(datasets: Mapping[str, dict[str, str]], files: Mapping[str, int]) -> str:
     rows = [
-        (f"`{name}`", ", ".join(f"{split} {_rows(pattern, files):,}" for split, pattern in splits.items()), _what(name))
+        (
+            f"`{name}`",
+            ", ".join(f"{split} {_rows(pattern, files):,}" for split, pattern in splits.items()),
+            _what(min(splits.values())),
+        )
         for name, splits in datasets.items()
     ]
     return f"## Datasets\n\n{table(('name', 'splits and their rows', 'what it is'), rows)}"
@@ -90,8 +96,9 @@ def _rows(pattern: str, files: Mapping[str, int]) -> int:
     return sum(rows for place, rows in files.items() if place.startswith(start) and place.endswith(end))
 
 
-def _what(name: str) -> str:
-    return next((what for kind, what in WHAT.items() if kind in name.split("_") or kind == name), "")
+def _what(pattern: str) -> str:
+    parts = PurePosixPath(pattern).with_suffix("").parts
+    return WHAT.get(parts[1] if len(parts) > 1 else parts[0], "")
 
 
 def _counts_section(facts: Facts) -> str:
@@ -105,12 +112,19 @@ def _reproduction_section(facts: Facts, name: str) -> str:
     first = f"hf download --repo-type dataset {name} experiment.yaml --local-dir .\n" if on_hub else ""
     arguments = f"--configfile {'' if on_hub else f'{name}/'}experiment.yaml --config 'reuse=[\"{where}\"]'"
     download = f"snakemake prefetch {arguments}   # downloads the dataset\n" if on_hub else ""
+    made = {"prompts.parquet": facts.results / "prompts.parquet"}
+    made |= {policy: facts.results / policy / "checkpoint" for policy in facts.spec.policies}
+    digests = table(("made", "digest"), [(f"`{label}`", digest(path)) for label, path in made.items()])
     return f"""## Digests, and how to train on it again
 
 Every Parquet file states what made it (its settings, digests of code and inputs, library versions, hub commits) and \
-has a checksum of itself in its footer; `sha256sum --check SHA256SUMS` checks all files. With the same version of the \
-pipeline and its libraries, the following takes them instead of computing them, where they are exactly what it would \
-make, and trains. The section `hardware` of your machine is missing in the file: it changes no result.
+has a checksum of itself in its footer; `sha256sum --check SHA256SUMS` checks all files.
+
+{digests}
+
+With the same version of the pipeline and its libraries, the following takes the files instead of computing them, \
+where they are exactly what it would make, and trains. The section `hardware` of your machine is missing in \
+`experiment.yaml`: it changes no result.
 
 ```
 {first}{download}snakemake {arguments}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from rlhf.base.files.folders import whole_folder
+from rlhf.base.provenance import digest
 from rlhf.models.source import ModelSource
 from rlhf.pairs.schema import PAIRS
 from rlhf.prefetch.settings import HubDataset
@@ -27,6 +29,8 @@ def facts(results: Path, settings: PublishSettings) -> Facts:
     for part, (kept, ties) in enumerate(((7, 2), (5, 1))):
         counts = {"pairs": kept, "dropped": {"tie": ties, "identical": 0}}
         PAIRS.write(results / f"base/pairs/train-00{part}.parquet", [], {"spec": {}, "counts": counts})
+    with whole_folder(results / "rebel-1/checkpoint") as folder:
+        (folder / "weights").write_text("weights")
     sources = [
         Source(key="base_model", model=ModelSource(name="open/policy")),
         Source(key="prompts", dataset=HubDataset(name="open/prompts", split="train", revision="main")),
@@ -50,6 +54,8 @@ def test_it_states_what_is_in_it_and_where_it_comes_from(tmp_path: Path) -> None
     assert "license" not in front_matter
     assert "| `base_pairs` | train 12 | chosen and rejected draws, as training reads them |" in text
     assert "| `prompts` | prompts 24 |" in text
+    assert f"| `prompts.parquet` | {digest(tmp_path / 'prompts.parquet')} |" in text
+    assert f"| `rebel-1` | {digest(tmp_path / 'rebel-1/checkpoint')} |" in text
     assert "| base/pairs | dropped: tie | 3 |\n| base/pairs | pairs | 12 |\n" in text
     assert "identical" not in text
     assert f"| `base_model` | [open/policy](https://huggingface.co/open/policy) | {COMMIT} | unknown |" in text
