@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+import rlhf.base.artifacts as artifacts
 import rlhf.publishing.preferences as preferences
+from arrow_memory import peak_of
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.provenance import digest
 from rlhf.pairs.schema import PAIRS
@@ -103,3 +105,25 @@ def test_pairs_of_other_prompts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="were not made from the given prompts"):
         write_preferences(PROGRAM, write_prompts(tmp_path, "Other."), pairs, tmp_path / "made.parquet")
     assert not (tmp_path / "made.parquet").exists()
+
+
+def test_three_times_the_rows_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (artifacts, preferences):
+        monkeypatch.setattr(module, "ROWS_PER_GROUP", 50)
+    few, many = (peak_with(tmp_path / str(count), count) for count in (1000, 3000))
+    assert many < 1.5 * few
+
+
+def peak_with(folder: Path, count: int) -> int:
+    """Bytes that Arrow holds at most, of so many pairs of 4 kB each."""
+    folder.mkdir()
+    long = "word " * 400
+    prompts = [{"prompt_id": f"p{row:05}", "prompt": f"{row} {long}", "prompt_token_ids": [1]} for row in range(count)]
+    PROMPTS.write(folder / "prompts.parquet", prompts, {"spec": {}})
+    row = PAIRS.read(write_pairs(folder, folder / "prompts.parquet", [0], 0, 1)).to_pylist()[0]
+    rows = [{**row, "prompt_id": f"p{number:05}", "chosen": f"{number} {long}"} for number in range(count)]
+    PAIRS.write(folder / "pairs.parquet", rows, {"spec": {"rows": {"start": 0, "stop": count}}, "inputs": {}})
+    target = folder / "made.parquet"
+    peak = peak_of(lambda: write_preferences(PROGRAM, folder / "prompts.parquet", folder / "pairs.parquet", target))
+    assert PREFERENCES.read(target).num_rows == count
+    return peak
