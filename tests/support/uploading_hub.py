@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Uploads:
     """What each request to create a repository said."""
     most_objects: int | None = None
     """From then on, the hub refuses objects."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class UploadingHub(SmallHub):
@@ -78,14 +80,13 @@ class _Handler(HubHandler):
     def do_PUT(self) -> None:  # noqa: N802
         content = self._body()
         name = hashlib.sha256(content).hexdigest()
-        most = self.uploads.most_objects
-        if (most is not None and len(self.uploads.objects) >= most) or self.path != f"/lfs/{name}":
-            self.status(403)
-            return
-        self._object(name).parent.mkdir(exist_ok=True)
-        self._object(name).write_bytes(content)
-        self.uploads.objects.append(name)
-        self.status(200)
+        with self.uploads.lock:  # files are sent side by side
+            taken = len(self.uploads.objects) != self.uploads.most_objects and self.path == f"/lfs/{name}"
+            if taken:
+                self._object(name).parent.mkdir(exist_ok=True)
+                self._object(name).write_bytes(content)
+                self.uploads.objects.append(name)
+        self.status(200 if taken else 403)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
