@@ -23,6 +23,7 @@ include: "rules/evaluation.smk"
 include: "rules/sweeps.smk"
 include: "rules/benchmarks.smk"
 include: "rules/report.smk"
+include: "rules/publish.smk"
 
 
 rule all:

@@ -9,6 +9,7 @@ from command_line import add_revisions_flag, parse_arguments, program_parser, ru
 from rlhf.models.revisions import recorded_commit
 from rlhf.prefetch.downloads import fetch_dataset, fetch_model
 from rlhf.prefetch.lookup import resolve_revisions
+from rlhf.prefetch.results import fetch_results
 from rlhf.prefetch.settings import PrefetchSpec
 
 LOGGER = logging.getLogger("prefetch")
@@ -29,6 +30,10 @@ def main() -> None:
         LOGGER.info("dataset %s", dataset.name)
         revision = dataset.revision or recorded_commit(arguments.revisions, "dataset", dataset.name)
         pins[key] = (fetch_dataset(dataset, revision), dataset.name)
+    for key, results in spec.results.items():
+        if results.on_hub:
+            LOGGER.info("results %s", results.name)
+            pins[key] = (f"hub:{results.name}@{fetch_results(results)}", results.name)
     for key, (commit, name) in pins.items():
         print(f"{key}: {commit}  # {name}")
 

@@ -37,6 +37,7 @@ LONGEST = [
     "test_gpu_exam.py",
     "test_train_options.py",
     "test_combined_rewards.py",
+    "test_publish.py",
     "test_revisions.py",
     "test_stale.py",
     "test_saving.py",

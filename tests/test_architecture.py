@@ -16,7 +16,18 @@ SCRIPTS = REPOSITORY / "scripts"
 LIBRARY = sorted((SCRIPTS / "rlhf").rglob("*.py"))
 REFERENCE = REPOSITORY / "config/README.md"
 """Generated: a row per key."""
-STAGES = ("prompts", "responses", "rewards", "pairs", "logprobs", "training", "evaluation", "benchmarks", "report")
+STAGES = (
+    "prompts",
+    "responses",
+    "rewards",
+    "pairs",
+    "logprobs",
+    "training",
+    "evaluation",
+    "benchmarks",
+    "report",
+    "publishing",
+)
 EXCEPTIONS = {
     ("rlhf.rewards.imported", "rlhf.responses.imported"),  # both are columns of one dataset
     ("rlhf.training.loop", "rlhf.logprobs.responses"),  # policy and reference are computed by the same functions

@@ -13,6 +13,8 @@ from rlhf.benchmarks.settings import BenchmarksSettings
 from rlhf.logprobs.settings import LogprobSettings
 from rlhf.models.source import ModelSettings
 from rlhf.pairs.settings import PairSettings
+from rlhf.publishing.repositories import check_publishing
+from rlhf.publishing.settings import PublishSettings
 from rlhf.report.settings import ReportSettings
 from rlhf.responses.settings import ResponseSettings
 from rlhf.rewards.kinds.armo import ArmoSettings
@@ -47,9 +49,10 @@ class Experiment(Settings):
     """`conda` runs each rule in its own environment (`--sdm conda`); `embedded` runs all of them in the environment
     that Snakemake runs in."""
     reuse: list[GivenText] = Field([])
-    """Folders with results of other experiments: those of one (`results/other`), or of several (`/data/results`). What
-    they made in exactly the same way, with the same inputs and libraries, is linked or copied instead of computed. What
-    they are making at the same time is waited for, if they have this key, too."""
+    """Results of other experiments: those of one (`results/other`), of several (`/data/results`), or published ones
+    (a folder, or `hub:owner/name[@commit]`, which `snakemake prefetch` downloads). What they made in exactly the same
+    way, with the same inputs and libraries, is linked or copied instead of computed. What they are making at the same
+    time is waited for, if they have this key, too."""
     base_model: ModelSettings = ModelSettings(name="meta-llama/Meta-Llama-3-8B-Instruct")
     """The model that is trained, called `base`."""
     prompts: SplitSettings
@@ -74,6 +77,8 @@ class Experiment(Settings):
     """AlpacaEval 2, Arena-Hard, MT-Bench and tasks that every policy is measured on; none unless they are listed."""
     report: ReportSettings = ReportSettings()
     """What the report shows."""
+    publish: PublishSettings = PublishSettings()
+    """What `snakemake publish` makes, and whether it uploads it."""
     hardware: HardwareSettings = HardwareSettings()
     """GPUs, memory and time of each rule; editing it never changes a result and never reruns anything."""
     tiny: TinySettings | None = None
@@ -86,6 +91,7 @@ class Experiment(Settings):
                 "variants.base: `base` is the name of the policy that all variants start from: rename this variant"
             )
         self._check_made_by_rules()
+        check_publishing(self.publish, self.experiment, self.trained_policies())
         check_lengths(self.prompts, self.responses)
         check_sweeps(self.sweeps, self.prompts, self.judges())
         iterations = [self.iterations(name) for name, variant in self.trained.items() if not variant.is_candidate]

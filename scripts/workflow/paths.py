@@ -51,6 +51,11 @@ class Paths:
         """The prompts that were dropped as questions of benchmarks; empty if there are no benchmarks."""
         return [f"{self.results}/contamination.parquet"] if self.experiment.prompts.decontaminate else []
 
+    @property
+    def published(self) -> str:
+        """The folder that `publish` makes."""
+        return f"{self.results}/published"
+
     def made_by_rule(self, name: str) -> list[str]:
         """The path of a model or dataset `{results}/...`; empty for one that no rule makes."""
         return [name.replace(MADE_BY_RULES, f"{self.results}/")] if name.startswith(MADE_BY_RULES) else []

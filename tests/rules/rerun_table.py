@@ -84,7 +84,9 @@ TABLE = [
             f"benchmarks.budget.{key}": {"benchmarks": {"budget": {key: value}, "judge": BENCHMARK_JUDGE}}
             for key, value in BUDGET.items()
         }
-        | one("reuse", ["models"]),
+        | one("reuse", ["models"])
+        | each("publish", policies=["rebel-1"], namespace="my-org", private=False)
+        | {"publish.upload": {"publish": {"upload": True, "namespace": "my-org"}}},
     ),
     Row("report", one("benchmarks.published", {"paper": {"gsm8k": 79.6}})),
     Row(

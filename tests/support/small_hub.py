@@ -8,7 +8,7 @@ import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -27,11 +27,19 @@ class SmallHub:
         self._older: dict[Path, dict[str, Path]] = {}
         self._newest: dict[Path, str] = {}
         state = {"root": root, "asked": self.asked, "older": self._older, "newest": self._newest}
-        handler = type("Handler", (_Handler,), state)
+        handler = type("Handler", (self.handler(),), {**state, **self.state()})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> SmallHub:
+    def handler(self) -> type[HubHandler]:
+        """What answers requests."""
+        return HubHandler
+
+    def state(self) -> dict[str, Any]:
+        """More attributes of the handler."""
+        return {}
+
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -54,7 +62,7 @@ class SmallHub:
         return folder
 
 
-class _Handler(BaseHTTPRequestHandler):
+class HubHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root: Path
     asked: list[str]
@@ -71,7 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        self.post(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
+
+    def post(self, body: str) -> None:
         paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body).get("paths", [])
         self._answer(paths)
 
@@ -83,6 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
             kind = address.pop(0) if address[0] == "datasets" else "models"
             self._file(self.root.joinpath(kind, *address[:2]), address[2:])
 
+    def is_private(self, repository: Path) -> bool:
+        return False
+
     def _commit(self, repository: Path, revision: str) -> tuple[str, Path]:
         """The commit of a revision, and the folder with its files."""
         older = self.older.get(repository, {})
@@ -93,26 +106,28 @@ class _Handler(BaseHTTPRequestHandler):
         if self._refused(repository, open_to_all=facts):
             return
         owner, name = repository.parts[-2:]
+        private = self.is_private(repository)
         commit, repository = self._commit(repository, question[1] if len(question) > 1 else "main")
         files = sorted(path for path in repository.rglob("*") if path.is_file())
         entries = [_entry(repository, path) for path in files]
         if question[:1] == ["tree"]:
             folder = repository.joinpath(*question[2:])
             if not folder.is_dir():
-                self._status(404, {"X-Error-Code": "EntryNotFound"})
+                self.status(404, {"X-Error-Code": "EntryNotFound"})
                 return
             recursive = parse_qs(urlsplit(self.path).query).get("recursive") == ["true"]
-            self._json(entries if recursive else _children(repository, folder))
+            self.json(entries if recursive else _children(repository, folder))
         elif question[:1] == ["paths-info"]:
-            self._json([entry for entry in entries if entry["path"] in (paths or [])])
+            self.json([entry for entry in entries if entry["path"] in (paths or [])])
         elif question[:1] == ["auth-check"]:
-            self._json({})
+            self.json({})
         elif facts:
             siblings = [{"rfilename": entry["path"]} for entry in entries]
             gated = "manual" if owner == "gated" else False
-            self._json({"id": f"{owner}/{name}", "sha": commit, "siblings": siblings, "private": False, "gated": gated})
+            about = {"id": f"{owner}/{name}", "sha": commit, "private": private, "gated": gated}
+            self.json({**about, "siblings": siblings})
         else:
-            self._status(404)
+            self.status(404)
 
     def _file(self, repository: Path, question: list[str]) -> None:
         if self._refused(repository):
@@ -120,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit, repository = self._commit(repository, question[1])
         path = repository.joinpath(*question[2:])
         if question[:1] != ["resolve"] or not path.is_file():
-            self._status(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
+            self.status(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
             return
         content = path.read_bytes()
         etag = f'"{hashlib.sha256(content).hexdigest()}"'
@@ -132,17 +147,17 @@ class _Handler(BaseHTTPRequestHandler):
             and repository.parent.name == "gated"
             and self.headers.get("Authorization") != f"Bearer {TOKEN}"
         ):
-            self._status(401, {"X-Error-Code": "GatedRepo"})
+            self.status(401, {"X-Error-Code": "GatedRepo"})
             return True
         if not repository.is_dir():
-            self._status(404, {"X-Error-Code": "RepoNotFound"})
+            self.status(404, {"X-Error-Code": "RepoNotFound"})
             return True
         return False
 
-    def _json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+    def json(self, value: Any, code: int = 200) -> None:
+        self._send(code, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def _status(self, code: int, headers: dict[str, str] | None = None) -> None:
+    def status(self, code: int, headers: dict[str, str] | None = None) -> None:
         self._send(code, b"", headers or {})
 
     def _send(self, code: int, content: bytes, headers: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.files.temporary_files import temporary_beside
 from rlhf.models.revisions import COMMIT, Kind, Revisions, read_revisions
 from rlhf.prefetch.downloads import gated
+from rlhf.prefetch.results import stated_revisions
 from rlhf.prefetch.settings import PrefetchSpec
 
 SECONDS = 60.0
@@ -24,6 +25,8 @@ HEADER = """\
 def resolve_revisions(spec: PrefetchSpec, path: Path) -> None:
     """Add to `path` a commit for each model and dataset with a null revision; existing entries stay.
 
+    It is the commit that published results were made with, where the experiment reuses such, else the newest.
+
     A lock makes concurrent runs agree on one answer. If the file is complete, the hub is not asked.
 
     Raises:
@@ -35,10 +38,10 @@ def resolve_revisions(spec: PrefetchSpec, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(path.with_name(f".{path.name}.lock")):
-        revisions = read_revisions(path)
+        revisions, stated = read_revisions(path), stated_revisions(spec.results.values())
         for kind, name, key in _missing(spec, revisions):
             if name not in revisions.of(kind):
-                revisions.of(kind)[name] = newest_commit(kind, name, key)
+                revisions.of(kind)[name] = stated.of(kind).get(name) or newest_commit(kind, name, key)
         with temporary_beside(path) as temporary:
             temporary.write_text(_as_text(revisions, spec))
             temporary.replace(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from rlhf.base.settings import Settings
 from rlhf.models.source import ModelSource
 
@@ -21,10 +23,23 @@ class HubDataset(Settings):
     """Commit of its repository; null uses the newest."""
 
 
+class PublishedResults(Settings):
+    """A published dataset with the results of an experiment."""
+
+    name: str
+    """Hub name, or a local folder."""
+    on_hub: bool
+    """Whether it is the former."""
+    revision: str | None = None
+    """Commit of its repository; null uses the newest: what is taken of it is checked, whatever the commit."""
+
+
 class PrefetchSpec(Settings):
-    """The models and datasets that an experiment loads from the hub."""
+    """The models and datasets that an experiment loads from the hub, and published results that it reuses."""
 
     models: dict[str, ModelSource]
     """Configuration key that pins the revision -> model."""
     datasets: dict[str, HubDataset]
     """Configuration key that pins the revision -> dataset."""
+    results: dict[str, PublishedResults] = Field(default_factory=dict)
+    """Configuration key -> published results."""

@@ -22,6 +22,7 @@ from rlhf.rewards.kinds.llm import LlmSettings
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.paths import STORE
 from workflow.planning.model_folders import check_model_folder
+from workflow.reuse.published import published_results
 from workflow.sources import local_fingerprint, model_source
 
 IMPORT_SECONDS = 120
@@ -62,10 +63,14 @@ def check_sources(experiment: Experiment) -> None:
                 raise UserError(f"{key}: there is no file {file!r}, which it names: give the path of one, or null")
     _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))
     for number, folder in enumerate(experiment.reuse):
-        if not Path(folder).is_dir() and Path(folder) != Path(STORE):  # the first run makes that one
+        try:
+            found = published_results(folder) is not None or Path(folder).is_dir()
+        except UserError as error:
+            raise UserError(f"reuse.{number}: {error}") from error
+        if not found and Path(folder) != Path(STORE):  # the first run makes that one
             raise UserError(
                 f"reuse.{number}: there is no folder {folder!r}; allowed: the results of an experiment "
-                "(`results/<experiment>`), or a folder with those of several"
+                "(`results/<experiment>`), a folder with those of several, or a published dataset (`hub:owner/name`)"
             )
     for number, file in enumerate(experiment.evaluation.difficulty_comparisons):
         if not Path(file).is_file():

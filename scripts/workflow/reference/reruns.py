@@ -37,6 +37,7 @@ RERUNS = {
     "benchmarks.budget.*": "nothing",
     "benchmarks.published": "report",
     "report.*": "report",
+    "publish.*": "nothing",
     "hardware.*": "nothing",
     "tiny.prompts": "tiny dataset and models, prompts and all that follows",
     "tiny.vocabulary_size": "tiny tokenizer and models, prompts and all that follows",

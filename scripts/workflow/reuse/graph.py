@@ -75,7 +75,8 @@ class ReusingGraph(ChoosingGraph):
     def runs(self) -> bool:
         """Whether this is a run or its plan, not a job of one or another command of Snakemake's."""
         workflow = self.workflow
-        return workflow.is_main_process and workflow.executor_plugin is not None and not workflow.touch
+        runs = workflow.is_main_process and workflow.executor_plugin is not None and not workflow.touch
+        return runs and any(job.output for job in self.needrun_jobs())  # `prefetch` has none
 
     def _take(self, found: Found) -> None:
         damaged: set[str] = set()

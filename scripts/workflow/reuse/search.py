@@ -20,6 +20,7 @@ from workflow.dry_run import inputs_of
 from workflow.records.accepted_code import ACCEPTED, AcceptedCode
 from workflow.records.own_records import is_ours, is_undecided
 from workflow.reuse.matching import OtherExperiment, Wanted, other_experiments
+from workflow.reuse.published import local_folders
 
 Sources = dict[Path, Path]
 """A result -> the file or folder of another experiment that is the same."""
@@ -100,7 +101,7 @@ class Reuse:
         return known and all(Path(path).is_relative_to(self.results) for path in job.output)
 
     def _others(self) -> list[OtherExperiment]:
-        return other_experiments(self.folders, self.results, AcceptedCode.read(self.results / ACCEPTED))
+        return other_experiments(local_folders(self.folders), self.results, AcceptedCode.read(self.results / ACCEPTED))
 
     def _find(self, job: Any, experiments: list[OtherExperiment], found: Found, commits: set[str] | None) -> bool:
         """Whether all that a job makes can be taken; then it is added to `found`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from workflow.reuse.claims import CLAIMS, Claims, Holder
 from workflow.reuse.matching import is_experiment
+from workflow.reuse.published import published_results
 from workflow.reuse.search import Found, Reuse
 
 
@@ -52,11 +53,11 @@ def stores(folders: Iterable[str], own: Path) -> list[Path]:
     """The folders that hold these experiments, in which runs tell each other what they compute, sorted.
 
     Args:
-        folders: those of `reuse`; one that holds neither experiments nor claims is left out.
+        folders: those of `reuse`; what is published, or holds neither experiments nor claims, is left out.
         own: the results of the experiment itself, which others may look for.
     """
     found = {own.resolve().parent}
-    for folder in (Path(name).resolve() for name in folders):
+    for folder in (Path(name).resolve() for name in folders if published_results(name) is None):
         if is_experiment(folder):
             found.add(folder.parent)
         elif folder.is_dir() and any(path.name == CLAIMS or is_experiment(path) for path in folder.iterdir()):

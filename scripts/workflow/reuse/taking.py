@@ -9,9 +9,8 @@ from pathlib import Path
 
 from rlhf.base.files.checksums import verify
 from rlhf.base.files.folders import remove_folder
+from rlhf.base.files.linking import copy, link_or_copy
 from rlhf.base.files.temporary_files import temporary_beside
-
-COPIED_AT_ONCE = 1 << 30
 
 
 def take(source: Path, target: Path, made_from: Iterable[Path]) -> None:
@@ -32,33 +31,14 @@ def take(source: Path, target: Path, made_from: Iterable[Path]) -> None:
     older = any(path.exists() and _modified(path) > _modified(source) for path in made_from)
     with temporary_beside(target) as temporary:
         if source.is_dir():
-            shutil.copytree(source, temporary, copy_function=_copy if older else _link, ignore=_hidden)
+            shutil.copytree(source, temporary, copy_function=copy if older else link_or_copy, ignore=_hidden)
             if older:
                 os.utime(temporary)
             if target.exists():
                 remove_folder(target)
         else:
-            (_copy if older else _link)(source, temporary)
+            (copy if older else link_or_copy)(source, temporary)
         temporary.replace(target)
-
-
-def _link(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        _copy(source, target)
-
-
-def _copy(source: str | Path, target: str | Path) -> None:
-    """Copy a file; where the file system can, both share their blocks until one is written to."""
-    with Path(source).open("rb") as reader, Path(target).open("wb") as writer:
-        try:
-            while os.copy_file_range(reader.fileno(), writer.fileno(), COPIED_AT_ONCE):
-                pass
-        except OSError:  # the two are on file systems between which it does not work
-            reader.seek(0)
-            writer.seek(0)
-            shutil.copyfileobj(reader, writer)
 
 
 def _modified(path: Path) -> int:

@@ -4,6 +4,7 @@ from rlhf.benchmarks.catalogue import repository_of
 from rlhf.prefetch.settings import HubDataset, PrefetchSpec
 from rlhf.rewards.model_scorer import ModelScorer
 from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.reuse.published import published_results
 from workflow.sources import local_fingerprint
 from workflow.specs.models import model_spec
 
@@ -40,5 +41,10 @@ def prefetch_spec(experiment: Experiment) -> PrefetchSpec:
             )
             for key, section in datasets.items()
             if section and not section.dataset.startswith(MADE_BY_RULES) and local_fingerprint(section.dataset) is None
+        },
+        results={
+            f"reuse.{number}": results
+            for number, entry in enumerate(experiment.reuse)
+            if (results := published_results(entry)) is not None
         },
     )

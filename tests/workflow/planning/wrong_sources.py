@@ -129,7 +129,8 @@ SOURCES: list[Case] = [
         {"evaluation.difficulty_comparisons": ["results/none/comparisons.parquet"]},
         ["evaluation.difficulty_comparisons.0: there is no file 'results/none/comparisons.parquet'", "has run"],
     ),
-    ({"reuse": ["results/none"]}, ["reuse.0: there is no folder 'results/none'", "or a folder with those"]),
+    ({"reuse": ["results/none"]}, ["reuse.0: there is no folder 'results/none'", "a folder with those", "hub:owner"]),
+    ({"reuse": ["hub:mine"]}, ["reuse.0: 'hub:mine' is no dataset of the hub", "`hub:owner/name[@commit]`"]),
     (
         {"evaluation.judge": {"kind": "function", "function": "needs:score"}},
         ["evaluation.judge.function: function 'needs:score'", "No module named 'there_is_none'", "needs.py, line 1"],

@@ -1,0 +1,107 @@
+"""Pairs in the columns that TRL and alignment-handbook read, made slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from rlhf.base.artifacts import (
+    ROWS_PER_GROUP,
+    Artifact,
+    ArtifactError,
+    count_rows,
+    read_provenance,
+    stated_provenance,
+    table_schema,
+)
+from rlhf.base.lineage import checked_inputs
+from rlhf.base.names import Rows
+from rlhf.base.provenance import provenance
+from rlhf.pairs.schema import PAIRS
+from rlhf.prompts.schema import PROMPTS
+from rlhf.publishing.settings import PreferenceSpec
+
+MESSAGES = pa.list_(
+    pa.field("element", pa.struct({"role": pa.string(), "content": pa.string()}), nullable=False),
+)
+PREFERENCES = Artifact(
+    "preferences",
+    table_schema(
+        {
+            "prompt": pa.string(),
+            "prompt_id": pa.string(),
+            "chosen": MESSAGES,
+            "rejected": MESSAGES,
+            "score_chosen": pa.float32(),
+            "score_rejected": pa.float32(),
+            "chosen_draw": pa.int32(),
+            "rejected_draw": pa.int32(),
+        }
+    ),
+    key=("prompt_id",),
+)
+"""A row per pair. `chosen` and `rejected` are whole conversations, the prompt included, as in UltraFeedback's binarized
+form (Tunstall et al., "Zephyr", 2023). The scores are the rewards that training saw."""
+OF_PAIRS = ("prompt_id", "chosen", "rejected", "chosen_reward", "rejected_reward", "chosen_draw", "rejected_draw")
+
+
+def write_preferences(program: Path, prompts: Path, pairs: Path, target: Path) -> None:
+    """Write a part's pairs as `PREFERENCES`, unless they are there already. At most two row groups are in memory.
+
+    Args:
+        program: the running program, for the provenance.
+
+    Raises:
+        ArtifactError: the pairs are of other prompts.
+    """
+    inputs = checked_inputs(prompts=prompts, pairs=pairs)
+    spec = PreferenceSpec(system=read_provenance(prompts)["spec"].get("system"))
+    origin = provenance(str(program), spec, inputs)
+    if target.exists() and stated_provenance(target) == {"artifact": PREFERENCES.name, **origin}:
+        return
+    PREFERENCES.write_tables(target, _preferences(prompts, pairs, spec.system), origin)
+
+
+def _preferences(prompts: Path, pairs: Path, system: str | None) -> Iterator[pa.Table]:
+    texts = _texts(prompts, Rows.model_validate(read_provenance(pairs)["spec"]["rows"]))
+    for rows in _slices(range(count_rows(pairs))):
+        table = PAIRS.read(pairs, OF_PAIRS, rows)
+        found = [_preference(row, texts, system, pairs) for row in table.to_pylist()]
+        yield pa.Table.from_pylist(found, schema=PREFERENCES.schema)
+
+
+def _preference(
+    row: Mapping[str, Any], texts: Iterator[tuple[str, str]], system: str | None, pairs: Path
+) -> dict[str, Any]:
+    """A row of `PREFERENCES`. Pairs are in the order of the prompts, of which some have none."""
+    prompt = next((text for identity, text in texts if identity == row["prompt_id"]), None)
+    if prompt is None:
+        raise ArtifactError(f"{pairs}: prompt_id={row['prompt_id']!r} is not among the prompts of its part")
+    before = ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": prompt}]
+    return {
+        "prompt": prompt,
+        "prompt_id": row["prompt_id"],
+        "chosen": [*before, {"role": "assistant", "content": row["chosen"]}],
+        "rejected": [*before, {"role": "assistant", "content": row["rejected"]}],
+        "score_chosen": row["chosen_reward"],
+        "score_rejected": row["rejected_reward"],
+        "chosen_draw": row["chosen_draw"],
+        "rejected_draw": row["rejected_draw"],
+    }
+
+
+def _texts(prompts: Path, part: Rows) -> Iterator[tuple[str, str]]:
+    """ID and text of each prompt of a part."""
+    stop = part.stop if part.stop or part.start >= 0 else None
+    for rows in _slices(range(count_rows(prompts))[part.start : stop]):
+        table = PROMPTS.read(prompts, ["prompt_id", "prompt"], rows)
+        yield from zip(table["prompt_id"].to_pylist(), table["prompt"].to_pylist(), strict=True)
+
+
+def _slices(rows: range) -> Iterator[range]:
+    """Rows in slices of a row group; one that is empty where there are none."""
+    for start in range(0, max(1, len(rows)), ROWS_PER_GROUP):
+        yield rows[start : start + ROWS_PER_GROUP]

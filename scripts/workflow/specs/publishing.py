@@ -1,0 +1,118 @@
+"""What `publish` reads: settings, and the results that others need to train the published policies again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rlhf.base.names import parent
+from rlhf.prefetch.settings import HubDataset
+from rlhf.publishing.repositories import published_policies
+from rlhf.publishing.settings import PublishSpec, Source
+from rlhf.rewards.model_scorer import ModelScorer
+from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.paths import Paths
+from workflow.specs.models import model_spec
+
+OF_THIS_MACHINE = {"hardware", "reuse", "publish"}
+"""Sections that change no result, and may name folders of this machine."""
+
+
+def publish_spec(experiment: Experiment) -> PublishSpec:
+    """The settings of `publish`."""
+    return PublishSpec(
+        experiment=experiment.experiment,
+        policies=policies_to_publish(experiment),
+        settings=experiment.publish,
+        sources=list(_sources(experiment)),
+        configuration=experiment.model_dump(mode="json", exclude_unset=True, exclude=OF_THIS_MACHINE),
+    )
+
+
+def policies_to_publish(experiment: Experiment) -> list[str]:
+    """The trained policies that are published."""
+    return published_policies(experiment.publish, experiment.trained_policies())
+
+
+def published_files(paths: Paths) -> list[str]:
+    """The Parquet files that are published: of the policies, and of those that they descend from."""
+    experiment = paths.experiment
+    family = _with_ancestors(policies_to_publish(experiment))
+    described = [policy for policy in experiment.policies() if policy in family]
+    trained = described[1:]  # the first is `base`
+    pairs = list(_trained_on(paths, trained))
+    logprobs = [
+        path for policy in trained for path in [*paths.training_logprobs(policy), *paths.validation_logprobs(policy)]
+    ]
+    tests = [path for policy in described for path in paths.test_parts("responses", policy)]
+    responses = [*(path.replace("/pairs/", "/responses/") for path in pairs), *tests]
+    rewards = [path.replace("/responses/", "/rewards/") for path in responses]
+    scores = [score for path in responses for score in paths.scores(Path(path).parts[-3], Path(path).stem)]
+    judgements = [path for policy in described for path in paths.judgements(policy)]
+    about = [
+        f"{paths.results}/{policy}/{name}.parquet"
+        for policy in described
+        for name in ("evaluation", "comparisons", *(["training"] if policy != "base" else []))
+    ]
+    made = paths.made_by_rule(experiment.prompts.dataset)
+    whole = [f"{paths.results}/{name}.parquet" for name in ("prompts", "length_control")] + paths.contamination + made
+    return list(
+        dict.fromkeys(
+            [*whole, *paths.benchmark_summary, *about, *responses, *rewards, *scores, *judgements, *pairs, *logprobs]
+        )
+    )
+
+
+def published_world(paths: Paths) -> list[str]:
+    """The models that the experiment made itself, and what they were made from: nobody has them from elsewhere."""
+    experiment = paths.experiment
+    names = [experiment.base_model.name, *(model for _, model, _ in experiment.reward_models())]
+    made = [path for name in dict.fromkeys(names) for path in paths.made_by_rule(name)]
+    return [*(f"{paths.results}/world/{name}" for name in ("tokenizer", "pretrained") if made), *made]
+
+
+def published_checkpoints(paths: Paths) -> list[str]:
+    """The checkpoints of the policies that are published."""
+    return [path for policy in policies_to_publish(paths.experiment) for path in paths.policy_folder(policy)]
+
+
+def _trained_on(paths: Paths, policies: Iterable[str]) -> Iterator[str]:
+    """The pairs that policies were trained on and validated with."""
+    for policy in policies:
+        yield from paths.training_parts("pairs", policy)
+        yield from paths.validation_part("pairs", policy)
+
+
+def _with_ancestors(policies: Iterable[str]) -> set[str]:
+    """Policies, and those that they descend from, `base` included."""
+    found = {"base"}
+    for policy in policies:
+        while policy not in found:
+            found.add(policy)
+            policy = parent(policy)
+    return found
+
+
+def _sources(experiment: Experiment) -> Iterator[Source]:
+    base, prompts, imported = experiment.base_model, experiment.prompts, experiment.responses.imported
+    yield _model("base_model", base.name, base.revision)
+    yield _dataset("prompts", prompts.dataset, prompts.subset, prompts.split, prompts.revision)
+    if imported is not None:
+        yield _dataset("responses.imported", imported.dataset, imported.subset, imported.split, imported.revision)
+    for key, scorer in experiment.scorers().items():
+        if isinstance(scorer, ModelScorer):
+            yield _model(key, scorer.model, scorer.revision)
+
+
+def _model(key: str, name: str, revision: str | None) -> Source:
+    return Source(key=key, model=model_spec(name, revision), made_here=_made_here(name))
+
+
+def _dataset(key: str, name: str, subset: str | None, split: str, revision: str | None) -> Source:
+    made = _made_here(name)
+    found = None if made else HubDataset(name=name, subset=subset, split=split, revision=revision)
+    return Source(key=key, dataset=found, made_here=made)
+
+
+def _made_here(name: str) -> str | None:
+    return name.removeprefix(MADE_BY_RULES) if name.startswith(MADE_BY_RULES) else None
