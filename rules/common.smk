@@ -16,10 +16,10 @@ from rlhf.base.telemetry import switch_off_reports
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
 from rlhf.base.errors import UserError
-from rlhf.base.names import parent
 from rlhf.benchmarks.catalogue import suite
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
+from workflow.iterations import start_policy
 from workflow.paths import Paths
 from workflow.planning.input_checks import require_keys
 from workflow.requests import Requests

@@ -1,7 +1,7 @@
 """The whole configuration of an experiment. Only the workflow reads it: each program gets a `--spec` of its own."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
@@ -22,8 +22,9 @@ from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import RewardSettings, Scorer
 from rlhf.tiny.settings import TinySettings
 from rlhf.training.loss import PairLoss
-from rlhf.training.settings import RecipeSettings, TrainingSettings, check_optimizer
+from rlhf.training.settings import IterationSettings, RecipeSettings, TrainingSettings, check_optimizer
 from workflow.hardware import HardwareSettings
+from workflow.iterations import check_iterations
 from workflow.planning.sizes import check_lengths, check_number_of_parts, check_tiny_prompts
 from workflow.reference.errors import describe
 
@@ -32,6 +33,7 @@ WORLD_PROMPTS = "{results}/world/prompts.parquet"
 WORLD_POLICY = "{results}/world/policy"
 WORLD_REWARD_MODEL = "{results}/world/reward_model"
 
+Section = TypeVar("Section", bound=Settings)
 VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 
 
@@ -51,6 +53,9 @@ class EvaluationSettings(IntervalSettings):
     """Files `results/<experiment>/<policy>/comparisons.parquet` of other experiments on the same test prompts. The
     length-controlled win rate takes the difficulty of each prompt from all policies at hand, and a few of one
     experiment know little of it."""
+    kl_to_base: bool = False
+    """Measure how far each trained policy has drifted from `base`: the mean of log p(y|x) - log p_base(y|x) over its
+    test responses, an estimate of the Kullback-Leibler divergence."""
 
 
 class Experiment(Settings):
@@ -104,6 +109,7 @@ class Experiment(Settings):
         check_lengths(self.prompts, self.responses)
         iterations = {variant: self.iterations(variant) for variant in self.variants}
         check_number_of_parts(self.prompts, iterations)
+        check_iterations(self)
         if self.tiny and self.prompts.dataset == WORLD_PROMPTS:
             check_tiny_prompts(self.prompts, self.tiny.prompts)
         if self.responses.engine == "vllm" and (budget := self.hardware.generate_responses.token_budget) != "auto":
@@ -169,12 +175,19 @@ class Experiment(Settings):
 
     def recipe(self, variant: str) -> RecipeSettings:
         """The hyperparameters of `training`, overridden by those that the variant sets."""
+        return self._of_variant(variant, RecipeSettings)
+
+    def iteration_settings(self, variant: str) -> IterationSettings:
+        """What its iterations take from earlier ones."""
+        return self._of_variant(variant, IterationSettings)
+
+    def _of_variant(self, variant: str, section: type[Section]) -> Section:
         settings = self.variants[variant]
         merged = {
             name: getattr(settings if name in settings.model_fields_set else self.training, name)
-            for name in RecipeSettings.model_fields
+            for name in section.model_fields
         }
-        return RecipeSettings(**merged)
+        return section(**merged)
 
     def policies(self) -> list[str]:
         """`base`, and every `<variant>-<iteration>`."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 from workflow.experiment import Experiment
+from workflow.iterations import pooled_policies
 
 PROGRAM = 600e6
 """Bytes of a program with its libraries."""
@@ -91,7 +92,8 @@ def _score_rows(experiment: Experiment) -> float:
 
 
 def _build_pairs(experiment: Experiment) -> float:
-    return PROGRAM + 2 * _part(experiment) + _rows(experiment) * PYTHON_ROW
+    largest = max(len(pooled_policies(experiment, policy)) for policy in experiment.policies())
+    return PROGRAM + largest * (2 * _part(experiment) + _rows(experiment) * PYTHON_ROW)
 
 
 def _evaluate_policy(experiment: Experiment) -> float:

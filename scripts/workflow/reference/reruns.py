@@ -19,14 +19,28 @@ RERUNS = {
     "rewards.scorers.<name>.weight": "combined rewards and all that follows",
     "rewards.scorers.<name>.scorer.*": "scores of that scorer, combined rewards and all that follows",
     "rewards.*": "rewards and all that follows",
+    "pairs.pool": "pairs after the first iteration and all that follows",
     "pairs.*": "pairs and all that follows",
     "logprobs.*": "log-probabilities, all trained policies, report",
     "training.iterations": "raised: the new iterations, report",
+    "training.start": "policies after the first iteration from training on, report",
+    "training.reference": "log-probabilities under the reference, policies after the first iteration from training on, "
+    "report",
+    "training.pairs_of": "log-probabilities under the reference, policies after the first iteration from training on, "
+    "report",
+    "training.earlier_share": "policies after the first iteration from training on, report",
     "training.*": "all trained policies from training on, report",
     "variants.<name>.iterations": "raised: the new iterations, report",
+    "variants.<name>.start": "policies of that variant after its first iteration from training on, report",
+    "variants.<name>.reference": "log-probabilities under the reference, policies of that variant after its first "
+    "iteration from training on, report",
+    "variants.<name>.pairs_of": "log-probabilities under the reference, policies of that variant after its first "
+    "iteration from training on, report",
+    "variants.<name>.earlier_share": "policies of that variant after its first iteration from training on, report",
     "variants.<name>.*": "policies of that variant from training on, report",
     "evaluation.judge.*": "judgements, evaluations, report",
     "evaluation.difficulty_comparisons": "length control, report",
+    "evaluation.kl_to_base": "on: the drift of trained policies, report",
     "evaluation.*": "evaluations, report",
     "benchmarks.run.<name>.*": "that benchmark of all policies, report",
     "benchmarks.judge.key_variable": "nothing",

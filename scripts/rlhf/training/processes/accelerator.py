@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,12 @@ def full_weights(model: torch.nn.Module, accelerator: Accelerator) -> dict[str, 
     """
     found = accelerator.get_state_dict(model) or {}
     return {name.removeprefix("policy."): tensor for name, tensor in found.items()}
+
+
+def unsharded(accelerator: Accelerator) -> AbstractContextManager[object]:
+    """Models that are loaded inside are whole in the process that loads them, under ZeRO-3 too."""
+    plugin = accelerator.state.deepspeed_plugin
+    return nullcontext() if plugin is None else plugin.zero3_init_context_manager(enable=False)
 
 
 def release(accelerator: Accelerator) -> None:
