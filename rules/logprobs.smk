@@ -4,7 +4,7 @@
 UNDER = "|".join(f"{policy}/" for policy in EXPERIMENT.policies())
 
 
-def reference(wildcards):
+def reference_of(wildcards):
     """The policy that log-probabilities are under."""
     return wildcards.reference.rstrip("/") or wildcards.policy
 
@@ -13,7 +13,7 @@ rule compute_logprobs:
     """Log-probabilities of the chosen and rejected responses of a part, at the sampling temperature."""
     input:
         pairs=f"{RESULTS}/{{policy}}/pairs/{{part}}.parquet",
-        policy=lambda wildcards: PATHS.policy_folder(reference(wildcards)),
+        policy=lambda wildcards: PATHS.policy_folder(reference_of(wildcards)),
     output:
         f"{RESULTS}/{{policy}}/logprobs/{{reference}}{{part}}.parquet",
     log:
@@ -28,7 +28,7 @@ rule compute_logprobs:
     resources:
         **REQUESTS.gpu("compute_logprobs"),
     params:
-        spec=lambda wildcards: spec(SPECS.compute_logprobs, reference(wildcards)),
+        spec=lambda wildcards: spec(SPECS.compute_logprobs, reference_of(wildcards)),
         code=code("compute_logprobs"),
     shell:
         """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from command_line import add_model_flags, parse_arguments, program_parser, run
+from rlhf.base.errors import UserError
 from rlhf.base.files.folders import whole_folder
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -150,10 +151,16 @@ def find_start(arguments: Namespace, spec: TrainSpec) -> Start:
 
 
 def find_reference(arguments: Namespace, spec: TrainSpec) -> tuple[str, str | None] | None:
-    """Name and revision of the reference; None if training starts from it."""
-    if spec.starts_from_reference:
-        return None
-    return model_location(arguments.reference, spec.reference_model, arguments.revisions)
+    """Name and revision of the reference; None if training starts from it.
+
+    Raises:
+        UserError: there is none, or --reference gives one that the spec does not ask for.
+    """
+    if not spec.starts_from_reference:
+        return model_location(arguments.reference, spec.reference_model, arguments.revisions)
+    if arguments.reference is not None:
+        raise UserError("--reference: by --spec the training starts from its reference, or its loss has none")
+    return None
 
 
 def check_inputs(

@@ -76,6 +76,9 @@ class PairFiles:
         The hash is of seed, policy, prompt and the two responses: it depends on neither files, machines nor other
         pairs. Two passes over the files, so that no two tables are in memory together.
         """
+        if count >= len(self):
+            yield from self.tables()
+            return
         hashes = [_pair_hash(pair, self.spec) for table in self.tables() for pair in PairTable(table)]
         lowest = sorted(range(len(hashes)), key=lambda row: (hashes[row], row))[:count]
         kept, start = np.zeros(len(hashes), dtype=bool), 0

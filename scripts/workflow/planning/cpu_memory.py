@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from rlhf.base.names import parent
 from workflow.experiment import Experiment
 from workflow.iterations import pooled_policies
 
@@ -92,7 +93,8 @@ def _score_rows(experiment: Experiment) -> float:
 
 
 def _build_pairs(experiment: Experiment) -> float:
-    largest = max(len(pooled_policies(experiment, policy)) for policy in experiment.policies())
+    paired = {parent(policy) for policy in experiment.trained_policies()}
+    largest = max(len(pooled_policies(experiment, policy)) for policy in paired)
     return PROGRAM + largest * (2 * _part(experiment) + _rows(experiment) * PYTHON_ROW)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,16 @@ def full_weights(model: torch.nn.Module, accelerator: Accelerator) -> dict[str, 
     return {name.removeprefix("policy."): tensor for name, tensor in found.items()}
 
 
-def unsharded(accelerator: Accelerator) -> AbstractContextManager[object]:
+@contextmanager
+def unsharded(accelerator: Accelerator) -> Iterator[None]:
     """Models that are loaded inside are whole in the process that loads them, under ZeRO-3 too."""
     plugin = accelerator.state.deepspeed_plugin
-    return nullcontext() if plugin is None else plugin.zero3_init_context_manager(enable=False)
+    unset_hf_deepspeed_config()  # while it is set, transformers shards the models it loads
+    try:
+        yield
+    finally:
+        if plugin is not None:
+            plugin.set_deepspeed_weakref()
 
 
 def release(accelerator: Accelerator) -> None:
