@@ -17,10 +17,11 @@ from rlhf.base.telemetry import switch_off_reports
 switch_off_reports()  # in the jobs too, and before any import that reads it
 
 from rlhf.base.errors import UserError
-from rlhf.base.names import parent, split_name
+from rlhf.base.names import split_name
 from rlhf.benchmarks.catalogue import suite
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
+from workflow.iterations import start_policy
 from workflow.paths import Paths
 from workflow.planning.input_checks import require_keys
 from workflow.requests import Requests
@@ -28,6 +29,7 @@ from workflow.sources import require_conda
 from workflow.specs.hub import prefetch_spec
 from workflow.specs.programs import Specs, as_json, program_digest
 from workflow.variants.choices import chosen_point
+from workflow.specs.sweeps import choose_spec
 from workflow.start import prepare_process, start
 
 

@@ -34,6 +34,39 @@ rule evaluate_policy:
         """
 
 
+rule measure_drift:
+    """How far a policy has drifted from base: its test responses under both."""
+    input:
+        prompts=f"{RESULTS}/prompts.parquet",
+        responses=lambda wildcards: PATHS.test_parts("responses", wildcards.policy),
+        policy=lambda wildcards: PATHS.policy_folder(wildcards.policy),
+        base=PATHS.policy_folder("base"),
+    output:
+        f"{RESULTS}/{{policy}}/drift.parquet",
+    log:
+        f"{LOGS}/measure_drift/{{policy}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_drift/{{policy}}.tsv"
+    wildcard_constraints:
+        policy="|".join(map(re.escape, EXPERIMENT.trained_policies())),
+    conda:
+        "../envs/rebel.yaml"
+    threads: HARDWARE.measure_drift.threads
+    resources:
+        **REQUESTS.gpu("measure_drift"),
+    params:
+        spec=lambda wildcards: spec(SPECS.measure_drift),
+        code=code("measure_drift"),
+    shell:
+        """
+        python {resources.scripts:q}/measure_drift.py --spec {params.spec:q} --prompts {input.prompts} \
+            --responses {input.responses} --policy {input.policy} --base {input.base} \
+            --revisions {resources.revisions} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
+            --threads {resources.compute_threads} \
+            --token-budget {resources.token_budget} --output {output} 2>{log}
+        """
+
+
 rule length_control:
     """Win rates at equal length, with the difficulty of each prompt estimated from the other policies."""
     input:

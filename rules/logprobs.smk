@@ -1,24 +1,34 @@
-# logprobs: the pairs under the policy that sampled them, which is the reference of the policy trained on them.
+# logprobs: the pairs of a policy under the reference of a policy that is trained on them. By default that is the policy
+# of the pairs itself, and the path does not name it; another reference is a folder more.
+
+UNDER = "|".join(f"{re.escape(policy)}/" for policy in EXPERIMENT.policies())
+
+
+def reference_of(wildcards):
+    """The policy that log-probabilities are under."""
+    return wildcards.reference.rstrip("/") or wildcards.policy
 
 
 rule compute_logprobs:
     """Log-probabilities of the chosen and rejected responses of a part, at the sampling temperature."""
     input:
         pairs=f"{RESULTS}/{{policy}}/pairs/{{part}}.parquet",
-        policy=lambda wildcards: PATHS.policy_folder(wildcards.policy),
+        policy=lambda wildcards: PATHS.policy_folder(reference_of(wildcards)),
     output:
-        f"{RESULTS}/{{policy}}/logprobs/{{part}}.parquet",
+        f"{RESULTS}/{{policy}}/logprobs/{{reference}}{{part}}.parquet",
     log:
-        f"{LOGS}/compute_logprobs/{{policy}}/{{part}}.log",
+        f"{LOGS}/compute_logprobs/{{policy}}/{{reference}}{{part}}.log",
     benchmark:
-        f"{BENCHMARKS}/compute_logprobs/{{policy}}/{{part}}.tsv"
+        f"{BENCHMARKS}/compute_logprobs/{{policy}}/{{reference}}{{part}}.tsv"
+    wildcard_constraints:
+        reference=f"({UNDER})?",
     conda:
         "../envs/rebel.yaml"
     threads: HARDWARE.compute_logprobs.threads
     resources:
         **REQUESTS.gpu("compute_logprobs"),
     params:
-        spec=lambda wildcards: spec(SPECS.compute_logprobs, wildcards.policy),
+        spec=lambda wildcards: spec(SPECS.compute_logprobs, reference_of(wildcards)),
         code=code("compute_logprobs"),
     shell:
         """

@@ -1,12 +1,12 @@
-# pairs: two responses of each prompt, the chosen and the rejected.
+# pairs: two responses of each prompt, the chosen and the rejected; of one policy, or of several (`pairs.pool`).
 
 
 rule build_pairs:
     """Choose a chosen and a rejected response per prompt; count what is dropped and why."""
     input:
         prompts=f"{RESULTS}/prompts.parquet",
-        responses=f"{RESULTS}/{{policy}}/responses/{{part}}.parquet",
-        rewards=f"{RESULTS}/{{policy}}/rewards/{{part}}.parquet",
+        responses=lambda wildcards: PATHS.pooled_parts("responses", wildcards.policy, wildcards.part),
+        rewards=lambda wildcards: PATHS.pooled_parts("rewards", wildcards.policy, wildcards.part),
     output:
         f"{RESULTS}/{{policy}}/pairs/{{part}}.parquet",
     log:
@@ -19,7 +19,7 @@ rule build_pairs:
     resources:
         **REQUESTS.cpu("build_pairs"),
     params:
-        spec=lambda wildcards: spec(SPECS.build_pairs, wildcards.part),
+        spec=lambda wildcards: spec(SPECS.build_pairs, wildcards.policy, wildcards.part),
         code=code("build_pairs"),
     shell:
         """

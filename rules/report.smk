@@ -6,6 +6,7 @@ rule report:
     input:
         evaluations=expand(f"{RESULTS}/{{policy}}/evaluation.parquet", policy=EXPERIMENT.policies()),
         length_control=f"{RESULTS}/length_control.parquet",
+        drift=PATHS.all_drifts(),
         benchmarks=PATHS.benchmark_summary,
         training=expand(f"{RESULTS}/{{policy}}/training.parquet", policy=EXPERIMENT.trained_policies()),
         pairs=PATHS.all_training_pairs(),
@@ -37,7 +38,8 @@ rule report:
     shell:
         """
         python {resources.scripts:q}/report.py --spec {params.spec:q} --evaluations {input.evaluations} \
-            --length-control {input.length_control} --benchmarks {input.benchmarks} --training {input.training} --pairs {input.pairs} \
+            --length-control {input.length_control} --drift {input.drift} --benchmarks {input.benchmarks} \
+            --training {input.training} --pairs {input.pairs} \
             --prompts {input.prompts} --responses {input.responses} --rewards {input.rewards} \
             --judgements {input.judgements} --sweeps {input.sweeps} --output {output} 2>{log}
         """

@@ -40,7 +40,7 @@ if EXPERIMENT.sweeps:
         resources:
             **REQUESTS.cpu("choose_variants"),
         params:
-            spec=lambda wildcards: spec(SPECS.choose_variants, wildcards.sweep),
+            spec=lambda wildcards: spec(choose_spec, EXPERIMENT, wildcards.sweep),
             code=code("choose_variants"),
         shell:
             """

@@ -1,15 +1,22 @@
-# training: a policy, from its parent and the pairs of its parent.
+# training: a policy, from its parent and the pairs of its parent; or as `training.start`, `reference`, `pairs_of` say.
 
 
 rule train_policy:
-    """Train a policy on its parent's pairs; the parent is the start and the reference."""
+    """Train a policy on its parent's pairs, and those of earlier iterations if they accumulate."""
     input:
         choice=lambda wildcards: wait_for_choice(wildcards.policy),
-        policy=lambda wildcards: PATHS.policy_folder(parent(wildcards.policy)),
-        pairs=lambda wildcards: PATHS.training_parts("pairs", wildcards.policy),
-        logprobs=lambda wildcards: PATHS.training_logprobs(wildcards.policy),
-        validation_pairs=lambda wildcards: PATHS.validation_part("pairs", wildcards.policy),
-        validation_logprobs=lambda wildcards: PATHS.validation_logprobs(wildcards.policy),
+        policy=lambda wildcards: PATHS.policy_folder(start_policy(EXPERIMENT, wildcards.policy)),
+        reference=lambda wildcards: PATHS.separate_reference(wildcards.policy),
+        pairs=lambda wildcards: PATHS.training_pairs(wildcards.policy),
+        logprobs=lambda wildcards: PATHS.under_reference(PATHS.training_pairs(wildcards.policy), wildcards.policy),
+        earlier_pairs=lambda wildcards: PATHS.earlier_pairs(wildcards.policy),
+        earlier_logprobs=lambda wildcards: PATHS.under_reference(
+            PATHS.earlier_pairs(wildcards.policy), wildcards.policy
+        ),
+        validation_pairs=lambda wildcards: PATHS.validation_pairs(wildcards.policy),
+        validation_logprobs=lambda wildcards: PATHS.under_reference(
+            PATHS.validation_pairs(wildcards.policy), wildcards.policy
+        ),
     output:
         checkpoint=directory(f"{RESULTS}/{{policy}}/checkpoint"),
         metrics=f"{RESULTS}/{{policy}}/training.parquet",
@@ -31,7 +38,9 @@ rule train_policy:
     shell:
         """
         exec python {resources.scripts:q}/train_policy.py --spec {params.spec:q} --policy {input.policy} \
-            --revisions {resources.revisions} --pairs {input.pairs} --logprobs {input.logprobs} \
+            --reference {input.reference} --revisions {resources.revisions} \
+            --pairs {input.pairs} --logprobs {input.logprobs} \
+            --earlier-pairs {input.earlier_pairs} --earlier-logprobs {input.earlier_logprobs} \
             --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \

@@ -1,4 +1,4 @@
-"""Compute the log-probabilities of a part's pairs under their reference policy."""
+"""Compute the log-probabilities of a part's pairs under a reference policy."""
 
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from rlhf.models.commits import common_commits
 from rlhf.models.policies import load_policy
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
-from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, PairTable
+from rlhf.pairs.schema import PAIR_COLUMNS, PairTable, read_pair_table
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     check_vocabulary(load_tokenizer(name, revision), name, revision)
     commit = resolved_revision(name, revision)
     common_commits([arguments.pairs], {"policy": commit})
-    pairs = PairTable(PAIRS.read(arguments.pairs, PAIR_COLUMNS))
+    pairs = PairTable(read_pair_table(arguments.pairs, PAIR_COLUMNS))
     device = granted_device(arguments.gpus, arguments.threads)
     shape = known_shape(name, revision)
     memory = None if shape is None else partial(logprob_memory, shape, spec.precision)

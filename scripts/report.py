@@ -1,7 +1,8 @@
 """Write the report of an experiment: a self-contained HTML page, a summary table in Markdown, and the figures as SVG.
 
 Files lie as the pipeline lays them: `<policy>/evaluation.parquet`, `<policy>/training.parquet`,
-`<policy>/pairs/<part>.parquet`, and likewise responses, rewards and judgements. The name of the folder is the policy's.
+`<policy>/drift.parquet`, `<policy>/pairs/<part>.parquet`, and likewise responses, rewards and judgements. The name of
+the folder is the policy's.
 """
 
 import logging
@@ -32,9 +33,11 @@ def main() -> None:
         training=arguments.training,
         pairs=arguments.pairs,
         sweeps=arguments.sweeps,
+        drift=arguments.drift,
     )
     inputs = {
         **checked_inputs(**{name: getattr(arguments, name) for name in EVALUATED}),
+        **checked_inputs(drift=arguments.drift),
         **checked_inputs(training=arguments.training, pairs=arguments.pairs),
     }
     write_report(read_material(spec, files), arguments.output, provenance(__file__, spec, inputs))
@@ -45,6 +48,7 @@ def parser() -> ArgumentParser:
     made = program_parser(__doc__, ReportSpec)
     made.add_argument("--evaluations", type=Path, nargs="+", required=True, help="of every policy, base included")
     made.add_argument("--length-control", type=Path, required=True, help="win rates at equal length")
+    made.add_argument("--drift", type=Path, nargs="*", default=[], help="of the trained policies, if it was measured")
     made.add_argument("--benchmarks", type=Path, nargs="?", help="the summary of the benchmarks, if any were run")
     made.add_argument("--training", type=Path, nargs="*", default=[], help="training metrics of the trained policies")
     made.add_argument("--pairs", type=Path, nargs="*", default=[], help="the pairs that policies were trained on")

@@ -1,4 +1,4 @@
-"""Train a policy on the preference pairs of its parent."""
+"""Train a policy on preference pairs: those of its parent, and of earlier iterations where there are any."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from command_line import add_model_flags, parse_arguments, program_parser, run
+from rlhf.base.errors import UserError
 from rlhf.base.files.folders import whole_folder
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
@@ -35,16 +36,17 @@ from rlhf.training.state.checkpoint import describe_policy, save_policy
 from rlhf.training.state.claim import claimed
 from rlhf.training.state.states import TrainingStates, identity_of, state_layout
 from rlhf.training.trackers import check_tracker, start_tracking
-from rlhf.training.validation import validate_merged
+from rlhf.training.validation import check_reference, validate_merged
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
 FILES = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
+EARLIER = ("earlier_pairs", "earlier_logprobs")
 
 
-class Parent(NamedTuple):
+class Start(NamedTuple):
     """The policy that training starts from, before its weights are loaded."""
 
     name: str
@@ -62,13 +64,16 @@ def main() -> None:
     if arguments.processes > 1:
         seconds = arguments.stop_seconds
         launch(arguments.processes, arguments.nodes, arguments.gpus, arguments.threads, seconds, states_folder)
-    parent = find_parent(arguments, spec)
-    origin = check_inputs(arguments, spec, parent)
+    start = find_start(arguments, spec)
+    reference = find_reference(arguments, spec)
+    origin = check_inputs(arguments, spec, start, reference)
     accelerator = start_accelerator(arguments, spec)
     pairs, validation_pairs = read_data(arguments, spec, accelerator)
     setup = training_setup(spec, arguments.strategy, arguments.processes, arguments.activations)
-    budget = plan_memory(arguments, spec, parent, setup, pairs, validation_pairs, accelerator)
-    policy = load_policy(parent.name, parent.revision, "float32", accelerator.device)
+    budget = plan_memory(arguments, spec, start, setup, pairs, validation_pairs, accelerator)
+    if reference is not None:
+        check_reference(*reference, pairs, validation_pairs, spec, accelerator)
+    policy = load_policy(start.name, start.revision, "float32", accelerator.device)
     model = trainable(policy, spec, setup)
     layout = state_layout(arguments.strategy, arguments.processes)
     states = TrainingStates(states_folder, identity_of(origin), arguments.save_seconds, layout)
@@ -77,7 +82,7 @@ def main() -> None:
         release(accelerator)
         if accelerator.is_main_process:
             with whole_folder(arguments.checkpoint) as folder:
-                save_policy(folder, policy, weights, parent.tokenizer, spec)
+                save_policy(folder, policy, weights, start.tokenizer, spec)
                 del policy, model, weights  # frees their memory: the merged policy is loaded once more
                 if spec.recipe.lora:
                     merged = validate_merged(folder, validation_pairs, spec, budget, accelerator.device, validation)
@@ -91,11 +96,14 @@ def main() -> None:
 
 def make_parser() -> ArgumentParser:
     parser = program_parser(__doc__, TrainSpec)
-    parser.add_argument("--policy", type=Path, nargs="?", help="the parent's folder (default: the spec's model)")
+    parser.add_argument("--policy", type=Path, nargs="?", help="the folder of the start (default: the spec's model)")
+    parser.add_argument("--reference", type=Path, nargs="?", help="the folder of the reference, if it is not the start")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
     parser.add_argument(
         "--logprobs", type=Path, nargs="*", default=[], help="their log-probabilities, in the same order"
     )
+    parser.add_argument("--earlier-pairs", type=Path, nargs="*", default=[], help="pairs of earlier iterations")
+    parser.add_argument("--earlier-logprobs", type=Path, nargs="*", default=[], help="their log-probabilities")
     parser.add_argument("--validation-pairs", type=Path, nargs="+", required=True, help="pairs of test prompts")
     parser.add_argument("--validation-logprobs", type=Path, nargs="*", default=[], help="their log-probabilities")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the folder of the new policy")
@@ -134,24 +142,50 @@ def check_hardware(arguments: Namespace, spec: TrainSpec) -> None:
     check_tracker(arguments.tracker)
 
 
-def find_parent(arguments: Namespace, spec: TrainSpec) -> Parent:
-    """Where the parent is, and its tokenizer, which must fit its embeddings."""
+def find_start(arguments: Namespace, spec: TrainSpec) -> Start:
+    """Where the start is, and its tokenizer, which must fit its embeddings."""
     location = model_location(arguments.policy, spec.model, arguments.revisions)
     tokenizer = load_tokenizer(*location)
     check_vocabulary(tokenizer, *location)
-    return Parent(*location, resolved_revision(*location), tokenizer)
+    return Start(*location, resolved_revision(*location), tokenizer)
 
 
-def check_inputs(arguments: Namespace, spec: TrainSpec, parent: Parent) -> dict[str, Any]:
+def find_reference(arguments: Namespace, spec: TrainSpec) -> tuple[str, str | None] | None:
+    """Name and revision of the reference; None if training starts from it.
+
+    Raises:
+        UserError: there is none, or --reference gives one that the spec does not ask for.
+    """
+    if not spec.starts_from_reference:
+        return model_location(arguments.reference, spec.reference_model, arguments.revisions)
+    if arguments.reference is not None:
+        raise UserError("--reference: by --spec the training starts from its reference, or its loss has none")
+    return None
+
+
+def check_inputs(
+    arguments: Namespace, spec: TrainSpec, start: Start, reference: tuple[str, str | None] | None
+) -> dict[str, Any]:
     """The provenance of the new policy.
 
     Raises:
-        UserError: an input is damaged or stale, or the inputs come from different revisions of the parent.
+        UserError: an input is damaged or stale, or the inputs come from different revisions of a model.
     """
     files = {name: getattr(arguments, name) for name in FILES}
-    inputs = checked_inputs(policy=arguments.policy, **files)
-    common_commits(chain(*files.values()), {"policy": parent.commit})
-    return provenance(__file__, spec, inputs, [spec.loss.module], model_revision=parent.commit)
+    earlier = {name: getattr(arguments, name) for name in EARLIER}
+    under = arguments.policy if reference is None else arguments.reference
+    checked_inputs(policy=under, **files)
+    checked_inputs(policy=under, pairs=arguments.earlier_pairs, logprobs=arguments.earlier_logprobs)
+    checked_inputs(policy=arguments.policy)
+    inputs = {"policy": arguments.policy, "reference": reference and arguments.reference, **files, **earlier}
+    # Only `base` is from the hub, so the start and the reference have one commit between them.
+    commits = {"policy": start.commit or (resolved_revision(*reference) if reference else None)}
+    common_commits(chain(*files.values(), *earlier.values()), commits)
+    facts = {"model_revision": start.commit}
+    if reference is not None:
+        facts["reference_revision"] = resolved_revision(*reference)
+    given = {name: paths for name, paths in inputs.items() if paths}
+    return provenance(__file__, spec, given, [spec.loss.module], **facts)
 
 
 def start_accelerator(arguments: Namespace, spec: TrainSpec) -> Accelerator:
@@ -177,7 +211,13 @@ def read_data(arguments: Namespace, spec: TrainSpec, accelerator: Accelerator) -
     """Pairs to train on and to validate on, in memory once per machine."""
     share = partial(once_per_machine, accelerator=accelerator)
     return (
-        read_pairs(arguments.pairs, arguments.logprobs, spec, share),
+        read_pairs(
+            arguments.pairs,
+            arguments.logprobs,
+            spec,
+            share,
+            earlier=(arguments.earlier_pairs, arguments.earlier_logprobs),
+        ),
         read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec, share),
     )
 
@@ -185,7 +225,7 @@ def read_data(arguments: Namespace, spec: TrainSpec, accelerator: Accelerator) -
 def plan_memory(
     arguments: Namespace,
     spec: TrainSpec,
-    parent: Parent,
+    start: Start,
     setup: TrainingSetup,
     pairs: PairTable,
     validation_pairs: PairTable,
@@ -196,7 +236,7 @@ def plan_memory(
     Raises:
         UserError: the training does not fit the GPU of this process.
     """
-    shape = known_shape(parent.name, parent.revision)
+    shape = known_shape(start.name, start.revision)
     longest = max(pairs.longest, validation_pairs.longest)
     budget = common_budget(arguments.token_budget, shape, setup, longest, accelerator)
     if shape is not None and accelerator.is_main_process:

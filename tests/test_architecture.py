@@ -34,6 +34,7 @@ EXCEPTIONS = {
     ("rlhf.training.model", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.model", "rlhf.logprobs.responses"),
     ("rlhf.training.optimization.step", "rlhf.logprobs.responses"),
+    ("rlhf.training.validation", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),
     ("rlhf.benchmarks.summary", "rlhf.evaluation.bootstrap"),  # the same intervals and the same length control

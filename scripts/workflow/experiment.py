@@ -23,8 +23,9 @@ from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import RewardSettings, Scorer
 from rlhf.tiny.settings import TinySettings
 from rlhf.training.loss import PairLoss
-from rlhf.training.settings import RecipeSettings, TrainingSettings, check_optimizer
+from rlhf.training.settings import IterationSettings, RecipeSettings, TrainingSettings, check_optimizer
 from workflow.hardware import HardwareSettings
+from workflow.iterations import check_iterations
 from workflow.planning.sizes import check_lengths, check_number_of_parts, check_sweeps, check_tiny_prompts
 from workflow.reference.errors import describe
 from workflow.sections import EvaluationSettings, SplitSettings
@@ -96,6 +97,7 @@ class Experiment(Settings):
         check_sweeps(self.sweeps, self.prompts, self.judges())
         iterations = [self.iterations(name) for name, variant in self.trained.items() if not variant.is_candidate]
         check_number_of_parts(self.prompts, iterations, len(self.candidates()))
+        check_iterations(self)
         if self.tiny and self.prompts.dataset == WORLD_PROMPTS:
             check_tiny_prompts(self.prompts, self.tiny.prompts)
         if self.responses.engine == "vllm" and (budget := self.hardware.generate_responses.token_budget) != "auto":
@@ -182,6 +184,10 @@ class Experiment(Settings):
     def recipe(self, variant: str) -> RecipeSettings:
         """The hyperparameters of `training`, overridden by those that the variant sets."""
         return self.trained[variant].settings.recipe(self.training)
+
+    def iteration_settings(self, variant: str) -> IterationSettings:
+        """What its iterations take from earlier ones."""
+        return self.trained[variant].settings.merged(IterationSettings, self.training)
 
     def policies(self) -> list[str]:
         """The policies that are reported: `base`, and every `<variant>-<iteration>` but the candidates of sweeps."""

@@ -162,6 +162,8 @@ class HardwareSettings(Settings):
     """Computes log-probabilities of the pairs under the reference policy."""
     train_policy: TrainingHardware = TrainingHardware(gpu=1, threads=4, mem_mb=128000, runtime=1440)
     """Trains a policy."""
+    measure_drift: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=240)
+    """Computes log-probabilities of test responses under a policy and under `base`."""
     evaluate_policy: JobHardware = JobHardware()
     """Computes win rates and their confidence intervals."""
     length_control: JobHardware = JobHardware()

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlhf.base.names import parent, variant_and_iteration
+from rlhf.base.names import parent
 from rlhf.rewards.kinds.combined import CombinedSettings
 from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import Scorer
 from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.iterations import (
+    earlier_policies,
+    following_iteration,
+    pooled_policies,
+    reference_policy,
+    separate_reference,
+)
 from workflow.records.accepted_code import ACCEPTED
 
 STORE = "results"
@@ -97,23 +104,32 @@ class Paths:
             return []
         return self._parts(artifact, policy, self.experiment.compared_parts(of))
 
-    def training_parts(self, artifact: str, policy: str) -> list[str]:
-        """An artifact of the parent's train parts that the policy is trained on."""
-        iteration = variant_and_iteration(policy)[1]
-        return self._parts(artifact, parent(policy), self.experiment.train_parts(iteration))
+    def pooled_parts(self, artifact: str, policy: str, part: str) -> list[str]:
+        """An artifact of a part, of each policy whose responses make the pairs of `policy`."""
+        members = pooled_policies(self.experiment, policy)
+        return [path for member in members for path in self._parts(artifact, member, [part])]
 
-    def validation_part(self, artifact: str, policy: str) -> list[str]:
-        """An artifact of the parent's first test part, the validation set of a training; of a candidate, of its first
-        selection part."""
-        return self._parts(artifact, parent(policy), self.experiment.compared_parts(policy)[:1])
+    def separate_reference(self, policy: str) -> list[str]:
+        """The reference of a training that starts from another policy; empty if it is the start or a hub model."""
+        reference = separate_reference(self.experiment, policy)
+        return [] if reference is None else self.policy_folder(reference)
 
-    def training_logprobs(self, policy: str) -> list[str]:
-        """The reference's log-probabilities of the training pairs; empty for a loss without a reference."""
-        return self.training_parts("logprobs", policy) if self.experiment.loss(policy).needs_reference else []
+    def training_pairs(self, policy: str) -> list[str]:
+        """The parent's pairs that the policy is trained on."""
+        return self._pairs_of([parent(policy)])
 
-    def validation_logprobs(self, policy: str) -> list[str]:
-        """The reference's log-probabilities of the validation pairs; empty for a loss without a reference."""
-        return self.validation_part("logprobs", policy) if self.experiment.loss(policy).needs_reference else []
+    def earlier_pairs(self, policy: str) -> list[str]:
+        """The pairs of iterations before the parent's that the policy is trained on too."""
+        return self._pairs_of(earlier_policies(self.experiment, policy))
+
+    def validation_pairs(self, policy: str) -> list[str]:
+        """The pairs of the parent's first test part; for a candidate of a sweep, of its first selection part."""
+        return self._parts("pairs", parent(policy), self.experiment.compared_parts(policy)[:1])
+
+    def under_reference(self, pairs: list[str], policy: str) -> list[str]:
+        """The log-probabilities of pairs under the reference of a training; empty for a loss without a reference."""
+        reference = reference_policy(self.experiment, policy)
+        return [] if reference is None else [logprobs_path(path, reference) for path in pairs]
 
     def all_test_parts(self, artifact: str) -> list[str]:
         """An artifact of the test parts of all policies."""
@@ -145,7 +161,24 @@ class Paths:
     def all_training_pairs(self) -> list[str]:
         """The pairs that any policy is trained on, each file once."""
         trained = self.experiment.trained_policies()
-        return list(dict.fromkeys(path for policy in trained for path in self.training_parts("pairs", policy)))
+        return list(dict.fromkeys(path for policy in trained for path in self.training_pairs(policy)))
+
+    def all_drifts(self) -> list[str]:
+        """The drift of all trained policies; empty if the evaluation does not ask for it."""
+        asked = self.experiment.evaluation.kl_to_base
+        return [f"{self.results}/{policy}/drift.parquet" for policy in self.experiment.trained_policies() if asked]
+
+    def _pairs_of(self, policies: list[str]) -> list[str]:
+        parts = {policy: self.experiment.train_parts(following_iteration(policy)) for policy in policies}
+        return [path for policy in policies for path in self._parts("pairs", policy, parts[policy])]
 
     def _parts(self, artifact: str, policy: str, parts: list[str]) -> list[str]:
         return [f"{self.results}/{policy}/{artifact}/{part}.parquet" for part in parts]
+
+
+def logprobs_path(pairs: str, reference: str) -> str:
+    """The log-probabilities of a file of pairs under a policy: `{policy}/logprobs/{part}.parquet` under the policy of
+    the pairs itself, `{policy}/logprobs/{reference}/{part}.parquet` under another one."""
+    folder, _, part = pairs.rsplit("/", 2)
+    under = "" if folder.endswith(f"/{reference}") else f"{reference}/"
+    return f"{folder}/logprobs/{under}{part}"

@@ -32,3 +32,6 @@ class EvaluationSettings(IntervalSettings):
     """Files `results/<experiment>/<policy>/comparisons.parquet` of other experiments on the same test prompts. The
     length-controlled win rate takes the difficulty of each prompt from all policies at hand, and a few of one
     experiment know little of it."""
+    kl_to_base: bool = False
+    """Measure how far each trained policy has drifted from `base`: the mean of log p(y|x) - log p_base(y|x) over its
+    test responses, an estimate of the Kullback-Leibler divergence."""

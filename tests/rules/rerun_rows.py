@@ -21,6 +21,7 @@ TINY_MODELS: Rules = frozenset({"pretrain_tiny_policy", "train_tiny_policy", "tr
 REBEL = {"rebel-1": TRAINING | PARENT, "rebel-2": TRAINING | SAMPLED}
 SIMPO = {"simpo-1": TRAINING | SAMPLED}
 TRAINED = REBEL | SIMPO
+DRIFT = {policy: frozenset({"measure_drift"}) for policy in ("rebel-1", "rebel-2", "simpo-1")}
 SERVER = {"kind": "http", "url": "http://localhost:1/"}
 ALL_POLICIES = ("base", "rebel-1", "rebel-2", "simpo-1")
 

@@ -1,5 +1,6 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
+from rerun_iterations import AFTER_THE_FIRST
 from rerun_rows import (
     ARMO,
     BENCHMARK,
@@ -7,6 +8,7 @@ from rerun_rows import (
     BENCHMARKS,
     BENCHMARKS_ON,
     BUDGET,
+    DRIFT,
     EVALUATION,
     IMPORTED,
     JUDGEMENTS,
@@ -45,6 +47,7 @@ TABLE = [
         one("evaluation.difficulty_comparisons", ["models/comparisons.parquet"]),
         others=REPORT,
     ),
+    Row("on: the drift of trained policies, report", one("evaluation.kl_to_base", True), DRIFT, REPORT_ALONE),
     Row("evaluations, report", each("evaluation", bootstrap_samples=200, confidence=0.9), same(EVALUATION), REPORT),
     Row(
         "judgements, evaluations, report",
@@ -124,6 +127,7 @@ TABLE = [
         {"simpo-1": RESPONSES | REWARDS | frozenset({"build_pairs"}), "simpo-2": TRAINING | SAMPLED},
         REPORT,
     ),
+    *AFTER_THE_FIRST,
     Row(
         "log-probabilities, all trained policies, report",
         one("logprobs.precision", "bfloat16"),

@@ -1,5 +1,6 @@
 """The program that builds pairs."""
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from rlhf.base.artifacts import Artifact, ArtifactError, read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows
 from rlhf.base.provenance import digest
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIRS, POOLED_PAIRS
 from rlhf.pairs.settings import PairSpec
 from rlhf.prompts.schema import PROMPTS
 from rlhf.responses.schema import RESPONSES
@@ -130,3 +131,34 @@ def test_the_commits_of_policy_and_reward_model_are_recorded(folder: Path, monke
     written_by(REWARDS, revisions={"scorer helpful": "c" * 40, "policy": "d" * 40})
     with pytest.raises(UserError, match="two revisions of the policy are mixed"):
         run_program(folder, monkeypatch, -2, 0)
+
+
+def test_a_pool_takes_files_of_each_policy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first policy's rewards of the prompt are 1 and 2, those of base 4 and 0."""
+    keys = [{"prompt_id": f"p{number}", "draw": draw} for number in (3, 4) for draw in (0, 1)]
+    (folder / "base").mkdir()
+    write_rewards(folder / "base", keys, [4.0, 0.0, 3.0, 3.0])
+    responses = [
+        {**row, "response_token_ids": [10 + number]}
+        for number, row in enumerate(RESPONSES.read(folder / "responses.parquet").to_pylist())
+    ]
+    RESPONSES.write(folder / "base/responses.parquet", responses, {})
+    both = {name: [folder / f"{name}.parquet", folder / f"base/{name}.parquet"] for name in ("responses", "rewards")}
+    spec = {"rows": {"start": -2, "stop": 0}, "choose": "best_worst", "target_margin": None, "min_margin": 0.0}
+    spec |= {"seed": None, "pool": ["rebel-1", "base"]}
+    output = folder / "pairs.parquet"
+
+    def run_pool(rewards: list[Path]) -> None:
+        flags = ["--prompts", folder / "prompts.parquet", "--responses", *both["responses"], "--rewards", *rewards]
+        command = ["x", "--spec", json.dumps(spec), *flags, "--output", output]
+        monkeypatch.setattr(sys, "argv", list(map(str, command)))
+        build_pairs.main()
+
+    run_pool(both["rewards"])
+    (row,) = POOLED_PAIRS.read(output).to_pylist()
+    assert (row["chosen_policy"], row["chosen_draw"], row["chosen_token_ids"]) == ("base", 0, [10])
+    assert (row["rejected_policy"], row["rejected_draw"], row["rejected_token_ids"]) == ("base", 1, [11])
+    inputs = read_provenance(output)["inputs"]
+    assert [inputs[name] for name in both] == [list(map(digest, paths)) for paths in both.values()]
+    with pytest.raises(ArtifactError, match=r"2 file\(s\) and --rewards 1: the pairs are of 2 policy\(s\)"):
+        run_pool(both["rewards"][:1])

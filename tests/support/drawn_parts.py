@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rlhf.base.names import Rows
 from rlhf.pairs.building import Pairs, build
+from rlhf.pairs.pool import Sampled
 from rlhf.pairs.settings import DRAWN_CHOICES, Choice, PairSpec
 from rlhf.prompts.schema import PROMPTS
 from rlhf.responses.schema import RESPONSES
@@ -69,7 +70,7 @@ def built(
         min_margin=min_margin,
         seed=3 if choose in DRAWN_CHOICES else None,
     )
-    return build(prompts, responses, rewards, spec, responses_path=RESPONSES_PATH, rewards_path=REWARDS_PATH)
+    return build(prompts, [Sampled(responses, rewards, RESPONSES_PATH, REWARDS_PATH)], spec)
 
 
 def one_prompt(*draws: Draw, min_margin: float = 0.0) -> Pairs:

@@ -37,14 +37,14 @@ def test_contamination_is_listed_where_there_are_benchmarks() -> None:
 
 def test_a_training_reads_the_train_parts_of_its_parent() -> None:
     expected = ["results/micro/rebel-1/pairs/train-000.parquet", "results/micro/rebel-1/pairs/train-001.parquet"]
-    assert paths().training_parts("pairs", "rebel-2") == expected
-    assert paths().validation_part("pairs", "rebel-2") == ["results/micro/rebel-1/pairs/test-000.parquet"]
-    assert paths().training_parts("pairs", "simpo-1")[0] == "results/micro/base/pairs/train-000.parquet"
+    assert paths().training_pairs("rebel-2") == expected
+    assert paths().validation_pairs("rebel-2") == ["results/micro/rebel-1/pairs/test-000.parquet"]
+    assert paths().training_pairs("simpo-1")[0] == "results/micro/base/pairs/train-000.parquet"
 
 
 def test_with_parts_of_its_own_each_iteration_reads_another_one() -> None:
     found = paths(prompts__per_iteration=1)
-    assert [found.training_parts("pairs", f"rebel-{i}") for i in (1, 2)] == [
+    assert [found.training_pairs(f"rebel-{i}") for i in (1, 2)] == [
         ["results/micro/base/pairs/train-000.parquet"],
         ["results/micro/rebel-1/pairs/train-001.parquet"],
     ]
@@ -52,8 +52,8 @@ def test_with_parts_of_its_own_each_iteration_reads_another_one() -> None:
 
 @pytest.mark.parametrize(("policy", "needs"), [("rebel-1", True), ("simpo-1", False)])
 def test_a_loss_without_a_reference_needs_no_logprobs(policy: str, needs: bool) -> None:
-    assert bool(paths().training_logprobs(policy)) is needs
-    assert bool(paths().validation_logprobs(policy)) is needs
+    for pairs in (paths().training_pairs(policy), paths().validation_pairs(policy)):
+        assert bool(paths().under_reference(pairs, policy)) is needs
 
 
 def test_judgements_are_there_where_the_evaluation_has_a_judge() -> None:

@@ -1,5 +1,6 @@
 """Settings of log-probabilities."""
 
+from rlhf.base.names import Rows
 from rlhf.base.settings import Precision, Settings
 from rlhf.models.source import ModelSource
 
@@ -16,6 +17,19 @@ class LogprobSpec(Settings):
 
     model: ModelSource | None
     """The policy; null if --policy names its folder."""
+    precision: Precision
+    """Dtype of the computation."""
+    temperature: float
+    """Sampling temperature, which divides the logits."""
+
+
+class DriftSpec(Settings):
+    """What `measure_drift` reads."""
+
+    rows: Rows
+    """Rows of the prompts that are the test prompts."""
+    base: ModelSource | None
+    """The policy `base`; null if --base names its folder."""
     precision: Precision
     """Dtype of the computation."""
     temperature: float

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from rlhf.pairs.candidates import candidates_by_prompt
 from rlhf.pairs.choice import Candidate, choose_pair
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.pool import Pool, Sampled, pooled
+from rlhf.pairs.schema import PAIRS, POOLED_PAIRS
 from rlhf.pairs.settings import PairSpec
 
 DROP_REASONS = ("no_two_candidates", "tie", "identical", "below_margin")
@@ -39,37 +38,29 @@ class Pairs:
         }
 
 
-def build(
-    prompts: pa.Table,
-    responses: pa.Table,
-    rewards: pa.Table,
-    spec: PairSpec,
-    *,
-    responses_path: Path,
-    rewards_path: Path,
-) -> Pairs:
+def build(prompts: pa.Table, members: Sequence[Sampled], spec: PairSpec) -> Pairs:
     """Build the pair of each prompt.
 
     Candidates are responses that were not truncated and have a reward. There is no pair if fewer than two candidates
     are left, the margin is 0 or below `spec.min_margin`, or the token sequences are identical. The order of the rows of
-    `responses` and `rewards` does not matter.
+    responses and rewards does not matter.
 
     Args:
-        prompts, responses, rewards: rows of `PROMPTS`, `RESPONSES` and `REWARDS` of one part.
+        prompts: rows of `PROMPTS` of one part.
+        members: the policies whose responses are paired, in the order of `spec.pool`.
         spec: how the two responses are chosen, and the minimum margin of their rewards.
-        responses_path, rewards_path: files to name in messages.
 
     Raises:
         ArtifactError: prompts, responses and rewards do not match; names file and row.
     """
-    candidates, candidates_dropped = candidates_by_prompt(prompts, responses, rewards, responses_path, rewards_path)
-    token_ids = responses["response_token_ids"].combine_chunks()
+    pool = pooled(prompts, members)
+    token_ids = pool.responses["response_token_ids"].combine_chunks()
     dropped = dict.fromkeys(DROP_REASONS, 0)
     chosen = _Side()
     rejected = _Side()
     prompt_rows: list[int] = []
     for prompt_row, prompt in enumerate(prompts["prompt_id"].to_pylist()):
-        valid = candidates[prompt]
+        valid = pool.candidates[prompt]
         pair = choose_pair(valid, prompt, spec) if len(valid) >= 2 else None
         reason = _reason(pair, token_ids, spec.min_margin)
         if pair is None or reason is not None:
@@ -78,8 +69,8 @@ def build(
         prompt_rows.append(prompt_row)
         chosen.add(pair[0], valid)
         rejected.add(pair[1], valid)
-    table = _table(prompts, responses, prompt_rows, chosen, rejected)
-    return Pairs(table, len(prompts), dropped, candidates_dropped)
+    table = _table(prompts, pool, prompt_rows, {"chosen": chosen, "rejected": rejected}, spec.pool)
+    return Pairs(table, len(prompts), dropped, pool.dropped)
 
 
 def win_probability(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
@@ -124,23 +115,25 @@ class _Side:
         self.rewards.append(candidate.reward)
         self.win_probabilities.append(win_probability(candidate, candidates))
 
-    def columns(self, name: str, responses: pa.Table) -> dict[str, Any]:
-        taken = responses.take(pa.array(self.rows, pa.int64()))
+    def columns(self, name: str, pool: Pool, policies: Sequence[str]) -> dict[str, Any]:
+        taken = pool.responses.take(pa.array(self.rows, pa.int64()))
+        sources = [pool.policy_and_draw(number) for number in self.draws]
         return {
             name: taken["response"],
             f"{name}_token_ids": taken["response_token_ids"],
-            f"{name}_draw": pa.array(self.draws, pa.int32()),
+            f"{name}_draw": pa.array([draw for _, draw in sources], pa.int32()),
             f"{name}_reward": pa.array(self.rewards, pa.float32()),
             f"{name}_win_probability": pa.array(self.win_probabilities, pa.float32()),
+            **({f"{name}_policy": [policies[position] for position, _ in sources]} if policies else {}),
         }
 
 
-def _table(prompts: pa.Table, responses: pa.Table, prompt_rows: list[int], chosen: _Side, rejected: _Side) -> pa.Table:
+def _table(
+    prompts: pa.Table, pool: Pool, prompt_rows: list[int], sides: dict[str, _Side], policies: Sequence[str]
+) -> pa.Table:
     taken = prompts.take(pa.array(prompt_rows, pa.int64()))
-    columns = {
-        "prompt_id": taken["prompt_id"],
-        "prompt_token_ids": taken["prompt_token_ids"],
-        **chosen.columns("chosen", responses),
-        **rejected.columns("rejected", responses),
-    }
-    return pa.Table.from_arrays([columns[name] for name in PAIRS.schema.names], schema=PAIRS.schema)
+    columns = {"prompt_id": taken["prompt_id"], "prompt_token_ids": taken["prompt_token_ids"]}
+    for name, side in sides.items():
+        columns |= side.columns(name, pool, policies)
+    schema = (POOLED_PAIRS if policies else PAIRS).schema
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)

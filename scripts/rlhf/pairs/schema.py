@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact, table_schema
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, find_provenance, table_schema
 from rlhf.tokens.prompt_group import PromptGroup, TokenIds
 
 PAIRS = Artifact(
@@ -36,6 +37,26 @@ PAIRS = Artifact(
     ),
     key=("prompt_id",),
 )
+
+
+POOLED_PAIRS = Artifact(
+    PAIRS.name,
+    PAIRS.schema.append(pa.field("chosen_policy", pa.string(), nullable=False)).append(
+        pa.field("rejected_policy", pa.string(), nullable=False)
+    ),
+    PAIRS.key,
+)
+"""Pairs of the responses of several policies: also says whose each response is. Draws are those of that policy."""
+
+
+def read_pair_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read pairs of the responses of one policy or of several.
+
+    Raises:
+        ArtifactError, DamagedError: as for `Artifact.read`.
+    """
+    several = path.is_file() and bool((find_provenance(path) or {}).get("spec", {}).get("pool"))
+    return (POOLED_PAIRS if several else PAIRS).read(path, columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,13 +1,15 @@
 """Settings of pairs."""
 
+from operator import not_
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlhf.base.names import Rows
 from rlhf.base.settings import Settings
 
 Choice = Literal["best_worst", "best_random", "random", "margin"]
+Member = Literal["parent", "base", "earlier"]
 DRAWN_CHOICES = ("best_random", "random")
 
 
@@ -32,6 +34,16 @@ class PairSettings(Settings):
     """Target reward margin of `choose: margin`; null for other choices."""
     min_margin: float = Field(0.0, ge=0, le=LARGEST_MARGIN)
     """Minimum reward margin of a pair; pairs below it are dropped and counted. Ties are always dropped."""
+    pool: list[Member] = Field(["parent"])
+    """Whose responses to a prompt its pair is chosen from, from the second iteration on: those of `parent`, and beside
+    them those of `base`, and of the policies of `earlier` iterations. Win probabilities (SPPO) are over all of them."""
+
+    @field_validator("pool")
+    @classmethod
+    def _check_pool(cls, pool: list[str]) -> list[str]:
+        if "parent" not in pool or len(set(pool)) < len(pool):
+            raise ValueError("must hold 'parent', and each name once")
+        return pool
 
     @model_validator(mode="after")
     def _check_target(self) -> "PairSettings":
@@ -52,6 +64,8 @@ class PairSpec(Settings):
     """Minimum reward margin."""
     seed: int | None
     """The experiment's seed if responses are chosen at random, else null."""
+    pool: list[str] = Field([], exclude_if=not_)
+    """Policies whose responses are paired, in the order of --responses, if they are several."""
 
     @model_validator(mode="after")
     def _check_together(self) -> "PairSpec":

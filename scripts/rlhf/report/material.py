@@ -15,7 +15,8 @@ from rlhf.base.names import split_name
 from rlhf.benchmarks.schema import SUMMARY
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.evaluation.scored_responses import ScoredResponses, read_scored_responses
-from rlhf.pairs.schema import PAIRS
+from rlhf.logprobs.schema import DRIFT, Drift
+from rlhf.pairs.schema import read_pair_table
 from rlhf.report.examples import ANSWERS, Example, choose_examples
 from rlhf.report.settings import ReportSpec
 from rlhf.report.sweeps.results import SweepResult, read_sweeps
@@ -50,6 +51,7 @@ class ReportFiles:
     training: Sequence[Path] = ()
     pairs: Sequence[Path] = ()
     sweeps: Sequence[Path] = ()
+    drift: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Policy:
     """What a language model as a judge counted (`pairs`, `disagreements`, `asked_again`), by `reward` and `judge`."""
     training: pa.Table | None = None
     pairs: PairStatistics | None = None
+    drift: Drift | None = None
+    """Of a trained policy, where it was measured."""
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Of the first file of each kind of artifact."""
 
@@ -136,6 +140,7 @@ def read_material(spec: ReportSpec, files: ReportFiles) -> Material:
         "responses": _by_policy(spec, files.responses, 2),
         "rewards": _by_policy(spec, files.rewards, 2),
         "judgements": _by_policy(spec, files.judgements, 2),
+        "drift": _by_policy(spec, files.drift, 1),
     }
     required = ["evaluation", "responses", "rewards", *(["judgements"] if spec.judge_label is not None else [])]
     for kind in required:
@@ -201,6 +206,7 @@ def _read_policy(name: str, paths: Mapping[str, list[Path]], spec: ReportSpec, c
         judging={kind: _judging(found) for kind, found in kinds.items()},
         training=TRAINING.read(paths["training"][0]) if paths["training"] else None,
         pairs=_read_pairs(paths["pairs"]) if paths["pairs"] else None,
+        drift=Drift.of(DRIFT.read(paths["drift"][0])) if paths["drift"] else None,
         provenance={kind: read_provenance(found[0]) for kind, found in paths.items() if found},
     )
 
@@ -216,7 +222,7 @@ def _read_pairs(paths: Sequence[Path]) -> PairStatistics:
     margins: list[pa.Array] = []
     counts: Counter[str] = Counter()
     for path in paths:
-        table = PAIRS.read(path, ["chosen_reward", "rejected_reward"])
+        table = read_pair_table(path, ["chosen_reward", "rejected_reward"])
         chosen, rejected = (table[f"{side}_reward"].cast(pa.float64()) for side in ("chosen", "rejected"))
         margins += pc.subtract(chosen, rejected).chunks
         counts.update(flat_counts(read_provenance(path).get("counts", {})))

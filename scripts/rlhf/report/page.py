@@ -57,6 +57,7 @@ def render(material: Material, summary: Summary, benchmarks: Summary | None, dra
         without_score=without_score(material),
         confidence=confidence(material),
         difficulty=difficulty(material),
+        measured_drift=any(policy.drift for policy in material.policies),
         hacked=hacked(material),
         unscored=unscored(material),
         sweeps=[outcome(sweep, _judge_of(sweep, material)) for sweep in material.sweeps],

@@ -8,6 +8,7 @@ from typing import Any
 from rlhf.base.settings import canonical_json
 from rlhf.benchmarks.catalogue import CATALOGUE, title
 from rlhf.benchmarks.schema import LENGTH_CONTROLLED, PUBLISHED_LENGTH_CONTROLLED, PUBLISHED_WIN_RATE, SCORE
+from rlhf.logprobs.schema import Drift
 from rlhf.report.material import Material, Policy
 
 BETTER_THAN = {"win_rate": "better_than", "length_controlled_win_rate": "length_controlled_better_than"}
@@ -48,7 +49,11 @@ def summarize(material: Material) -> Summary:
     if label is not None:
         titles.append(f"win rate by {label} %")
     titles += ["tokens", "truncated %"]
-    return Summary(titles, {policy.name: _row(policy, reward_decimals, judge_decimals) for policy in material.policies})
+    rows = {policy.name: _row(policy, reward_decimals, judge_decimals) for policy in material.policies}
+    if not any(policy.drift for policy in material.policies):
+        return Summary(titles, rows)
+    drifts = {policy.name: _drift(policy) for policy in material.policies}
+    return Summary([*titles, "KL to base", "KL per token"], {name: [*rows[name], *drifts[name]] for name in rows})
 
 
 def summarize_benchmarks(material: Material) -> Summary | None:
@@ -135,6 +140,15 @@ def _row(policy: Policy, reward_decimals: int, judge_decimals: int | None) -> li
     if judge_decimals is not None:
         cells.append(_win_rate(policy.evaluations["judge"], "win_rate", "win_rate"))
     return [*cells, Cell(f"{reward['mean_tokens']:.1f}"), Cell(percent(reward["truncated"]))]
+
+
+def _drift(policy: Policy) -> list[Cell]:
+    """Of `base` it is zero by definition; a dash where it was not measured."""
+    found = Drift(0.0, None, 0.0) if policy.name == "base" else policy.drift
+    if found is None:
+        return [Cell("–"), Cell("–")]
+    error = "" if found.error is None else f"± {found.error:.4f}"
+    return [Cell(f"{found.per_response:.4f}", error), Cell(f"{found.per_token:.4f}")]
 
 
 def _win_rate(row: dict[str, Any], name: str, bounds: str) -> Cell:

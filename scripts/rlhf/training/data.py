@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import torch
 
-from rlhf.base.artifacts import ArtifactError, read_provenance
+from rlhf.base.artifacts import ArtifactError, count_rows, read_provenance
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, REFERENCE_COLUMNS, Pair, PairTable
+from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, PairTable, read_pair_table
 from rlhf.tokens.packing import balanced_packs
 from rlhf.training.loss import PairBatch
-from rlhf.training.settings import TrainSpec
+from rlhf.training.settings import TrainSpec, mixed_counts
 
 STORED_NUMBERS = 8
 """Length of `_stored_numbers`."""
@@ -25,31 +28,83 @@ def read_pairs(
     logprob_files: Sequence[Path],
     spec: TrainSpec,
     share: Callable[[Callable[[], Iterator[pa.Table]]], pa.Table] = lambda read: pa.concat_tables(read()),
+    *,
+    earlier: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
 ) -> PairTable:
     """Read the pairs of all files, in order, with their reference log-probabilities if the loss needs them.
 
     Args:
         share: reads the tables with the function that it gets and returns them as one; for example once per machine.
+        earlier: pairs of earlier iterations, and their log-probabilities; they follow the others, in the shares that
+            `spec.earlier_share` says.
 
     Raises:
         ArtifactError: log-probabilities are missing, or are of other pairs, another temperature or another precision.
     """
-    if spec.loss.needs_reference and len(logprob_files) != len(pair_files):
-        raise ArtifactError(
-            f"{spec.loss.name} needs reference log-probabilities: {len(pair_files)} file(s) of pairs need as many of "
-            f"log-probabilities, but {len(logprob_files)} were given"
-        )
+    current = PairFiles(pair_files, logprob_files, spec)
+    return PairTable(share(partial(_mixed, current, PairFiles(*earlier, spec), spec)))
 
-    def read() -> Iterator[pa.Table]:
-        if not spec.loss.needs_reference:
-            return (PAIRS.read(path, PAIR_COLUMNS) for path in pair_files)
-        return (_with_reference(*files, spec) for files in zip(pair_files, logprob_files, strict=True))
 
-    return PairTable(share(read))
+class PairFiles:
+    """Files of pairs, and of their log-probabilities if the loss needs them; they can be read more than once.
+
+    Raises:
+        ArtifactError: there are not as many files of log-probabilities as the loss needs.
+    """
+
+    def __init__(self, pairs: Sequence[Path], logprobs: Sequence[Path], spec: TrainSpec) -> None:
+        if spec.loss.needs_reference and len(logprobs) != len(pairs):
+            raise ArtifactError(
+                f"{spec.loss.name} needs reference log-probabilities: {len(pairs)} file(s) of pairs need as many of "
+                f"log-probabilities, but {len(logprobs)} were given"
+            )
+        self.pairs, self.logprobs, self.spec = pairs, logprobs, spec
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+        return sum(map(count_rows, self.pairs))
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The pairs of each file in turn."""
+        if not self.spec.loss.needs_reference:
+            return (read_pair_table(path, PAIR_COLUMNS) for path in self.pairs)
+        return (_with_reference(*both, self.spec) for both in zip(self.pairs, self.logprobs, strict=True))
+
+    def drawn(self, count: int) -> Iterator[pa.Table]:
+        """As `tables`, with `count` of the pairs, those whose hashes are lowest; all if there are no more.
+
+        The hash is of seed, policy, prompt and the two responses: it depends on neither files, machines nor other
+        pairs. Two passes over the files, so that no two tables are in memory together.
+        """
+        if count >= len(self):
+            yield from self.tables()
+            return
+        hashes = [_pair_hash(pair, self.spec) for table in self.tables() for pair in PairTable(table)]
+        lowest = sorted(range(len(hashes)), key=lambda row: (hashes[row], row))[:count]
+        kept, start = np.zeros(len(hashes), dtype=bool), 0
+        kept[lowest] = True
+        for table in self.tables():
+            yield table.filter(pa.array(kept[start : start + len(table)]))
+            start += len(table)
+
+
+def _mixed(current: PairFiles, earlier: PairFiles, spec: TrainSpec) -> Iterator[pa.Table]:
+    if spec.earlier_share is None:
+        yield from chain(current.tables(), earlier.tables())
+        return
+    for files, count in zip(
+        (current, earlier), mixed_counts(len(current), len(earlier), spec.earlier_share), strict=True
+    ):
+        yield from files.drawn(count)
+
+
+def _pair_hash(pair: Pair, spec: TrainSpec) -> bytes:
+    responses = (np.asarray(ids, dtype="<i4").tobytes() for ids in (pair.chosen_token_ids, pair.rejected_token_ids))
+    return hashlib.sha256(b"\0".join([f"{spec.seed}\0{spec.policy}\0{pair.prompt_id}".encode(), *responses])).digest()
 
 
 def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.Table:
-    pairs = PAIRS.read(pair_file, PAIR_COLUMNS)
+    pairs = read_pair_table(pair_file, PAIR_COLUMNS)
     reference = _read_logprobs(logprob_file, spec)
     if not reference["prompt_id"].equals(pairs["prompt_id"]):
         raise ArtifactError(f"{logprob_file}: its log-probabilities are not those of the pairs in {pair_file}")

@@ -104,12 +104,14 @@ def prepare(
 def start(trainer: Trainer, pairs: Sequence[Pair], validation_pairs: Sequence[Pair]) -> Position:
     """Validate before the first step, and check that the policy is the reference of validation and training pairs.
 
+    A training that starts from another policy than its reference is checked by `check_reference` instead.
+
     Raises:
         UserError: log-ratios that are not zero.
     """
     found = trainer.validate(validation_pairs)
-    check_start(found, validation_pairs, trainer.spec)
-    if trainer.spec.loss.needs_reference:
+    if trainer.spec.loss.needs_reference and trainer.spec.starts_from_reference:
+        check_start(found, validation_pairs, trainer.spec)
         checked = spread(pairs, START_PAIRS)
         check_start(trainer.validate(checked), checked, trainer.spec)
     return Position(step=0, tokens=0, metrics=[{"step": 0, "epoch": 0.0, "tokens": 0, **found.metrics()}])

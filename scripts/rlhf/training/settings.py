@@ -1,5 +1,6 @@
 """Settings of a training: recipe, loss, and what `train_policy` reads."""
 
+from operator import not_
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +13,11 @@ from rlhf.training.loss import PairLoss
 
 SAVED_STATES = "training_state"
 """The folder beside a checkpoint from which a killed training resumes."""
+
+
+def is_none(value: object) -> bool:
+    """Whether a key is at its default, and so not part of the JSON."""
+    return value is None
 
 
 class LoraSettings(Settings):
@@ -69,7 +75,33 @@ def check_optimizer(recipe: RecipeSettings, strategy: Strategy) -> None:
         )
 
 
-class TrainingSettings(RecipeSettings):
+class IterationSettings(Settings):
+    """What an iteration takes from earlier ones. The first has nothing to choose: all before it is `base`."""
+
+    reference: Literal["parent", "base"] = "parent"
+    """Whose log-probabilities are the reference of each iteration. With `base` they are those of the base model, which
+    bounds how far the policies drift from it. A loss without a reference ignores it."""
+    start: Literal["parent", "base"] = "parent"
+    """Whose weights each iteration starts from."""
+    pairs_of: Literal["current", "accumulated"] = "current"
+    """`current`: each iteration is trained on the pairs of its parent. `accumulated`: on those of all iterations up to
+    now, with log-probabilities under its own reference."""
+    earlier_share: float | None = Field(None, ge=0.001, le=0.999)
+    """Share of the training pairs that are from earlier iterations, with `pairs_of: accumulated`. As many pairs are
+    taken as allow it; of the side that has too many, they are drawn by a hash. Null takes all pairs."""
+
+
+def mixed_counts(current: int, earlier: int, share: float) -> tuple[int, int]:
+    """The most pairs of the current and of earlier iterations of which `share` are earlier ones, to the nearest pair.
+
+    One of the two is taken whole.
+    """
+    if earlier * (1 - share) < current * share:
+        return round(earlier * (1 - share) / share), earlier
+    return current, round(current * share / (1 - share))
+
+
+class TrainingSettings(RecipeSettings, IterationSettings):
     """What all variants share; a variant may override any of these keys."""
 
     iterations: int = Field(1, ge=1, le=1000)
@@ -83,9 +115,28 @@ class Lineage(Settings):
     base_model: str
     """The model that the experiment starts from."""
     parent: str
-    """The policy that training starts from and whose responses it learns from."""
+    """The policy of the iteration before: unless a key below says otherwise, training starts from it, has it as its
+    reference, and learns from its responses."""
     dataset: str
     """The dataset of the prompts."""
+    start: str | None = Field(None, exclude_if=is_none)
+    """The policy that training starts from, if it is another one."""
+    reference: str | None = Field(None, exclude_if=is_none)
+    """The policy whose log-probabilities are the reference, if it is another one."""
+    earlier: list[str] = Field([], exclude_if=not_)
+    """Policies of earlier iterations whose pairs it learns from too."""
+    responses_of: list[str] = Field([], exclude_if=not_)
+    """Further policies whose responses are in the pairs."""
+
+    @property
+    def first_weights(self) -> str:
+        """The policy that training starts from."""
+        return self.start or self.parent
+
+    @property
+    def reference_policy(self) -> str:
+        """The policy whose log-probabilities are the reference of a loss that needs one."""
+        return self.reference or self.parent
 
 
 class TrainSpec(Settings):
@@ -98,7 +149,11 @@ class TrainSpec(Settings):
     lineage: Lineage
     """Where the new policy comes from."""
     model: ModelSource | None
-    """The parent; null if --policy gives its folder."""
+    """The policy that training starts from; null if --policy gives its folder."""
+    reference_model: ModelSource | None = Field(None, exclude_if=is_none)
+    """The reference, if training starts from another policy and --reference gives no folder."""
+    earlier_share: float | None = Field(None, exclude_if=is_none)
+    """Share of the pairs that are from earlier iterations; null takes all pairs."""
     precision: Precision
     """Dtype of the computation, the same as for the reference log-probabilities; the trained weights are float32."""
     temperature: float
@@ -107,3 +162,8 @@ class TrainSpec(Settings):
     """The loss and its hyperparameters."""
     recipe: RecipeSettings
     """Optimizer, schedule and length."""
+
+    @property
+    def starts_from_reference(self) -> bool:
+        """Whether the reference is the policy that training starts from; true for a loss without a reference."""
+        return not self.loss.needs_reference or self.lineage.first_weights == self.lineage.reference_policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ import torch
 from accelerate import Accelerator
 
 from rlhf.base.errors import UserError
+from rlhf.logprobs.frozen_weights import store_frozen_matrices
 from rlhf.logprobs.pairs import pair_logprobs
-from rlhf.logprobs.responses import ResponseLogprobs
+from rlhf.logprobs.responses import ResponseLogprobs, checked_logprobs
+from rlhf.machine.budgets import forward_budget
+from rlhf.machine.memory import logprob_memory
+from rlhf.machine.model_shapes import known_shape
 from rlhf.models.policies import load_policy
 from rlhf.pairs.schema import Pair
 from rlhf.tokens.token_budget import TokenBudget
 from rlhf.training.data import pair_batch
 from rlhf.training.loss import PairBatch
+from rlhf.training.processes.accelerator import unsharded
 from rlhf.training.settings import TrainSpec
 
 LOGGER = logging.getLogger("train_policy")
@@ -108,8 +114,45 @@ def validate_merged(
     return merged.metrics()
 
 
+def check_reference(
+    name: str,
+    revision: str | None,
+    pairs: Sequence[Pair],
+    validation_pairs: Sequence[Pair],
+    spec: TrainSpec,
+    accelerator: Accelerator,
+) -> None:
+    """Check the log-probabilities of a training that does not start from its reference, with the reference itself.
+
+    The same pairs as `check_start` looks at, and the same tolerance: their log-probabilities are computed again as
+    `compute_logprobs` does. The main process loads the reference, and frees it; the others wait.
+
+    Args:
+        name, revision: the reference, a folder or a name on the hub.
+
+    Raises:
+        UserError: they are not those of the reference.
+    """
+    if accelerator.is_main_process:
+        shape, device = known_shape(name, revision), accelerator.device
+        memory = None if shape is None else partial(logprob_memory, shape, spec.precision)
+        longest = max(pair.prompt_group.tokens for pair in [*validation_pairs, *spread(pairs, START_PAIRS)])
+        token_budget = forward_budget("auto", device, memory, longest, "responses.max_tokens")
+        with unsharded(accelerator):
+            policy = load_policy(name, revision, "float32", device).requires_grad_(False)
+            model = checked_logprobs(policy, spec.temperature)
+        store_frozen_matrices(policy, spec.precision)
+        for checked in (validation_pairs, spread(pairs, START_PAIRS)):
+            chosen, rejected = map(torch.tensor, pair_logprobs(model, checked, spec.precision, token_budget))
+            check_start(Validation(pair_batch(checked, chosen, rejected), spec), checked, spec)
+        del policy, model
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    accelerator.wait_for_everyone()
+
+
 def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> None:
-    """Check that all log-ratios are zero up to rounding, so that the initial policy is the reference of the pairs.
+    """Check that all log-ratios are zero up to rounding, so that the policy is the reference of the pairs.
 
     Raises:
         UserError: they are not; names the worst responses and likely causes.
@@ -125,11 +168,12 @@ def check_start(start: Validation, pairs: Sequence[Pair], spec: TrainSpec) -> No
             f"{logratios[index]:.3g} over {tokens[index]:g} tokens"
             for index in worst
         )
+        policy = "policy" if spec.starts_from_reference else f"reference {spec.lineage.reference_policy}"
         raise UserError(
-            f"the policy is not the reference of its pairs: before the first step, the log-ratios of {len(pairs)} pairs"
-            f" are {error:.3g} per token (root mean square), but rounding explains at most {tolerance:g}. The worst are"
-            f" of {named}. Likely causes: the log-probabilities of some or all parts are of another model or revision, "
-            "or were computed with other versions of the libraries. Delete them and run the pipeline again."
+            f"the {policy} is not the reference of its pairs: before the first step, the log-ratios of {len(pairs)} "
+            f"pairs are {error:.3g} per token (root mean square), but rounding explains at most {tolerance:g}. The "
+            f"worst are of {named}. Likely causes: the log-probabilities of some or all parts are of another model or "
+            "revision, or were computed with other versions of the libraries. Delete them and run the pipeline again."
         )
 
 

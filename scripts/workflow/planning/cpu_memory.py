@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from rlhf.base.names import parent
 from workflow.experiment import Experiment
+from workflow.iterations import pooled_policies
 
 PROGRAM = 600e6
 """Bytes of a program with its libraries."""
@@ -96,7 +98,9 @@ def _score_rows(experiment: Experiment) -> float:
 
 
 def _build_pairs(experiment: Experiment) -> float:
-    return PROGRAM + 2 * _part(experiment) + _rows(experiment) * PYTHON_ROW
+    paired = {parent(policy) for policy in experiment.trained_policies()}
+    largest = max(len(pooled_policies(experiment, policy)) for policy in paired)
+    return PROGRAM + largest * (2 * _part(experiment) + _rows(experiment) * PYTHON_ROW)
 
 
 def _evaluate_policy(experiment: Experiment) -> float:

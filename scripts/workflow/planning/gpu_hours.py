@@ -6,8 +6,10 @@ from rlhf.base.names import variant_and_iteration
 from rlhf.benchmarks.costs import expected
 from rlhf.machine.model_shapes import ModelShape
 from rlhf.machine.throughput import START_SECONDS, forward_seconds, sampling_seconds, training_seconds
+from rlhf.training.settings import mixed_counts
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
+from workflow.iterations import training_prompts
 from workflow.planning.memory_check import planned_shape, policy_shape, scorer_shape, scorers_of, training_setup
 
 MEAN_PROMPT, MEAN_RESPONSE = 170, 410
@@ -26,8 +28,8 @@ def expected_seconds(
     draws = experiment.responses.draws
     hardware = experiment.hardware
     if rule == "train_policy" and base is not None and training.gpu:
-        variant, iteration = variant_and_iteration(policy)
-        pairs = _pairs(experiment, variant, iteration)
+        variant = variant_and_iteration(policy)[0]
+        pairs = _pairs(experiment, policy)
         setup = training_setup(experiment, variant, training)
         head = pairs * 2 * response
         return training_seconds(base, setup, pairs * prompt + head, head, training.gpu, tflops)
@@ -39,6 +41,9 @@ def expected_seconds(
     if rule == "compute_logprobs" and base is not None and hardware.compute_logprobs.gpu:
         head = PAIRED * rows * 2 * response
         return forward_seconds(base, PAIRED * rows * prompt + head, head, tflops)
+    if rule == "measure_drift" and base is not None and hardware.measure_drift.gpu:
+        responses = experiment.prompts.test * draws
+        return 2 * forward_seconds(base, responses * (prompt + response), responses * response, tflops)
     if rule in ("score_responses", "judge_responses") and getattr(hardware, rule).gpu:
         shapes = _scorer_shapes(experiment, rule)
         tokens = rows * (prompt + draws * response)
@@ -70,10 +75,12 @@ def _serving_seconds(shape: ModelShape, read: float, written: float, gpus: int, 
     return sampling_seconds(shape, written, gpus, tflops) + reading
 
 
-def _pairs(experiment: Experiment, variant: str, iteration: int) -> float:
+def _pairs(experiment: Experiment, policy: str) -> float:
     """The number of pairs that a training processes over all epochs."""
-    recipe = experiment.recipe(variant)
-    prompts = sum(_rows(experiment, part) for part in experiment.train_parts(iteration))
+    variant = variant_and_iteration(policy)[0]
+    recipe, share = experiment.recipe(variant), experiment.iteration_settings(variant).earlier_share
+    current, earlier = training_prompts(experiment, policy)
+    prompts = current + earlier if share is None or not earlier else sum(mixed_counts(current, earlier, share))
     return recipe.pairs if recipe.pairs is not None else PAIRED * prompts * recipe.epochs
 
 

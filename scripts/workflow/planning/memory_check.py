@@ -135,6 +135,12 @@ def _policy_stages(experiment: Experiment, shape: ModelShape, training: Training
         remedy = partial(smaller_budget_remedy, memory, longest, "responses.max_tokens")
         budget = hardware.compute_logprobs.token_budget
         yield StageMemory("compute_logprobs", "hardware.compute_logprobs", memory, budget, longest, remedy)
+    if experiment.evaluation.kl_to_base and hardware.measure_drift.gpu:
+        response = experiment.prompts.max_tokens + responses.max_tokens
+        memory = partial(logprob_memory, shape, experiment.logprobs.precision)
+        remedy = partial(smaller_budget_remedy, memory, response, "responses.max_tokens")
+        budget = hardware.measure_drift.token_budget
+        yield StageMemory("measure_drift", "hardware.measure_drift", memory, budget, response, remedy)
     for variant in experiment.trained if training.gpu else ():
         setup = training_setup(experiment, variant, training)
         memory = partial(training_memory, shape, setup)

@@ -7,14 +7,13 @@ from functools import cache
 from typing import Any
 
 from rlhf.base.errors import UserError
-from rlhf.base.names import parent, variant_and_iteration
+from rlhf.base.names import Rows, parent, variant_and_iteration
 from rlhf.base.settings import Settings, canonical_json
 from rlhf.base.source_digest import SCRIPTS, source_digest
 from rlhf.benchmarks.catalogue import CATALOGUE
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec, SummarySpec
-from rlhf.evaluation.paired.settings import ChooseSpec, PointSpec
 from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
-from rlhf.logprobs.settings import LogprobSpec
+from rlhf.logprobs.settings import DriftSpec, LogprobSpec
 from rlhf.models.source import ModelSource
 from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
 from rlhf.prompts.settings import Benchmark, BenchmarkSettings, CollectSpec
@@ -26,6 +25,14 @@ from rlhf.rewards.scorer import Scorer
 from rlhf.rewards.settings import CombineSpec, ScoreSpec
 from rlhf.training.settings import Lineage, TrainSpec
 from workflow.experiment import MADE_BY_RULES, Experiment
+from workflow.iterations import (
+    earlier_policies,
+    pooled_policies,
+    reference_policy,
+    responding_policies,
+    separate_reference,
+    start_policy,
+)
 from workflow.sources import folder_fingerprint, local_fingerprint
 from workflow.specs.models import model_spec
 
@@ -98,14 +105,15 @@ class Specs:
     def combine_rewards(self, rewards: CombinedSettings) -> CombineSpec:
         return CombineSpec(weights={name: weighted.weight for name, weighted in rewards.scorers.items()})
 
-    def build_pairs(self, part: str) -> PairSpec:
-        pairs = self.experiment.pairs
+    def build_pairs(self, policy: str, part: str) -> PairSpec:
+        pairs, pool = self.experiment.pairs, pooled_policies(self.experiment, policy)
         return PairSpec(
             rows=self.experiment.rows(part),
             choose=pairs.choose,
             target_margin=pairs.target_margin,
             min_margin=pairs.min_margin,
             seed=self.experiment.seed if pairs.choose in DRAWN_CHOICES else None,
+            pool=pool if len(pool) > 1 else [],
         )
 
     def compute_logprobs(self, policy: str) -> LogprobSpec:
@@ -117,22 +125,30 @@ class Specs:
 
     def train_policy(self, policy: str, point: str | None = None) -> TrainSpec:
         """Settings of a training; `point` is the one whose settings a promoted policy is trained with."""
-        experiment = self.experiment
-        trained = experiment.trained[variant_and_iteration(policy)[0]]
+        experiment, variant = self.experiment, variant_and_iteration(policy)[0]
+        lineage = lineage_of(experiment, policy)
+        reference = separate_reference(experiment, policy)
+        trained = experiment.trained[variant]
         settings = trained.settings if point is None else experiment.sweep_points[str(trained.sweep)].settings_of(point)
         return TrainSpec(
             seed=experiment.seed + trained.seed,
             policy=policy,
-            lineage=Lineage(
-                base_model=experiment.base_model.name,
-                parent=parent(policy),
-                dataset=experiment.prompts.dataset,
-            ),
-            model=self._policy(parent(policy)),
+            lineage=lineage,
+            model=self._policy(lineage.first_weights),
+            reference_model=None if reference is None else self._policy(reference),
+            earlier_share=experiment.iteration_settings(variant).earlier_share if lineage.earlier else None,
             precision=experiment.logprobs.precision,
             temperature=experiment.responses.temperature,
             loss=settings.loss,
             recipe=settings.recipe(experiment.training),
+        )
+
+    def measure_drift(self) -> DriftSpec:
+        return DriftSpec(
+            rows=Rows(start=-self.experiment.prompts.test, stop=0),
+            base=self._policy("base"),
+            precision=self.experiment.logprobs.precision,
+            temperature=self.experiment.responses.temperature,
         )
 
     def evaluate_policy(self, policy: str) -> EvaluateSpec:
@@ -140,25 +156,6 @@ class Specs:
 
     def length_control(self) -> LengthControlSpec:
         return LengthControlSpec(**self._intervals())
-
-    def choose_variants(self, sweep: str) -> ChooseSpec:
-        found = self.experiment.sweep_points[sweep]
-        points = [
-            PointSpec(
-                name=point.name,
-                changes=point.changes,
-                policies=[f"{name}-1" for name in found.candidates(point)],
-            )
-            for point in found.points
-        ]
-        return ChooseSpec(
-            sweep=sweep,
-            judge=found.settings.judge or self.experiment.judges()[-1],
-            points=points,
-            default=found.default,
-            promote=found.settings.promote,
-            confidence=self.experiment.evaluation.confidence,
-        )
 
     def run_benchmark(self, policy: str, benchmark: str) -> BenchmarkSpec:
         task, judge = self.experiment.benchmarks.run[benchmark], self.experiment.benchmarks.judge
@@ -220,6 +217,21 @@ class Specs:
             "rows": self.experiment.rows(part),
             "draws": self.experiment.responses.draws,
         }
+
+
+def lineage_of(experiment: Experiment, policy: str) -> Lineage:
+    """Where a policy comes from; what is of its parent is not said twice."""
+    before, earlier = parent(policy), earlier_policies(experiment, policy)
+    start, reference = start_policy(experiment, policy), reference_policy(experiment, policy)
+    return Lineage(
+        base_model=experiment.base_model.name,
+        parent=before,
+        dataset=experiment.prompts.dataset,
+        start=None if start == before else start,
+        reference=None if reference == before else reference,
+        earlier=earlier,
+        responses_of=[name for name in responding_policies(experiment, policy) if name not in (before, *earlier)],
+    )
 
 
 def _benchmark(settings: BenchmarkSettings) -> Benchmark:

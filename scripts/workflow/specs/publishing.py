@@ -40,12 +40,14 @@ def published_files(paths: Paths) -> list[str]:
     family = _with_ancestors(policies_to_publish(experiment))
     described = [policy for policy in experiment.policies() if policy in family]
     trained = described[1:]  # the first is `base`
-    pairs = list(_trained_on(paths, trained))
-    logprobs = [
-        path for policy in trained for path in [*paths.training_logprobs(policy), *paths.validation_logprobs(policy)]
-    ]
+    learned = {policy: _learned_from(paths, policy) for policy in trained}
+    pairs = [path for files in learned.values() for path in files]
+    logprobs = [path for policy, files in learned.items() for path in paths.under_reference(files, policy)]
     tests = [path for policy in described for path in paths.test_parts("responses", policy)]
-    responses = [*(path.replace("/pairs/", "/responses/") for path in pairs), *tests]
+    sampled = [
+        path for found in map(Path, pairs) for path in paths.pooled_parts("responses", found.parts[-3], found.stem)
+    ]
+    responses = [*sampled, *tests]
     rewards = [path.replace("/responses/", "/rewards/") for path in responses]
     scores = [score for path in responses for score in paths.scores(Path(path).parts[-3], Path(path).stem)]
     judgements = [path for policy in described for path in paths.judgements(policy)]
@@ -55,7 +57,8 @@ def published_files(paths: Paths) -> list[str]:
         for name in ("evaluation", "comparisons", *(["training"] if policy != "base" else []))
     ]
     made = paths.made_by_rule(experiment.prompts.dataset)
-    whole = [f"{paths.results}/{name}.parquet" for name in ("prompts", "length_control")] + paths.contamination + made
+    names = ["prompts", "length_control", *(f"sweeps/{sweep}" for sweep in experiment.sweeps)]
+    whole = [f"{paths.results}/{name}.parquet" for name in names] + paths.contamination + made
     return list(
         dict.fromkeys(
             [*whole, *paths.benchmark_summary, *about, *responses, *rewards, *scores, *judgements, *pairs, *logprobs]
@@ -76,11 +79,9 @@ def published_checkpoints(paths: Paths) -> list[str]:
     return [path for policy in policies_to_publish(paths.experiment) for path in paths.policy_folder(policy)]
 
 
-def _trained_on(paths: Paths, policies: Iterable[str]) -> Iterator[str]:
-    """The pairs that policies were trained on and validated with."""
-    for policy in policies:
-        yield from paths.training_parts("pairs", policy)
-        yield from paths.validation_part("pairs", policy)
+def _learned_from(paths: Paths, policy: str) -> list[str]:
+    """The pairs that a policy was trained on and validated with."""
+    return [*paths.training_pairs(policy), *paths.earlier_pairs(policy), *paths.validation_pairs(policy)]
 
 
 def _with_ancestors(policies: Iterable[str]) -> set[str]:

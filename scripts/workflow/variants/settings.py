@@ -1,7 +1,7 @@
 """Settings of variants and of sweeps over them."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -12,6 +12,7 @@ from rlhf.training.settings import RecipeSettings, TrainingSettings
 VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$", max_length=60)]
 SweepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$", max_length=50)]
 MOST_POINTS = 1000
+Section = TypeVar("Section", bound=Settings)
 
 
 def as_number(value: Any) -> Any:
@@ -37,11 +38,14 @@ class VariantSettings(TrainingSettings):
 
     def recipe(self, training: TrainingSettings) -> RecipeSettings:
         """The hyperparameters of `training`, overridden by those that the variant sets."""
+        return self.merged(RecipeSettings, training)
+
+    def merged(self, section: type[Section], training: TrainingSettings) -> Section:
+        """The keys of a section, of `training` where the variant does not set them."""
         merged = {
-            name: getattr(self if name in self.model_fields_set else training, name)
-            for name in RecipeSettings.model_fields
+            name: getattr(self if name in self.model_fields_set else training, name) for name in section.model_fields
         }
-        return RecipeSettings(**merged)
+        return section(**merged)
 
 
 class RangeSettings(Settings):

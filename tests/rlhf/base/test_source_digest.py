@@ -171,13 +171,13 @@ TRAINERS = {"train_policy", "pretrain_tiny_policy", "train_tiny_policy", "train_
 @pytest.mark.parametrize(
     ("module", "programs"),
     [
-        ("rlhf/models/policies.py", TRAINERS | {"compute_logprobs"}),
+        ("rlhf/models/policies.py", TRAINERS | {"compute_logprobs", "measure_drift"}),
         (
             "rlhf/datasets/files.py",
             {"collect_prompts", "import_responses", "import_rewards", "prefetch", "run_benchmark"},
         ),
         ("rlhf/training/loop.py", {"train_policy"}),
-        ("rlhf/logprobs/head.py", {"compute_logprobs", "train_policy"}),
+        ("rlhf/logprobs/head.py", {"compute_logprobs", "measure_drift", "train_policy"}),
         ("rlhf/pairs/choice.py", {"build_pairs"}),
         ("rlhf/rewards/combination.py", {"combine_rewards"}),
         ("rlhf/evaluation/length_control.py", {"length_control", "summarize_benchmarks"}),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rlhf.logprobs.schema import DRIFT
 from rlhf.report.material import read_material
 from rlhf.report.settings import ReportSpec
 from rlhf.report.summary import decimals, markdown, model_cards, number, percent, summarize, summarize_benchmarks
@@ -37,6 +38,21 @@ def test_markdown_without_a_judge_has_no_columns_of_it(tmp_path: Path) -> None:
     files = write_experiment(tmp_path, ["base", "dpo-1"], judged=False)
     titles, *_ = table(markdown(summarize(read_material(spec, files))))
     assert titles == ["policy", "mean reward", "win rate %", "length-controlled %", "tokens", "truncated %"]
+
+
+def test_the_drift_has_columns_where_it_was_measured(tmp_path: Path) -> None:
+    """Log-ratios of 1 and 3 over 4 tokens each of one prompt, and 2 of another: a mean of 2, no spread of prompts."""
+    spec = ReportSpec(experiment="e", policies=["base", "rebel-1", "dpo-1"], judge_label=None, examples=0)
+    files = write_experiment(tmp_path, spec.policies, judged=False)
+    rows = [
+        {"prompt_id": prompt, "draw": draw, "logprob": ratio - 5.0, "base_logprob": -5.0, "tokens": 4}
+        for prompt, draw, ratio in (("a", 0, 1.0), ("a", 1, 3.0), ("b", 0, 2.0))
+    ]
+    DRIFT.write(tmp_path / "rebel-1/drift.parquet", rows, {})
+    material = read_material(spec, replace(files, drift=[tmp_path / "rebel-1/drift.parquet"]))
+    titles, _, *cells = table(markdown(summarize(material)))
+    assert titles[-2:] == ["KL to base", "KL per token"]
+    assert [row[-2:] for row in cells] == [["0.0000", "0.0000"], ["2.0000 ± 0.0000", "0.5000"], ["–", "–"]]
 
 
 def test_only_a_policy_that_is_significantly_better_than_all_others_is_marked(tmp_path: Path) -> None:

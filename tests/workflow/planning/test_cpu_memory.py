@@ -71,3 +71,16 @@ def test_longer_texts_or_more_draws_take_no_less(rule: str) -> None:
     usual = experiment()
     responses = usual.responses.model_copy(update={"max_tokens": 4096, "draws": 16})
     assert job_mb(usual.model_copy(update={"responses": responses}), rule) >= job_mb(usual, rule)
+
+
+def test_pairs_of_a_pool_hold_the_responses_of_all_its_policies() -> None:
+    """The pairs that the third iteration is trained on are of dpo-2, of `base`, and of the `earlier` dpo-1."""
+    config = experiment().model_dump(mode="json")
+    config |= {"training": {"iterations": 3}, "variants": {"dpo": {"loss": {"name": "dpo", "beta": 0.1}}}}
+
+    def megabytes(pool: list[str]) -> int:
+        return job_mb(Experiment.model_validate({**config, "pairs": {"pool": pool}}), "build_pairs")
+
+    one, two, three = (megabytes(["parent", "base", "earlier"][:count]) for count in (1, 2, 3))
+    assert one == job_mb(experiment(), "build_pairs")
+    assert one < two < three

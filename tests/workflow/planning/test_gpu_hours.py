@@ -8,8 +8,9 @@ from workflow.experiment import Experiment, load_experiment
 from workflow.planning.forecast import Forecast
 
 
-def forecast(base_model: str | None = None, **hardware: object) -> Forecast:
+def forecast(base_model: str | None = None, training: dict[str, object] | None = None, **hardware: object) -> Forecast:
     config = yaml.safe_load(PUBLISHED.read_text())
+    config["training"] = {**config.get("training", {}), **(training or {})}
     if base_model:
         config["base_model"]["name"] = base_model
     config["hardware"]["train_policy"].update(hardware)
@@ -60,3 +61,25 @@ def test_what_runs_on_no_gpu_and_unknown_models_have_no_time() -> None:
     unknown = forecast("owner/unknown")
     assert unknown.seconds("generate_responses", "base", "train-000") is None
     assert unknown.unknown_models == ["owner/unknown"]
+
+
+def test_accumulated_pairs_are_trained_on_in_the_share_that_is_asked_for() -> None:
+    """Of 56,000 prompts an iteration; the third has 112,000 earlier ones."""
+
+    def seconds(**training: object) -> float:
+        found = forecast(training={"iterations": 3, **training}).seconds("train_policy", "rebel-3", "")
+        assert found is not None
+        return found - 120
+
+    one = seconds()
+    assert seconds(pairs_of="accumulated") == pytest.approx(3 * one)
+    assert seconds(pairs_of="accumulated", earlier_share=0.5) == pytest.approx(2 * one)
+    assert seconds(pairs_of="accumulated", reference="base", start="base") == pytest.approx(3 * one)
+    first = forecast(training={"iterations": 3, "pairs_of": "accumulated", "earlier_share": 0.5})
+    assert first.seconds("train_policy", "rebel-1", "") == pytest.approx(one + 120)
+
+
+def test_drift_is_the_test_responses_under_two_policies() -> None:
+    layers, head = 32 * 218_103_808, 128_256 * 4096
+    expected = 2 * (120 + 2 * 5000 * (layers * 580 + head * 410) / 402e12)
+    assert forecast().seconds("measure_drift", "rebel-1", "") == pytest.approx(expected, rel=1e-3)

@@ -32,6 +32,18 @@ def test_the_published_experiment_fits_with_a_tenth_to_spare() -> None:
     assert all(0 < needed <= 80 * (1 - SPARE) for needed in found.values()), found
 
 
+def test_the_drift_is_a_stage_where_it_is_asked_for() -> None:
+    """It computes single responses; compute_logprobs pairs of them, with the same budget at the same place."""
+    config = yaml.safe_load(PUBLISHED.read_text())
+    config["evaluation"]["kl_to_base"] = True
+    asked = load_experiment(config, "test")
+    stages = {stage.rule: stage for stage in stage_memories(asked, asked.hardware.train_policy)}
+    drift, logprobs = stages["measure_drift"], stages["compute_logprobs"]
+    assert (drift.longest, logprobs.longest) == (1024 + 2048, 1024 + 2 * 2048)
+    assert drift.memory(4096) == logprobs.memory(4096)
+    assert gigabytes(asked, asked.hardware.train_policy)["measure_drift"] <= 80 * (1 - SPARE)
+
+
 def test_the_prompts_suffice_when_one_in_twenty_drops_out() -> None:
     prompts = published().prompts
     assert prompts.train + prompts.test <= 0.95 * ROWS_OF_ULTRAFEEDBACK

@@ -86,8 +86,8 @@ def test_every_key_of_a_benchmark_is_a_setting_of_the_prompts_alone(edit: dict[s
 
 
 def test_the_seed_is_a_setting_of_pairs_only_where_they_are_drawn() -> None:
-    assert specs().build_pairs("train-000").seed is None
-    assert specs(pairs__choose="random").build_pairs("train-000").seed == 1
+    assert specs().build_pairs("base", "train-000").seed is None
+    assert specs(pairs__choose="random").build_pairs("base", "train-000").seed == 1
 
 
 def test_a_variant_trains_with_its_own_recipe_on_its_parent() -> None:

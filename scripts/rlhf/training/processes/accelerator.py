@@ -89,6 +89,18 @@ def full_weights(model: torch.nn.Module, accelerator: Accelerator) -> dict[str, 
     return {name.removeprefix("policy."): tensor for name, tensor in found.items()}
 
 
+@contextmanager
+def unsharded(accelerator: Accelerator) -> Iterator[None]:
+    """Models that are loaded inside are whole in the process that loads them, under ZeRO-3 too."""
+    plugin = accelerator.state.deepspeed_plugin
+    unset_hf_deepspeed_config()  # while it is set, transformers shards the models it loads
+    try:
+        yield
+    finally:
+        if plugin is not None:
+            plugin.set_deepspeed_weakref()
+
+
 def release(accelerator: Accelerator) -> None:
     """Free the prepared model and optimizer, and end the process group: models loaded later are not sharded."""
     accelerator.free_memory()  # in each process, while the group still exists

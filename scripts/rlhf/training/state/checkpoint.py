@@ -66,15 +66,15 @@ def plain_policy(policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], s
 
 
 def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]) -> str:
-    """The model card: parent, loss, recipe, and the validation before and after training."""
+    """The model card: start, reference and pairs, loss, recipe, and the validation before and after training."""
     first, last = metrics[0], metrics[-1]
     lineage = spec.lineage
     settings = {**spec.loss.model_dump(), **spec.recipe.model_dump(), "seed": spec.seed}
     lines = [
         f"# {spec.policy}",
         "",
-        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`, "
-        "from which it starts.",
+        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`"
+        f"{_sources(spec)}",
         "",
         f"- base model: `{lineage.base_model}`",
         f"- prompts: `{lineage.dataset}`",
@@ -94,6 +94,23 @@ def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]
         "",
     ]
     return "\n".join(lines)
+
+
+def _sources(spec: TrainSpec) -> str:
+    """The rest of the sentence about where a policy comes from; short if all is of its parent."""
+    lineage = spec.lineage
+    share = f" ({100 * spec.earlier_share:g} % of the pairs)" if spec.earlier_share is not None else ""
+    earlier = f" and, from earlier iterations, of {_named(lineage.earlier)}{share}" if lineage.earlier else ""
+    pooled = f", chosen from a pool with responses of {_named(lineage.responses_of)}" if lineage.responses_of else ""
+    if lineage.start is None and not earlier and not pooled:
+        start = ", from which it starts."
+    else:
+        start = f". It starts from `{lineage.first_weights}`."
+    return earlier + pooled + start + (f" Its reference is `{lineage.reference}`." if lineage.reference else "")
+
+
+def _named(policies: Sequence[str]) -> str:
+    return ", ".join(f"`{policy}`" for policy in policies)
 
 
 def _shown(value: float | None) -> str:
