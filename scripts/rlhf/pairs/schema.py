@@ -49,14 +49,19 @@ POOLED_PAIRS = Artifact(
 """Pairs of the responses of several policies: also says whose each response is. Draws are those of that policy."""
 
 
+def pair_artifact(path: Path) -> Artifact:
+    """The schema of a file of pairs: of the responses of one policy, or of several."""
+    several = path.is_file() and bool((find_provenance(path) or {}).get("spec", {}).get("pool"))
+    return POOLED_PAIRS if several else PAIRS
+
+
 def read_pair_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read pairs of the responses of one policy or of several.
 
     Raises:
         ArtifactError, DamagedError: as for `Artifact.read`.
     """
-    several = path.is_file() and bool((find_provenance(path) or {}).get("spec", {}).get("pool"))
-    return (POOLED_PAIRS if several else PAIRS).read(path, columns)
+    return pair_artifact(path).read(path, columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ from rlhf.base.artifacts import (
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.names import Rows
 from rlhf.base.provenance import provenance
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import pair_artifact
 from rlhf.prompts.schema import PROMPTS
 from rlhf.publishing.settings import PreferenceSpec
 
@@ -68,7 +68,7 @@ def write_preferences(program: Path, prompts: Path, pairs: Path, target: Path) -
 def _preferences(prompts: Path, pairs: Path, system: str | None) -> Iterator[pa.Table]:
     texts = _texts(prompts, Rows.model_validate(read_provenance(pairs)["spec"]["rows"]))
     for rows in _slices(range(count_rows(pairs))):
-        table = PAIRS.read(pairs, OF_PAIRS, rows)
+        table = pair_artifact(pairs).read(pairs, OF_PAIRS, rows)
         found = [_preference(row, texts, system, pairs) for row in table.to_pylist()]
         yield pa.Table.from_pylist(found, schema=PREFERENCES.schema)
 
