@@ -103,4 +103,8 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _label(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A value; a number in its shorter form, 0.01 or 3e-7."""
+    if not isinstance(value, float):
+        return str(value)
+    mantissa, exponent = f"{value:e}".split("e")
+    return min(f"{value:g}", f"{float(mantissa):g}e{int(exponent)}", key=len)

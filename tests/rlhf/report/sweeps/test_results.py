@@ -68,9 +68,9 @@ def test_where_nothing_is_better_that_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "labels"),
     [
-        (GRID, {"learning_rate", "loss.eta", "1e-07", "3e-07", "1e+06", "45.0 ○", "53.0 ★"}),
+        (GRID, {"learning_rate", "loss.eta", "1e-7", "3e-7", "1e6", "45.0 ○", "53.0 ★"}),
         ([{"epochs": 1}, {"epochs": 2}, {"epochs": 4}, {"epochs": 3}, {"epochs": 5}], {"epochs 1 ○", "epochs 5 ★"}),
-        (GRID[:5], {"learning_rate 1e-07, eta 10000 ○"}),
+        (GRID[:5], {"learning_rate 1e-7, eta 1e4 ○"}),
     ],
     ids=["a grid of two keys is a heat map", "one key", "no whole grid"],
 )
