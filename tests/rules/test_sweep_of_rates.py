@@ -1,4 +1,4 @@
-"""A sweep of the tiny experiment finds the learning rate that works, among one that does nothing and one that destroys."""
+"""A sweep of the tiny experiment finds the learning rate that works, beside one that does nothing and one too high."""
 
 from pathlib import Path
 

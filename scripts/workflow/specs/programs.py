@@ -37,6 +37,10 @@ from workflow.sources import folder_fingerprint, local_fingerprint
 from workflow.specs.models import model_spec
 
 
+MADE_HERE = "this experiment's "
+"""What a model card says of what a rule made, which has no name elsewhere."""
+
+
 def as_json(spec: Settings) -> str:
     """The `--spec` of a program: equal settings are equal strings."""
     return canonical_json(spec.model_dump(mode="json"))
@@ -224,9 +228,9 @@ def lineage_of(experiment: Experiment, policy: str) -> Lineage:
     before, earlier = parent(policy), earlier_policies(experiment, policy)
     start, reference = start_policy(experiment, policy), reference_policy(experiment, policy)
     return Lineage(
-        base_model=experiment.base_model.name,
+        base_model=experiment.base_model.name.replace(MADE_BY_RULES, MADE_HERE),
         parent=before,
-        dataset=experiment.prompts.dataset,
+        dataset=experiment.prompts.dataset.replace(MADE_BY_RULES, MADE_HERE),
         start=None if start == before else start,
         reference=None if reference == before else reference,
         earlier=earlier,

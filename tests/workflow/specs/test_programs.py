@@ -97,6 +97,15 @@ def test_a_variant_trains_with_its_own_recipe_on_its_parent() -> None:
     assert specs().train_policy("rebel-2").lineage.parent == "rebel-1"
 
 
+def test_a_card_names_no_placeholder() -> None:
+    lineage = specs().train_policy("rebel-1").lineage
+    assert (lineage.base_model, lineage.dataset) == (
+        "this experiment's world/policy",
+        "this experiment's world/prompts.parquet",
+    )
+    assert specs(PUBLISHED).train_policy("rebel-1").lineage.base_model == "meta-llama/Meta-Llama-3-8B-Instruct"
+
+
 def test_the_digest_of_a_program_holds_the_modules_that_its_settings_name() -> None:
     plain, named = program_digest("train_policy"), program_digest("train_policy", ("rlhf.training.losses.dpo",))
     assert plain != named
