@@ -36,7 +36,6 @@ from workflow.iterations import (
 from workflow.sources import folder_fingerprint, local_fingerprint
 from workflow.specs.models import model_spec
 
-
 MADE_HERE = "this experiment's "
 """What a model card says of what a rule made, which has no name elsewhere."""
 
