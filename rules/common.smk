@@ -76,6 +76,26 @@ REQUESTS = or_stop(Requests.of, EXPERIMENT, gpus_of_profile())
 prepare_process(EXPERIMENT.environments, submitted=workflow.remote_exec)
 
 
+def reference_of(wildcards):
+    """The policy that log-probabilities are under."""
+    return wildcards.reference.rstrip("/") or wildcards.policy
+
+
+def promoted_point(policy):
+    """The point of its sweep that a promoted policy is trained with, once it is chosen; None for other policies."""
+    variant = EXPERIMENT.trained[split_name(policy)[0]]
+    if variant.rank is None:
+        return None
+    chosen = checkpoints.choose_variants.get(sweep=variant.sweep).output[0]
+    return or_stop(chosen_point, Path(chosen), variant.rank)
+
+
+def wait_for_choice(policy):
+    """No file: a promoted policy waits for the choice of its sweep, but only the point that it names counts."""
+    promoted_point(policy)
+    return []
+
+
 wildcard_constraints:
     policy="|".join(map(re.escape, [*EXPERIMENT.policies(), *EXPERIMENT.candidates()])),
     part=r"(train|selection|test)-\d+",

@@ -4,11 +4,6 @@
 UNDER = "|".join(f"{re.escape(policy)}/" for policy in EXPERIMENT.policies())
 
 
-def reference_of(wildcards):
-    """The policy that log-probabilities are under."""
-    return wildcards.reference.rstrip("/") or wildcards.policy
-
-
 rule compute_logprobs:
     """Log-probabilities of the chosen and rejected responses of a part, at the sampling temperature."""
     input:

@@ -4,22 +4,6 @@
 # So a point that is added trains that point alone, and the promoted policies again only if the choice is another one.
 # With a file of the choice as a plain input, every new choice would train them again, whatever it says.
 
-
-def promoted_point(policy):
-    """The point of its sweep that a promoted policy is trained with, once it is chosen; None for other policies."""
-    variant = EXPERIMENT.trained[split_name(policy)[0]]
-    if variant.rank is None:
-        return None
-    chosen = checkpoints.choose_variants.get(sweep=variant.sweep).output[0]
-    return or_stop(chosen_point, Path(chosen), variant.rank)
-
-
-def wait_for_choice(policy):
-    """No file: a promoted policy waits for the choice of its sweep, but only the point that it names counts."""
-    promoted_point(policy)
-    return []
-
-
 if EXPERIMENT.sweeps:
 
     checkpoint choose_variants:
