@@ -31,7 +31,6 @@ def drifts(project: Project, name: str) -> list[Drift]:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_a_fixed_reference_drifts_less_with_current_and_with_accumulated_pairs(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     found = {name: drifts(project, name) for name in CHOICES}

@@ -13,7 +13,6 @@ NOTHING, WORKS, DESTROYS = 1.0e-6, 1.5e-4, 1.0e-2
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_the_rate_that_works_is_promoted_and_trained_in_full(tmp_path: Path) -> None:
     """18 pilots: 3 rates, 3 values of eta, 2 seeds. The variant itself has the rate that does nothing."""
     project = copy_project(tmp_path / "project")

@@ -169,7 +169,8 @@ def test_runs_share_the_work_and_what_is_taken_needs_no_processor(folder: Folder
     folder.hold("b-2")
     folder.start("a", "results/a/base/1.parquet")
     wait_for(folder.started, "job of a")
-    both = folder.start("b", "results/b/base/1.parquet", "results/b/base/2.parquet")
+    first, second = (f"results/b/base/{number}.parquet" for number in (1, 2))
+    both = folder.start("b", first, second, "--prioritize", first)  # Snakemake would take either one first
     wait_for(lambda: "b-2" in folder.started(), "other job of b")
     wait_for(lambda: WAITING in folder.said("b"), "word that b waits")
     folder.let_go("a-1")
