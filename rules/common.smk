@@ -28,9 +28,9 @@ from workflow.requests import Requests
 from workflow.sources import require_conda
 from workflow.specs.hub import prefetch_spec
 from workflow.specs.programs import Specs, as_json, program_digest
-from workflow.variants.choices import chosen_point
 from workflow.specs.sweeps import choose_spec
 from workflow.start import prepare_process, start
+from workflow.variants.choices import chosen_point
 
 
 def or_stop(make, *arguments, **named):

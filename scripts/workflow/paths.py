@@ -95,7 +95,7 @@ class Paths:
 
     def judgements(self, policy: str) -> list[str]:
         """The judgements of the policy's test parts; empty if the evaluation has no judge."""
-        return self.test_parts("judgements", policy) if self.experiment.evaluation.judge else []
+        return self.compared("judgements", policy, policy)
 
     def compared(self, artifact: str, policy: str, of: str) -> list[str]:
         """An artifact of a policy, in the parts on which the policy `of` is compared with `base`: those of the test

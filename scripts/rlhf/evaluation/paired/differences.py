@@ -93,20 +93,25 @@ def difference(found: Panel, slope: Slope, one: Runs, other: Runs, noise: RunNoi
     Its variance has three parts: that of the prompts' differences, which holds the noise of sampling and judging; that
     of the runs; and that of the slope. Degrees of freedom by Satterthwaite (1946).
     """
-    values, prompts = at_equal_length(found, slope), found.preferences.shape[1]
-    differences = values[list(one)].mean(axis=0) - values[list(other)].mean(axis=0)
+    (values, length), (other_values, other_length) = (_of_group(found, slope, runs) for runs in (one, other))
+    differences, prompts = values - other_values, found.preferences.shape[1]
     value = float(differences.mean())
     if prompts == 1:
         return Difference(value, 0.0, 0)
     of_prompts = float(differences.var(ddof=1)) / prompts
     of_runs = noise.variance * (1 / len(one) + 1 / len(other))
-    lengths = float(found.lengths[list(one)].mean() - found.lengths[list(other)].mean())
-    of_slope = lengths**2 * slope.variance
+    of_slope = (length - other_length) ** 2 * slope.variance
     total = of_prompts + of_runs + of_slope
     parts = np.square(of_prompts + of_slope) / (prompts - 1)
     if of_runs:
         parts += np.square(noise.observed * (1 / len(one) + 1 / len(other))) / noise.degrees
     return Difference(value, float(np.sqrt(total)), float(total**2 / parts) if parts else float(prompts - 1))
+
+
+def _of_group(found: Panel, slope: Slope, runs: Runs) -> tuple[Values, float]:
+    """Preferences of a group at equal length, mean over its runs, (prompts,); and its mean length feature."""
+    group = Panel(found.preferences[list(runs)], found.lengths[list(runs)])
+    return at_equal_length(group, slope).mean(axis=0), float(group.lengths.mean())
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:
