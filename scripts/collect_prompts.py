@@ -17,11 +17,15 @@ from rlhf.models.round_trip import check_round_trip
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
 from rlhf.prompts.collection import collect
-from rlhf.prompts.schema import CONTAMINATION, PROMPTS
+from rlhf.prompts.schema import CHATS, CONTAMINATION, PROMPTS
 from rlhf.prompts.settings import CollectSpec
 from rlhf.prompts.split_sizes import require_split_sizes
+from rlhf.tokens.templates import require_options
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rlhf.base.artifacts import Artifact
     from rlhf.prompts.contamination import Contamination
 
 
@@ -48,16 +52,12 @@ def main() -> None:
     tokenizer = load_tokenizer(model, model_revision)
     check_vocabulary(tokenizer, model, model_revision)
     check_round_trip(tokenizer)
+    require_options(tokenizer, spec.template)
     contamination = open_benchmarks(spec, arguments)
     opened = open_dataset(name, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
-        require_columns(
-            dataset.column_names, [spec.column], f"prompts.column: {where}", "Set it to the column of the prompts."
-        )
-        texts = track(dataset[spec.column], len(dataset), "rows", "prompts")
-        collection = collect(
-            texts, tokenizer, contamination, seed=spec.seed, system=spec.system, max_tokens=spec.max_tokens
-        )
+        rows, artifact = open_rows(dataset, spec, where)
+        collection = collect(track(rows, len(dataset), "rows", "prompts"), tokenizer, spec, artifact, contamination)
     log_counts(where, collection.counts)
     require_split_sizes(collection.kept.count, arguments.train, arguments.test, where, collection.dropped)
     origin = provenance(
@@ -69,10 +69,27 @@ def main() -> None:
         dataset_revision=dataset_revision,
         model_revision=resolved_revision(model, model_revision),
         **({"benchmark_revisions": contamination.revisions} if contamination else {}),
+        **({"chats": True} if artifact is CHATS else {}),
     )
     if contamination:
         CONTAMINATION.write(arguments.contamination, contamination.table, origin)
-    PROMPTS.write_tables(arguments.output, collection.kept.tables(), origin)
+    artifact.write_tables(arguments.output, collection.kept.tables(), origin)
+
+
+def open_rows(dataset: Dataset, spec: CollectSpec, where: str) -> tuple[Dataset, Artifact]:
+    """The columns that are read, and the artifact: `PROMPTS` where all prompts are texts without more to say.
+
+    Raises:
+        UserError: a column is missing.
+    """
+    from datasets import Value
+
+    remedy = "Set it to the column of the prompts."
+    require_columns(dataset.column_names, [spec.column], f"prompts.column: {where}", remedy)
+    require_columns(dataset.column_names, spec.keep, f"prompts.keep: {where}", "Name columns that there are.")
+    texts = isinstance(dataset.features[spec.column], Value)
+    plain = texts and not spec.keep and spec.system is None
+    return dataset.select_columns(list(dict.fromkeys([spec.column, *spec.keep]))), PROMPTS if plain else CHATS
 
 
 def open_benchmarks(spec: CollectSpec, arguments: Namespace) -> Contamination | None:

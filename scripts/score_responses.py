@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from command_line import (
     add_model_flags,
@@ -13,13 +12,10 @@ from command_line import (
     program_parser,
     run,
 )
-from rlhf.base.artifacts import ArtifactError
 from rlhf.base.lineage import checked_inputs
-from rlhf.base.names import Rows
 from rlhf.base.provenance import provenance
 from rlhf.machine.progress import Progress
-from rlhf.prompts.schema import read_part
-from rlhf.responses.schema import RESPONSES
+from rlhf.rewards.conversations import read_conversations
 from rlhf.rewards.schema import REWARDS, reward_counts
 from rlhf.rewards.scorer import Conversation, ScoringJob
 from rlhf.rewards.settings import ScoreSpec
@@ -75,24 +71,6 @@ def main() -> None:
         arguments.output, {**counts, **facts.get("judging", {})}, logging.WARNING if counts["invalid"] else logging.INFO
     )
     REWARDS.write(arguments.output, rows, {**origin, "counts": counts, **facts})
-
-
-def read_conversations(prompts: Path, rows: Rows, responses: Path) -> tuple[list[dict[str, Any]], list[Conversation]]:
-    """Key (`prompt_id`, `draw`) and (prompt, response) texts of each response of a part.
-
-    Raises:
-        ArtifactError: a response belongs to none of the part's prompts.
-    """
-    part = read_part(prompts, rows, ["prompt_id", "prompt"])
-    texts = dict(zip(part["prompt_id"].to_pylist(), part["prompt"].to_pylist(), strict=True))
-    table = RESPONSES.read(responses, ["prompt_id", "draw", "response"])
-    keys = table.select(["prompt_id", "draw"]).to_pylist()
-    for row, key in enumerate(keys):
-        if key["prompt_id"] not in texts:
-            raise ArtifactError(f"{responses}: row {row}: prompt {key['prompt_id']} is not in this part")
-    return keys, [
-        (texts[key["prompt_id"]], text) for key, text in zip(keys, table["response"].to_pylist(), strict=True)
-    ]
 
 
 if __name__ == "__main__":

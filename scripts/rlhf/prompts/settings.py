@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 from operator import not_
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from rlhf.base.settings import LONGEST_CONTEXT, GivenText, Settings
+from rlhf.base.settings import LONGEST_CONTEXT, GivenText, Settings, canonical_json
 from rlhf.datasets.files import SUFFIXES
 from rlhf.models.source import ModelSource
+from rlhf.prompts.conversations import Turns
+from rlhf.tokens.templates import NOT_OPTIONS
 
 MOST_PROMPTS = 1_000_000_000
 """Largest size of a split."""
@@ -79,6 +81,22 @@ def modules_of(benchmarks: Sequence[BenchmarkSettings]) -> tuple[str, ...]:
     return (CONTAMINATION,) if benchmarks else ()
 
 
+RECORD_KEYS = ("prompt", "response", "finish_reason")
+"""Keys of the records that scorers get, beside the kept columns."""
+
+
+def check_template(template: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError for options that are none, or whose values are not of JSON's types."""
+    for name, value in template.items():
+        if name in NOT_OPTIONS:
+            raise ValueError(f"{name!r} is no option of a chat template: the pipeline decides on it")
+        try:
+            canonical_json(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name!r} is {value!r}, which is not of JSON's types") from None
+    return template
+
+
 class PromptSettings(Settings):
     """Where the prompts come from, which ones are kept, and how they are split into parts."""
 
@@ -91,9 +109,18 @@ class PromptSettings(Settings):
     split: str = Field("train", min_length=1)
     """Split of the hub dataset; ignored for local files."""
     column: str = Field("prompt", min_length=1)
-    """Column with the text of the prompts."""
+    """Column with the prompts: text, which is a single turn of the user, or lists of turns (role and content). The
+    prompt is everything up to the last turn of the user; what comes behind is not used, unless `responses.imported`
+    takes it."""
+    turns: Turns = "role_content"
+    """Keys of a turn: `role_content`, or `from_value` as in ShareGPT."""
+    keep: list[GivenText] = Field([])
+    """Columns that each prompt keeps, such as a reference answer, a source or test cases: reward functions, judges and
+    the report get them. Values of JSON's types."""
     system: str | None = None
-    """System prompt put before every prompt; null for none."""
+    """System prompt put before every prompt that has none of its own; null for none."""
+    template: dict[GivenText, Any] = Field({})
+    """Options of the policy's chat template, such as `{enable_thinking: false}`; with others, prompts are others."""
     max_tokens: int = Field(1024, ge=1, le=LONGEST_CONTEXT)
     """Maximum prompt length in tokens, chat template included; longer prompts are dropped and counted."""
     train: int = Field(59000, ge=1, le=MOST_PROMPTS)
@@ -109,6 +136,21 @@ class PromptSettings(Settings):
     """Benchmarks whose questions must not be prompts. Prompts that match one are dropped from the whole dataset, train
     and test alike, because the split is decided by rows; `contamination.parquet` lists them with question and reason.
     """
+
+    @field_validator("keep")
+    @classmethod
+    def _check_keep(cls, keep: list[str]) -> list[str]:
+        for column in keep:
+            if column in RECORD_KEYS:
+                raise ValueError(f"{column!r} is the name of another key of the records that reward functions get")
+            if keep.count(column) > 1:
+                raise ValueError(f"{column!r} is there twice")
+        return keep
+
+    @field_validator("template")
+    @classmethod
+    def _check_template(cls, template: dict[str, Any]) -> dict[str, Any]:
+        return check_template(template)
 
     @field_validator("decontaminate")
     @classmethod
@@ -154,9 +196,15 @@ class CollectSpec(Settings):
     split: str
     """Split of the hub dataset."""
     column: str
-    """Column with the text of the prompts."""
+    """Column with the prompts."""
+    turns: Turns = Field("role_content", exclude_if=lambda turns: turns == "role_content")
+    """Keys of a turn."""
+    keep: list[str] = Field([], exclude_if=not_)
+    """Columns that each prompt keeps."""
     system: str | None
     """System prompt, or null."""
+    template: dict[str, Any] = Field({}, exclude_if=not_)
+    """Options of the chat template."""
     max_tokens: int
     """Maximum prompt length in tokens."""
     model: ModelSource | None

@@ -12,6 +12,8 @@ REMEDIES = {
     "empty": "most texts are empty: set `prompts.column` to another column",
     "duplicate": "most texts are duplicates: use a larger dataset (`prompts.dataset`)",
     "too_long": "most texts are too long: raise `prompts.max_tokens`",
+    "not_a_chat": "most rows are no chats of user and assistant in alternation: check `prompts.column` and `turns`",
+    "refused_by_template": "the chat template of `base_model` refuses most conversations: see which roles it knows",
     "contaminated": "most prompts are questions of benchmarks: use another dataset (`prompts.dataset`)",
 }
 """What to do, by the main reason why rows are dropped."""

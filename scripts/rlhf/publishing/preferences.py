@@ -20,13 +20,10 @@ from rlhf.base.artifacts import (
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.names import Rows
 from rlhf.base.provenance import provenance
+from rlhf.base.settings import Settings
 from rlhf.pairs.schema import pair_artifact
-from rlhf.prompts.schema import PROMPTS
-from rlhf.publishing.settings import PreferenceSpec
+from rlhf.prompts.schema import MESSAGES, Prompt, read_prompts
 
-MESSAGES = pa.list_(
-    pa.field("element", pa.struct({"role": pa.string(), "content": pa.string()}), nullable=False),
-)
 PREFERENCES = Artifact(
     "preferences",
     table_schema(
@@ -43,7 +40,7 @@ PREFERENCES = Artifact(
     ),
     key=("prompt_id",),
 )
-"""A row per pair. `chosen` and `rejected` are whole conversations, the prompt included, as in UltraFeedback's binarized
+"""A row per pair. `prompt` is the last user turn. `chosen` and `rejected` are whole conversations, the prompt included, as in UltraFeedback's binarized
 form (Tunstall et al., "Zephyr", 2023). The scores are the rewards that training saw."""
 OF_PAIRS = ("prompt_id", "chosen", "rejected", "chosen_reward", "rejected_reward", "chosen_draw", "rejected_draw")
 
@@ -58,31 +55,28 @@ def write_preferences(program: Path, prompts: Path, pairs: Path, target: Path) -
         ArtifactError: the pairs are of other prompts.
     """
     inputs = checked_inputs(prompts=prompts, pairs=pairs)
-    spec = PreferenceSpec(system=read_provenance(prompts)["spec"].get("system"))
-    origin = provenance(str(program), spec, inputs)
+    origin = provenance(str(program), Settings(), inputs)
     if target.exists() and stated_provenance(target) == {"artifact": PREFERENCES.name, **origin}:
         return
-    PREFERENCES.write_tables(target, _preferences(prompts, pairs, spec.system), origin)
+    PREFERENCES.write_tables(target, _preferences(prompts, pairs), origin)
 
 
-def _preferences(prompts: Path, pairs: Path, system: str | None) -> Iterator[pa.Table]:
-    texts = _texts(prompts, Rows.model_validate(read_provenance(pairs)["spec"]["rows"]))
+def _preferences(prompts: Path, pairs: Path) -> Iterator[pa.Table]:
+    asked = _prompts(prompts, Rows.model_validate(read_provenance(pairs)["spec"]["rows"]))
     for rows in _slices(range(count_rows(pairs))):
         table = pair_artifact(pairs).read(pairs, OF_PAIRS, rows)
-        found = [_preference(row, texts, system, pairs) for row in table.to_pylist()]
+        found = [_preference(row, asked, pairs) for row in table.to_pylist()]
         yield pa.Table.from_pylist(found, schema=PREFERENCES.schema)
 
 
-def _preference(
-    row: Mapping[str, Any], texts: Iterator[tuple[str, str]], system: str | None, pairs: Path
-) -> dict[str, Any]:
+def _preference(row: Mapping[str, Any], asked: Iterator[Prompt], pairs: Path) -> dict[str, Any]:
     """A row of `PREFERENCES`. Pairs are in the order of the prompts, of which some have none."""
-    prompt = next((text for identity, text in texts if identity == row["prompt_id"]), None)
+    prompt = next((prompt for prompt in asked if prompt.prompt_id == row["prompt_id"]), None)
     if prompt is None:
         raise ArtifactError(f"{pairs}: prompt_id={row['prompt_id']!r} is not among the prompts of its part")
-    before = ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": prompt}]
+    before = [{"role": role, "content": content} for role, content in prompt.messages]
     return {
-        "prompt": prompt,
+        "prompt": prompt.text,
         "prompt_id": row["prompt_id"],
         "chosen": [*before, {"role": "assistant", "content": row["chosen"]}],
         "rejected": [*before, {"role": "assistant", "content": row["rejected"]}],
@@ -93,12 +87,12 @@ def _preference(
     }
 
 
-def _texts(prompts: Path, part: Rows) -> Iterator[tuple[str, str]]:
-    """ID and text of each prompt of a part."""
+def _prompts(prompts: Path, part: Rows) -> Iterator[Prompt]:
+    """The prompts of a part."""
     stop = part.stop if part.stop or part.start >= 0 else None
     for rows in _slices(range(count_rows(prompts))[part.start : stop]):
-        table = PROMPTS.read(prompts, ["prompt_id", "prompt"], rows)
-        yield from zip(table["prompt_id"].to_pylist(), table["prompt"].to_pylist(), strict=True)
+        if rows:
+            yield from read_prompts(prompts, Rows(start=rows.start, stop=rows.stop))
 
 
 def _slices(rows: range) -> Iterator[range]:

@@ -56,10 +56,3 @@ class PublishSpec(Settings):
     """What the results derive from."""
     configuration: dict[str, JsonValue]
     """The experiment's file, without the sections that concern this machine alone."""
-
-
-class PreferenceSpec(Settings):
-    """What preferences are made with, beside pairs and prompts."""
-
-    system: str | None
-    """The system prompt before every prompt; null for none."""

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlhf.base.artifacts import Artifact, ArtifactError
-from rlhf.prompts.schema import PROMPTS
+from rlhf.base.names import Rows
+from rlhf.prompts.schema import Prompt, prompt_artifact, read_prompts
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.schema import REWARDS
 
@@ -43,7 +44,7 @@ class Answer:
 class Example:
     """One prompt with the first draw of each policy."""
 
-    prompt: str
+    prompt: Prompt
     answers: dict[str, tuple[Answer, float | None]]
     """By policy: the response with its reward, and its judgement."""
 
@@ -61,18 +62,15 @@ def choose_examples(count: int, prompts: Path, policies: Mapping[str, tuple[pa.A
     if not count:
         return []
     shared = reduce(_in_both, [ids for ids, _ in policies.values()])
-    known = PROMPTS.read(prompts, ["prompt_id"])["prompt_id"].combine_chunks()
+    known = prompt_artifact(prompts).read(prompts, ["prompt_id"])["prompt_id"].combine_chunks()
     unknown = shared.filter(pc.invert(pc.is_in(shared, value_set=known)))
     if len(unknown):
         raise ArtifactError(f"{prompts}: no prompt_id={pc.min(unknown).as_py()!r}, which the responses answer")
     chosen = heapq.nsmallest(count, shared.to_pylist(), key=lambda one: hashlib.sha256(one.encode()).hexdigest())
     rows = pc.index_in(pa.array(chosen, pa.string()), value_set=known).to_pylist()
-    texts = [_row(PROMPTS, prompts, row)["prompt"] for row in rows]
+    asked = [read_prompts(prompts, Rows(start=row, stop=row + 1))[0] for row in rows]
     answers = {name: _answers(chosen, files) for name, (_, files) in policies.items()}
-    return [
-        Example(text, {name: found[prompt_id] for name, found in answers.items()})
-        for prompt_id, text in zip(chosen, texts, strict=True)
-    ]
+    return [Example(prompt, {name: found[prompt.prompt_id] for name, found in answers.items()}) for prompt in asked]
 
 
 def _in_both(ids: pa.Array, others: pa.Array) -> pa.Array:

@@ -52,7 +52,7 @@ class RewardServer:
         Raises:
             UserError: there is no answer, or it is not a list of that length.
         """
-        prompts, responses = map(list, zip(*conversations, strict=True))
+        prompts, responses = [one.prompt for one in conversations], [one.response for one in conversations]
         try:
             answer = self._session.post(
                 self.url, json={"prompts": prompts, "responses": responses}, timeout=SECONDS, allow_redirects=False
@@ -103,7 +103,7 @@ def _score(url: str, conversation: Conversation, value: object) -> Score:
         return Score(None, NO_REWARD)
     if is_finite_float32(value):
         return Score(float(value))
-    prompt, response = (text[:SHOWN_CHARACTERS] for text in conversation)
+    prompt, response = (text[:SHOWN_CHARACTERS] for text in (conversation.prompt, conversation.response))
     raise UserError(
         f"the reward server {url} returned {value!r:.40}, which is neither a finite float32 number nor null (no score)."
         f" Prompt: {prompt!r}. Response: {response!r}"

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rlhf.machine.progress import Progress
 from rlhf.rewards.schema import TOO_LONG
 from rlhf.rewards.scorer import Conversation, Score
-from rlhf.tokens.chat import encode_conversation, encode_prompt
+from rlhf.tokens.chat import encode_messages
 from rlhf.tokens.packing import Pack, PromptGroup, pack_budget, pack_groups
+from rlhf.tokens.templates import Messages
 from rlhf.tokens.token_budget import TokenBudget
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def score_conversations(
     token_budget: int,
     progress: Progress,
 ) -> list[Score]:
-    """Score conversations. Equal ones are scored once, so their scores are exactly equal.
+    """Score conversations. Those with equal texts are scored once, so their scores are exactly equal.
 
     Args:
         score_pack: the reward model.
@@ -73,7 +74,15 @@ def score_conversations(
             progress.advance(len(scored), tokens=pack.input_ids.numel())
 
     TokenBudget(token_budget).repeat(score_rest, table.unscored_lengths)
-    return [table.scores[conversation] for conversation in conversations]
+    return [table.scores[_texts(conversation)] for conversation in conversations]
+
+
+Texts = tuple[Messages, str]
+"""All that a model reads of a conversation: the prompt, and the response."""
+
+
+def _texts(conversation: Conversation) -> Texts:
+    return conversation.messages, conversation.response
 
 
 class _ScoreTable:
@@ -82,11 +91,11 @@ class _ScoreTable:
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation], max_tokens: int
     ) -> None:
-        self.scores: dict[Conversation, Score] = {}
+        self.scores: dict[Texts, Score] = {}
         self._tokenizer = tokenizer
-        self._unscored: dict[str, dict[str, NDArray[np.int32]]] = {}  # by prompt and response
-        for prompt, response in dict.fromkeys(conversations):
-            ids = encode_conversation(tokenizer, prompt, response)
+        self._unscored: dict[Messages, dict[str, NDArray[np.int32]]] = {}  # by prompt and response
+        for prompt, response in dict.fromkeys(map(_texts, conversations)):
+            ids = encode_messages(tokenizer, (*prompt, ("assistant", response)))
             if len(ids) > max_tokens:
                 self.scores[prompt, response] = Score(None, TOO_LONG)
             else:  # a list takes nine times the memory
@@ -96,17 +105,17 @@ class _ScoreTable:
         """Tokens of each conversation without a score."""
         return [len(ids) for responses in self._unscored.values() for ids in responses.values()]
 
-    def unscored_groups(self) -> tuple[list[list[Conversation]], list[PromptGroup]]:
+    def unscored_groups(self) -> tuple[list[list[Texts]], list[PromptGroup]]:
         """The conversations without a score, by prompt, and their token ids."""
         keys, groups = [], []
         for prompt, responses in self._unscored.items():
             if responses:
-                head = np.array(encode_prompt(self._tokenizer, prompt), np.int32)
+                head = np.array(encode_messages(self._tokenizer, prompt), np.int32)
                 keys.append([(prompt, response) for response in responses])
                 groups.append(shared_prefix(head, list(responses.values())))
         return keys, groups
 
-    def enter(self, conversations: Sequence[Conversation], found: PackScores) -> None:
+    def enter(self, conversations: Sequence[Texts], found: PackScores) -> None:
         """Keep the scores of these conversations."""
         objectives = [None] * len(found.values) if found.objectives is None else found.objectives.tolist()
         for conversation, value, of_objectives in zip(conversations, found.values.tolist(), objectives, strict=True):

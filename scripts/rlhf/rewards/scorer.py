@@ -6,7 +6,8 @@ or a combination of several scores (`kinds/combined.py`). Programs write both as
 A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named like its `kind`:
 
 - *It gets* the conversations of a part: prompt and response as plain texts, without a chat template, in the order of
-  the responses' file. Conversations may repeat, and a response may be empty.
+  the responses' file. Conversations may repeat, and a response may be empty. Responses are without what
+  `responses.hide` hides.
 - *It returns* one `Score` per conversation, in the same order. A score depends on its own conversation alone, or on the
   responses to the same prompt (`compares_draws`), which are in one part; so part sizes do not matter. Equal
   conversations have equal scores.
@@ -21,6 +22,7 @@ A scorer is a subclass of `Scorer` in a module of `rlhf.rewards.kinds`, named li
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,13 +32,55 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rlhf.base.choices import Choice
 from rlhf.machine.choices import BudgetChoice
 from rlhf.models.source import ModelSource
+from rlhf.prompts.schema import NOTHING_KEPT
+from rlhf.tokens.templates import Messages
 
 if TYPE_CHECKING:
     from rlhf.machine.progress import Progress
 
 KINDS = "rlhf.rewards.kinds"
-Conversation = tuple[str, str]
-"""A prompt and a response."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A prompt and a response to it."""
+
+    messages: Messages
+    """The prompt: role and content of each turn, the system prompt included; the user's turn last."""
+    response: str
+    finish_reason: str = "stop"
+    """`stop`, or `length` if it was truncated."""
+    kept: str = NOTHING_KEPT
+    """JSON object of the columns that the prompt keeps of its dataset (`prompts.keep`)."""
+
+    @property
+    def prompt(self) -> str:
+        """The last user turn."""
+        return self.messages[-1][1]
+
+    @property
+    def transcript(self) -> str:
+        """The prompt for a reader: the text alone of a single user turn, else all turns under their roles."""
+        if len(self.messages) == 1:
+            return self.prompt
+        return "\n\n".join(f"[{role}]\n{content}" for role, content in self.messages)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The kept columns."""
+        found: dict[str, Any] = json.loads(self.kept)
+        return found
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For functions and servers of the user: `prompt` as messages, `response`, `finish_reason`, kept columns."""
+        messages = [{"role": role, "content": content} for role, content in self.messages]
+        return {"prompt": messages, "response": self.response, "finish_reason": self.finish_reason, **self.columns}
+
+
+def single_turn(prompt: str, response: str) -> Conversation:
+    """A single user turn, and a response to it."""
+    return Conversation((("user", prompt),), response)
 
 
 @dataclass(frozen=True)
@@ -108,7 +152,7 @@ class Scorer(RewardSettings):
 
     @abstractmethod
     def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
-        """Score (prompt, response) texts.
+        """Score conversations.
 
         Returns:
             One score per conversation, in order, and facts for the provenance, of JSON's types: `objectives` (their

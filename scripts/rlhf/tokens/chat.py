@@ -14,25 +14,39 @@ from typing import TYPE_CHECKING
 
 from rlhf.base.errors import UserError
 from rlhf.tokens.special_tokens import SHOWN_CHARACTERS, plain_text_ids, special_tokens, token_ids
-from rlhf.tokens.templates import Message, Scaffold, render, scaffold_of, unused_words
+from rlhf.tokens.templates import NO_OPTIONS, Message, Scaffold, TemplateOptions, render, scaffold_of, unused_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None) -> list[int]:
-    """Token ids of a conversation up to where the assistant's answer begins, by the tokenizer's own chat template.
+def encode_messages(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], options: TemplateOptions = NO_OPTIONS
+) -> list[int]:
+    """Token ids of a conversation by the tokenizer's own chat template.
 
-    They begin with exactly one beginning-of-sequence token if the template or the tokenizer itself adds one. Special
-    tokens written in `prompt` or `system` are encoded as plain text.
+    If the user has the last word, up to where the assistant's answer begins; else with everything that the template
+    puts around and after the answer, which is what a reward model reads. They begin with exactly one
+    beginning-of-sequence token if the template or the tokenizer itself adds one. Special tokens written in the messages
+    are encoded as plain text.
 
     Raises:
-        UserError: the template refuses the conversation or begins it with two beginning-of-sequence tokens, or the
-            special tokens in the text cannot be encoded as text.
+        RefusedError: the template refuses the conversation.
+        UserError: it begins it with two beginning-of-sequence tokens, or the special tokens in the text cannot be
+            encoded as text.
     """
+    scaffold = scaffold_of(tokenizer, tuple(role for role, _ in messages), options)
+    rendered = render(tokenizer, messages, options)
+    ids = token_ids(tokenizer, rendered)
+    if special_tokens(tokenizer).among(ids) != scaffold.special_ids:
+        ids = _with_plain_contents(tokenizer, scaffold, [content for _, content in messages], rendered)
+    return [*scaffold.missing_bos, *ids]
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None) -> list[int]:
+    """Token ids of a single turn of the user, up to where the assistant's answer begins. See `encode_messages`."""
     messages = [("system", system)] if system is not None else []
-    messages.append(("user", prompt))
-    return _encode(tokenizer, messages)
+    return encode_messages(tokenizer, [*messages, ("user", prompt)])
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -42,17 +56,6 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
         UserError: the special tokens in the text cannot be encoded as text.
     """
     return [*plain_text_ids(tokenizer, text), end_of_turn_id(tokenizer)]
-
-
-def encode_conversation(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> list[int]:
-    """Token ids of a prompt and its complete answer, with everything that the template puts around and after them.
-
-    This is what a reward model reads. Special tokens written in the texts are encoded as plain text.
-
-    Raises:
-        UserError: see `encode_prompt`.
-    """
-    return _encode(tokenizer, [("user", prompt), ("assistant", response)])
 
 
 def turn_change_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -98,16 +101,6 @@ def _end_of_turn_id(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
             "has no eos_token: nothing marks the end of an answer"
         )
     return int(tokenizer.eos_token_id)
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """The conversation as the template renders it: up to the assistant's answer, or to its end."""
-    scaffold = scaffold_of(tokenizer, tuple(role for role, _ in messages))
-    rendered = render(tokenizer, messages)
-    ids = token_ids(tokenizer, rendered)
-    if special_tokens(tokenizer).among(ids) != scaffold.special_ids:
-        ids = _with_plain_contents(tokenizer, scaffold, [content for _, content in messages], rendered)
-    return [*scaffold.missing_bos, *ids]
 
 
 def _with_plain_contents(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from rlhf.base.errors import UserError
 from rlhf.tokens.special_tokens import special_tokens, token_ids
@@ -17,6 +19,36 @@ if TYPE_CHECKING:
 
 Message = tuple[str, str]
 """Role and content."""
+Messages = tuple[Message, ...]
+"""A conversation."""
+TemplateOptions = Mapping[str, Any]
+"""What a chat template reads beside the conversation, such as `enable_thinking`; values of JSON's types."""
+NO_OPTIONS: TemplateOptions = MappingProxyType({})
+NOT_OPTIONS = frozenset(
+    {
+        "add_generation_prompt",
+        "bos_token",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "documents",
+        "eos_token",
+        "max_length",
+        "messages",
+        "padding",
+        "raise_exception",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "sanitize_control_tokens",
+        "strftime_now",
+        "tokenize",
+        "tokenizer_kwargs",
+        "tools",
+        "truncation",
+    }
+)
+"""Names that are the template's input or the renderer's own arguments."""
 TEMPLATE_DATE = datetime.date(2024, 7, 26)
 """Today's date for templates that print it, so that equal inputs give equal ids every day. Llama-3.1's own default."""
 
@@ -38,11 +70,17 @@ class Scaffold:
         return re.sub("|".join(map(re.escape, self.placeholders)), lambda match: by_placeholder[match.group()], text)
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+class RefusedError(UserError):
+    """A chat template refuses a conversation."""
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], options: TemplateOptions = NO_OPTIONS
+) -> str:
     """The conversation as the template writes it; if the user has the last word, with the header of the answer.
 
     Raises:
-        UserError: the template refuses the conversation.
+        RefusedError: the template refuses the conversation.
     """
     from jinja2 import TemplateError
 
@@ -54,31 +92,34 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> s
                 add_generation_prompt=messages[-1][0] == "user",
                 tokenize=False,
                 strftime_now=TEMPLATE_DATE.strftime,
+                **options,
             )
         )
     except TemplateError as error:
         roles = [role for role, _ in messages]
         remedy = " Many templates have no system prompt: set `prompts.system` to null." if "system" in roles else ""
-        raise UserError(
+        raise RefusedError(
             f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {', '.join(roles)}: "
             f"{error}.{remedy}"
         ) from error
 
 
-def scaffold_of(tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...]) -> Scaffold:
+def scaffold_of(
+    tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], options: TemplateOptions = NO_OPTIONS
+) -> Scaffold:
     """The tokenizer's template around placeholders, one for each role.
 
     Raises:
         UserError: the template leaves out a content, changes it, or begins with two beginning-of-sequence tokens.
     """
-    return _scaffold(tokenizer, tokenizer.get_chat_template(), roles)
+    return _scaffold(tokenizer, tokenizer.get_chat_template(), roles, json.dumps(dict(options), sort_keys=True))
 
 
-@functools.lru_cache(maxsize=16)
-def _scaffold(tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[str, ...]) -> Scaffold:
+@functools.lru_cache(maxsize=256)  # conversations have many lengths
+def _scaffold(tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[str, ...], options: str) -> Scaffold:
     """Cached by the template too: a tokenizer can be given another one."""
     placeholders = unused_words(template, len(roles))
-    text = render(tokenizer, list(zip(roles, placeholders, strict=True)))
+    text = render(tokenizer, list(zip(roles, placeholders, strict=True)), json.loads(options))
     for role, placeholder in zip(roles, placeholders, strict=True):
         if placeholder not in text:
             raise UserError(f"the chat template of {tokenizer.name_or_path!r} leaves out or rewrites the {role} text")
@@ -99,3 +140,17 @@ def unused_words(template: str, count: int) -> list[str]:
     while letters in template:
         letters += "q"
     return [f"{letters}x{'y' * index}x" for index in range(count)]
+
+
+def require_options(tokenizer: PreTrainedTokenizerBase, options: TemplateOptions) -> None:
+    """Raise UserError for options that the chat template does not read: it would ignore them without a word."""
+    from jinja2 import Environment, meta
+
+    source = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", str(tokenizer.get_chat_template()))  # transformers' own tag
+    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
+    read = meta.find_undeclared_variables(environment.parse(source)) - NOT_OPTIONS - set(environment.globals)
+    if unknown := sorted(set(options) - read):
+        raise UserError(
+            f"prompts.template: the chat template of {tokenizer.name_or_path!r} does not read "
+            f"{', '.join(map(repr, unknown))}; it reads {', '.join(map(repr, sorted(read))) or 'no option'}"
+        )

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from rlhf.base.errors import UserError
-from rlhf.base.settings import key_of_server
+from rlhf.base.settings import canonical_json, key_of_server
 from rlhf.base.source_digest import SCRIPTS
 from rlhf.datasets.columns import ColumnKinds, local_columns, require_text
 from rlhf.datasets.files import is_local
@@ -138,7 +138,10 @@ def check_judges(experiment: Experiment) -> None:
         if isinstance(scorer, LlmSettings):
             names = ("response_a", "response_b") if scorer.compares_draws else ("response",)
             try:
-                JudgeTemplate(scorer.template, f"{scorer.mode}.jinja").fill(prompt="p", **dict.fromkeys(names, "r"))
+                template = JudgeTemplate(scorer.template, f"{scorer.mode}.jinja")
+                template.fill(
+                    canonical_json(dict.fromkeys(experiment.prompts.keep, "")), prompt="p", **dict.fromkeys(names, "r")
+                )
             except UserError as error:
                 raise UserError(f"{key}.template: {error}") from error
     for name, task in experiment.benchmarks.run.items():

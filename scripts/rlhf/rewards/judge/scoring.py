@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import choix
 import numpy as np
@@ -51,7 +51,10 @@ def rate(
     tally = Tally()
     scores: list[Score] = []
     for batch in _batches(conversations, PROMPTS_AT_A_TIME):
-        asked = [template.fill(prompt=prompt, response=response) for prompt, response in batch]
+        asked = [
+            template.fill(conversation.kept, prompt=conversation.transcript, response=conversation.response)
+            for conversation in batch
+        ]
         scores += map(_score, _verdicts(judge, asked, lambda answer: rating(answer, highest), tally))
         progress.advance(len(batch))
     return scores, tally
@@ -76,7 +79,7 @@ def compare(
     """
     tally = Tally()
     ours, theirs = _by_prompt(conversations), _by_prompt(reference)
-    scores: dict[Conversation, Score] = {}
+    scores: dict[tuple[Question, str], Score] = {}
     for batch in _batches(list(ours), PROMPTS_AT_A_TIME):
         duels = {prompt: list(combinations(dict.fromkeys(ours[prompt]), 2)) for prompt in batch}
         duels_with_reference = {
@@ -90,7 +93,19 @@ def compare(
                 found = {text: _shifted(score, odds) for text, score in found.items()}
             scores.update({(prompt, text): score for text, score in found.items()})
         progress.advance(sum(len(ours[prompt]) for prompt in batch))
-    return [scores[conversation] for conversation in conversations], tally
+    return [scores[_question(conversation), conversation.response] for conversation in conversations], tally
+
+
+class Question(NamedTuple):
+    """What a judge is shown of a prompt."""
+
+    transcript: str
+    kept: str
+    """JSON of the columns that it keeps."""
+
+
+def _question(conversation: Conversation) -> Question:
+    return Question(conversation.transcript, conversation.kept)
 
 
 Verdict = float | str
@@ -117,9 +132,9 @@ def _reply(answer: Answer | None) -> Messages:
     return [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": AGAIN}]
 
 
-Duels = dict[str, list[tuple[str, str]]]
+Duels = dict[Question, list[tuple[str, str]]]
 """Prompt -> the pairs of responses that are compared."""
-Preferences = dict[tuple[str, str, str], Verdict]
+Preferences = dict[tuple[Question, str, str], Verdict]
 """Prompt and two responses -> how far the first is preferred, or why that is not known."""
 
 
@@ -131,7 +146,9 @@ def _preferences(judge: Judge, template: JudgeTemplate, groups: Sequence[Duels],
         found |= {key: 0.5 for key in keys if key[1] == key[2]}
         keys = [key for key in keys if key not in found]
         orders = [order for prompt, one, other in keys for order in ((prompt, one, other), (prompt, other, one))]
-        asked = [template.fill(prompt=prompt, response_a=a, response_b=b) for prompt, a, b in orders]
+        asked = [
+            template.fill(prompt.kept, prompt=prompt.transcript, response_a=a, response_b=b) for prompt, a, b in orders
+        ]
         verdicts = _verdicts(judge, asked, preference, tally)
         for key, first, second in zip(keys, verdicts[::2], verdicts[1::2], strict=True):
             found[key] = _of_both_orders(first, second, tally)
@@ -148,7 +165,7 @@ def _of_both_orders(first: Verdict, second: Verdict, tally: Tally) -> Verdict:
     return (first + 1 - second) / 2
 
 
-def _strengths(responses: list[str], prompt: str, preferences: Preferences) -> dict[str, Score]:
+def _strengths(responses: list[str], prompt: Question, preferences: Preferences) -> dict[str, Score]:
     """Log-strengths of the distinct responses to a prompt."""
     if len(responses) == 1:
         return {responses[0]: Score(0.0)}
@@ -182,10 +199,10 @@ def _shifted(score: Score, odds: float | None) -> Score:
     return Score(None, NO_VERDICT) if odds is None else Score(score.value + odds)
 
 
-def _by_prompt(conversations: Sequence[Conversation]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for prompt, response in conversations:
-        found.setdefault(prompt, []).append(response)
+def _by_prompt(conversations: Sequence[Conversation]) -> dict[Question, list[str]]:
+    found: dict[Question, list[str]] = {}
+    for conversation in conversations:
+        found.setdefault(_question(conversation), []).append(conversation.response)
     return found
 
 

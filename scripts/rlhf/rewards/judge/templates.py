@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
 from rlhf.base.errors import UserError
+from rlhf.prompts.schema import NOTHING_KEPT
 
 BUILT_IN = Path(__file__).parent
 
@@ -34,16 +36,20 @@ class JudgeTemplate:
         except (OSError, UnicodeDecodeError, TemplateError) as error:
             raise UserError(f"{self._file}: cannot be read as a judge's template: {error}") from error
 
-    def fill(self, **texts: str) -> str:
+    def fill(self, kept: str = NOTHING_KEPT, **texts: str) -> str:
         """The message for these texts (`prompt`, and `response` or `response_a` and `response_b`).
+
+        Args:
+            kept: JSON of the columns that the prompt keeps, which a template names as `kept.answer`.
 
         Raises:
             UserError: the template names a text that there is not, or cannot be filled in.
         """
+        shown = [*texts.values(), *([] if kept == NOTHING_KEPT else [kept])]
         try:
-            return self._template.render(**texts, boundary=boundary(*texts.values()))
+            return self._template.render(**texts, kept=json.loads(kept), boundary=boundary(*shown))
         except TemplateError as error:
-            names = ", ".join([*texts, "boundary"])
+            names = ", ".join([*texts, "boundary", *(f"kept.{column}" for column in json.loads(kept))])
             raise UserError(f"{self._file}: cannot be filled in: {error}. A template may name {names}.") from error
 
 

@@ -28,6 +28,6 @@ class FunctionSettings(Scorer):
         from rlhf.rewards.function_scoring import score_by_function
 
         function = load_function(self.function)
-        scores = score_by_function(function, [p for p, _ in conversations], [r for _, r in conversations])
+        scores = score_by_function(function, [c.prompt for c in conversations], [c.response for c in conversations])
         job.progress.advance(len(scores))
         return scores, {}

@@ -32,8 +32,9 @@ class LlmSettings(Scorer):
     """`pairwise` compares the responses to a prompt, `rating` rates each response."""
     template: GivenText | None = None
     """File with the judge's instructions, a Jinja template that names `prompt`, `response` (in pairwise mode
-    `response_a` and `response_b`) and `boundary`; null for those in `scripts/rlhf/rewards/judge/`. It must ask for the
-    verdict alone on the last line: A, B or C for a tie; or a rating from 1 to `highest`."""
+    `response_a` and `response_b`), `boundary`, and columns of `prompts.keep` (`kept.answer`); null for those in
+    `scripts/rlhf/rewards/judge/`. It must ask for the verdict alone on the last line: A, B or C for a tie; or a rating
+    from 1 to `highest`."""
     highest: int = Field(9, ge=2, le=100)
     """The highest rating. Only single digits are weighted by log-probabilities."""
     key_variable: GivenText | None = None
