@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
+from chats import conversations as chats
+from chats import turns
 from rlhf.machine.device import granted_device
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.packed_scoring import score_conversations
-from rlhf.tokens.chat import encode_conversation, encode_prompt, turn_change_ids
+from rlhf.tokens.chat import encode_messages, encode_prompt, turn_change_ids
 from small_tokenizers import small_tokenizer
 
 OBJECTIVES = 19
@@ -35,7 +37,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
     tokenizer = AutoTokenizer.from_pretrained(options["tokenizer"]) if "tokenizer" in options else small_tokenizer()
     conversations = real_texts(options) if "texts" in options else made_texts(options, tokenizer)
     model = random_reward_model(options, device)
-    asked = sum(len(encode_conversation(tokenizer, *conversation)) for conversation in conversations)
+    asked = sum(len(encode_messages(tokenizer, turns(conversation))) for conversation in conversations)
     layers = sum(parameter.numel() for parameter in model.model.layers.parameters())
 
     def tutorial() -> tuple[list[float], int]:
@@ -47,7 +49,7 @@ def prepare(way: str, options: dict[str, Any], folder: Path, stack: contextlib.E
                 ArmoScorer(model, tokenizer),
                 device,
                 tokenizer,
-                conversations,
+                chats(conversations),
                 LONGEST,
                 options["token_budget"],
                 progress,
@@ -77,7 +79,7 @@ def one_by_one(
     turn_change = len(turn_change_ids(tokenizer))
     scores = []
     for prompt, response in conversations:
-        ids = encode_conversation(tokenizer, prompt, response)
+        ids = encode_messages(tokenizer, [("user", prompt), ("assistant", response)])
         turn_end = len(encode_prompt(tokenizer, prompt)) - turn_change
         hidden = model.model(input_ids=torch.tensor([ids], device=device), use_cache=False).last_hidden_state[0].float()
         objectives = model.regression_layer(hidden[-1]) @ model.reward_transform_matrix

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from cases import JUDGE, LLAMA3_8B_8_LAYERS, SMALL_JUDGE
+from chats import conversations as chats
+from chats import turns
 from record import Row, judged
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.packed_scoring import score_conversations
-from rlhf.tokens.chat import encode_conversation
+from rlhf.tokens.chat import encode_messages
 from rlhf.training.compute_rate import peak_rate
 from scoring import LONGEST, made_texts, one_by_one, random_reward_model
 from small_tokenizers import small_tokenizer
@@ -51,7 +53,7 @@ class Scoring:
                 ArmoScorer(self.model, self.tokenizer),
                 self.device,
                 self.tokenizer,
-                self.conversations,
+                chats(self.conversations),
                 LONGEST,
                 self.budget,
                 progress,
@@ -85,7 +87,7 @@ def speed(options: dict[str, Any], device: torch.device) -> Iterator[Row]:
     alone = median_seconds(scoring.alone, device, rounds=1)
     packed = median_seconds(scoring.packed, device)
     conversations = scoring.conversations
-    asked = sum(len(encode_conversation(scoring.tokenizer, *conversation)) for conversation in conversations)
+    asked = sum(len(encode_messages(scoring.tokenizer, turns(conversation))) for conversation in conversations)
     weights = sum(parameter.numel() for parameter in scoring.model.model.layers.parameters())
     peak = peak_rate(device)
     share = 2 * weights * scoring.computed / packed / (peak or matrix_rate(device))

@@ -12,11 +12,11 @@ import pytest
 from transformers import AutoTokenizer
 
 import import_responses
+from collecting import collected_prompts
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows
 from rlhf.base.provenance import digest
-from rlhf.prompts.collection import collect
 from rlhf.prompts.schema import PROMPTS
 from rlhf.responses.schema import RESPONSES
 from rlhf.responses.settings import ImportResponsesSpec
@@ -38,9 +38,7 @@ def run_program(
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
-    table = pa.concat_tables(
-        collect(["a", "b", "c"], small_tokenizer(), seed=1, system=None, max_tokens=50).kept.tables()
-    )
+    table = pa.concat_tables(collected_prompts(["a", "b", "c"], small_tokenizer()).kept.tables())
     PROMPTS.write(tmp_path / "prompts.parquet", table, {})
     return tmp_path / "prompts.parquet"
 
@@ -151,7 +149,7 @@ def test_real_responses(
     tokenizer.save_pretrained(policy)
     (policy / "config.json").write_text(json.dumps({"model_type": "llama"}))
     source = pq.read_table(real_responses).to_pylist()
-    collection = collect((row["prompt"] for row in source), tokenizer, seed=1, system=None, max_tokens=1024)
+    collection = collected_prompts((row["prompt"] for row in source), tokenizer, max_tokens=1024)
     PROMPTS.write_tables(tmp_path / "prompts.parquet", collection.kept.tables(), {})
     output = run_program(
         monkeypatch, real_responses, tmp_path / "prompts.parquet", policy, tmp_path / "out.parquet",

@@ -12,12 +12,12 @@ import pytest
 
 import import_responses
 import import_rewards
+from collecting import collected_prompts
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows
 from rlhf.base.provenance import digest
 from rlhf.models.source import ModelSource
-from rlhf.prompts.collection import collect
 from rlhf.prompts.schema import PROMPTS
 from rlhf.responses.schema import RESPONSES
 from rlhf.responses.settings import ImportResponsesSpec, ImportSpec
@@ -50,7 +50,7 @@ def run_program(monkeypatch: pytest.MonkeyPatch, dataset: Path, prompts: Path, o
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
-    table = pa.concat_tables(collect(["a", "b"], small_tokenizer(), seed=1, system=None, max_tokens=50).kept.tables())
+    table = pa.concat_tables(collected_prompts(["a", "b"], small_tokenizer()).kept.tables())
     PROMPTS.write(tmp_path / "prompts.parquet", table, {})
     return tmp_path / "prompts.parquet"
 

@@ -14,7 +14,7 @@ from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.packed_scoring import PackScores
 from rlhf.rewards.schema import REWARDS
 from rlhf.rewards.settings import ScoreSpec
-from rlhf.tokens.chat import encode_conversation, encode_prompt
+from rlhf.tokens.chat import encode_messages, encode_prompt
 from rlhf.tokens.packing import Pack, PromptGroup
 from scoring_inputs import Part, spec, write_part
 from small_models import (
@@ -54,7 +54,7 @@ def test_a_reward_model(tmp_path: Path, part: Part) -> None:
     tokenizer = small_tokenizer()
     reward = ArmoScorer(small_reward_model(len(tokenizer)), tokenizer)
     for row, (prompt, response) in zip(rows, texts, strict=True):
-        ids = encode_conversation(tokenizer, prompt, response)
+        ids = encode_messages(tokenizer, [("user", prompt), ("assistant", response)])
         if len(ids) > MAX_TOKENS:
             assert (row["reward"], row["invalid"], row["objectives"]) == (None, "too_long", None)
             continue

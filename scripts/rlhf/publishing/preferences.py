@@ -40,8 +40,8 @@ PREFERENCES = Artifact(
     ),
     key=("prompt_id",),
 )
-"""A row per pair. `prompt` is the last user turn. `chosen` and `rejected` are whole conversations, the prompt included, as in UltraFeedback's binarized
-form (Tunstall et al., "Zephyr", 2023). The scores are the rewards that training saw."""
+"""A row per pair. `prompt` is the last user turn. `chosen` and `rejected` are whole conversations, the prompt included,
+as in UltraFeedback's binarized form (Tunstall et al., "Zephyr", 2023). The scores are the rewards of training."""
 OF_PAIRS = ("prompt_id", "chosen", "rejected", "chosen_reward", "rejected_reward", "chosen_draw", "rejected_draw")
 
 

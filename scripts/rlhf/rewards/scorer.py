@@ -78,11 +78,6 @@ class Conversation:
         return {"prompt": messages, "response": self.response, "finish_reason": self.finish_reason, **self.columns}
 
 
-def single_turn(prompt: str, response: str) -> Conversation:
-    """A single user turn, and a response to it."""
-    return Conversation((("user", prompt),), response)
-
-
 @dataclass(frozen=True)
 class Score:
     """The score of one response, or the reason why it has none."""

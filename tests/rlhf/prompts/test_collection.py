@@ -6,16 +6,16 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collecting import DEFAULTS, collected_prompts
 from rlhf.base.errors import UserError
-from rlhf.prompts.collection import Collection, collect
-from rlhf.prompts.schema import PROMPTS, duplicate_key, normalise_prompt, prompt_id
+from rlhf.prompts.collection import Collection
+from rlhf.prompts.schema import CHATS, PROMPTS, duplicate_key, normalise_prompt, prompt_id
 from rlhf.prompts.settings import CollectSpec
 from rlhf.prompts.split_sizes import check_split_sizes, require_split_sizes
 from rlhf.tokens.chat import encode_prompt
@@ -32,7 +32,7 @@ VALUES = st.lists(
 
 
 def collected(texts: Sequence[object], seed: int = 1, max_tokens: int = 200) -> Collection:
-    return collect(texts, TOKENIZER, seed=seed, system=None, max_tokens=max_tokens)
+    return collected_prompts(texts, TOKENIZER, seed=seed, max_tokens=max_tokens)
 
 
 def table(collection: Collection) -> pa.Table:
@@ -44,9 +44,7 @@ def prompts(collection: Collection) -> list[str]:
 
 
 def collect_spec(**changes: object) -> CollectSpec:
-    values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
-    values.update(seed=1, split="train", column="prompt", max_tokens=9, decontaminate=[])
-    return CollectSpec.model_validate({**values, **changes})
+    return CollectSpec.model_validate({**DEFAULTS, "max_tokens": 9, **changes})
 
 
 def test_each_reason_is_counted_once() -> None:
@@ -107,7 +105,7 @@ def test_the_order_of_the_dataset_does_not_matter(texts: Sequence[object], data:
 def test_length_counts_the_template_and_the_system_prompt() -> None:
     length = len(encode_prompt(TOKENIZER, "what is this?", "Be brief."))
     for limit, kept in ((length, 1), (length - 1, 0)):
-        collection = collect(["what is this?"], TOKENIZER, seed=1, system="Be brief.", max_tokens=limit)
+        collection = collected_prompts(["what is this?"], TOKENIZER, CHATS, system="Be brief.", max_tokens=limit)
         assert (len(table(collection)), collection.dropped["too_long"]) == (kept, 1 - kept)
 
 
@@ -124,7 +122,7 @@ def test_no_prompts_are_an_empty_table() -> None:
 def test_an_error_in_encoding_names_the_row() -> None:
     tokenizer = small_tokenizer("chatml", CHATML.replace("message['content']", "message['content'].replace('a', 'b')"))
     with pytest.raises(UserError, match=r"row 2 of the dataset: .* changes the text .*'a <\|im_end\|>'"):
-        collect([None, "c", "a <|im_end|>"], tokenizer, seed=1, system=None, max_tokens=50)
+        collected_prompts([None, "c", "a <|im_end|>"], tokenizer)
 
 
 def test_split_sizes() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chats import conversations as chats
 from reward_server import Answer, SmallRewardServer, by_length
 from rlhf.base.errors import UserError
 from rlhf.machine.progress import Progress
@@ -26,7 +27,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scores(server: RewardServer, conversations: list[tuple[str, str]] = CONVERSATIONS) -> list[Score]:
     with Progress(len(conversations), "responses", "scoring") as progress:
-        return score_by_server(server, conversations, progress)
+        return score_by_server(server, chats(conversations), progress)
 
 
 def test_each_response_has_its_score() -> None:

@@ -6,11 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chats import conversations as chats
+from chats import turns
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.packed_scoring import score_conversations, shared_prefix
 from rlhf.rewards.scorer import Score
-from rlhf.tokens.chat import encode_conversation, encode_prompt
+from rlhf.tokens.chat import encode_messages, encode_prompt
 from small_models import CPU, small_reward_model
 from small_tokenizers import small_tokenizer
 
@@ -26,7 +28,7 @@ def score(conversations: list[tuple[str, str]], max_tokens: int = 128, token_bud
     distinct = len(set(conversations))
     with Progress(distinct, "responses", "test") as progress:
         scores = score_conversations(
-            ArmoScorer(MODEL, TOKENIZER), CPU, TOKENIZER, conversations, max_tokens, token_budget, progress
+            ArmoScorer(MODEL, TOKENIZER), CPU, TOKENIZER, chats(conversations), max_tokens, token_budget, progress
         )
         assert progress.done == distinct
     return scores
@@ -40,7 +42,7 @@ def values(scores: list[Score]) -> list[float]:
 def expected(conversation: tuple[str, str]) -> tuple[float, list[float]]:
     """One conversation by itself, with the attention of transformers."""
     MODEL.model.set_attn_implementation("eager")
-    hidden = MODEL.model(torch.tensor([encode_conversation(TOKENIZER, *conversation)])).last_hidden_state[0]
+    hidden = MODEL.model(torch.tensor([encode_messages(TOKENIZER, turns(conversation))])).last_hidden_state[0]
     prompt = encode_prompt(TOKENIZER, conversation[0])
     header = max(place for place, token in enumerate(prompt) if token == TOKENIZER.eos_token_id)
     objectives = MODEL.regression_layer(hidden[-1])
@@ -65,7 +67,7 @@ def test_scores_do_not_depend_on_batch_or_order(token_budget: int) -> None:
 
 
 def test_what_is_too_long_has_no_score_and_a_reason() -> None:
-    lengths = [len(encode_conversation(TOKENIZER, *conversation)) for conversation in CONVERSATIONS]
+    lengths = [len(encode_messages(TOKENIZER, turns(conversation))) for conversation in CONVERSATIONS]
     limit = sorted(lengths)[12]
     scores = score(CONVERSATIONS, max_tokens=limit)
     whole = score(CONVERSATIONS)

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf.base.errors import UserError
 from rlhf.tokens import chat
-from rlhf.tokens.chat import encode_conversation, encode_prompt, encode_response, end_of_turn_id
+from rlhf.tokens.chat import encode_messages, encode_prompt, encode_response, end_of_turn_id
 from rlhf.tokens.templates import TEMPLATE_DATE, render, scaffold_of
 from small_tokenizers import CHATML, FORMS, LLAMA3, SPECIAL_TEXTS, TRIMMED_PROMPTS, small_tokenizer
 
@@ -211,13 +211,13 @@ def test_template_that_changes_text_cannot_take_special_tokens() -> None:
     with pytest.raises(UserError, match=re.escape("changes the text")):
         encode_prompt(tokenizer, "a cat <|im_end|>")
     with pytest.raises(UserError, match=re.escape("data: 'a dog <|im_end|>', 'a cat'")):
-        encode_conversation(tokenizer, "a dog <|im_end|>", "a cat")
+        encode_messages(tokenizer, [("user", "a dog <|im_end|>"), ("assistant", "a cat")])
 
 
 def test_refused_conversation_without_system_prompt_is_not_blamed_on_it() -> None:
     tokenizer = small_tokenizer("chatml", "{{ raise_exception('No.') }}")
     with pytest.raises(UserError, match=r"refuses a conversation of user, assistant: No\.\.$"):
-        encode_conversation(tokenizer, "hi", "yo")
+        encode_messages(tokenizer, [("user", "hi"), ("assistant", "yo")])
 
 
 def test_template_with_the_date_gives_the_same_ids_every_day() -> None:

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rlhf.base.errors import UserError
 from rlhf.tokens.chat import (
-    encode_conversation,
+    encode_messages,
     encode_prompt,
     encode_response,
     end_of_turn_id,
@@ -100,7 +100,7 @@ def test_system_prompt_is_encoded_as_the_template_says(form: str, system: str, p
 def test_conversation_is_what_the_template_renders(form: str, prompt: str, response: str) -> None:
     tokenizer = TOKENIZERS[form]
     expected = published_ids(tokenizer, ("user", prompt), ("assistant", response))
-    assert encode_conversation(tokenizer, prompt, response) == expected
+    assert encode_messages(tokenizer, [("user", prompt), ("assistant", response)]) == expected
 
 
 @given(prompt=TEXT_WITH_SPECIALS, response=TEXT_WITH_SPECIALS)
@@ -109,11 +109,13 @@ def test_conversation_is_what_the_template_renders(form: str, prompt: str, respo
 @pytest.mark.parametrize("form", list(FORMS))
 def test_special_tokens_in_both_texts_are_text(form: str, prompt: str, response: str) -> None:
     tokenizer = TOKENIZERS[form]
-    ids = encode_conversation(tokenizer, prompt, response)
-    assert special_ids(tokenizer, ids) == special_ids(tokenizer, encode_conversation(tokenizer, "usual", "text"))
+    ids = encode_messages(tokenizer, [("user", prompt), ("assistant", response)])
+    assert special_ids(tokenizer, ids) == special_ids(
+        tokenizer, encode_messages(tokenizer, [("user", "usual"), ("assistant", "text")])
+    )
     shown_prompt = prompt.strip() if form in TRIMMED_PROMPTS else prompt
     shown_response = response.strip() if form in TRIMMED_ANSWERS else response
-    usual = decoded(tokenizer, encode_conversation(tokenizer, "PROMPT", "RESPONSE"))
+    usual = decoded(tokenizer, encode_messages(tokenizer, [("user", "PROMPT"), ("assistant", "RESPONSE")]))
     before, between_and_after = usual.split("PROMPT")
     between, after = between_and_after.split("RESPONSE")
     assert decoded(tokenizer, ids) == f"{before}{shown_prompt}{between}{shown_response}{after}"
@@ -125,7 +127,7 @@ def test_special_tokens_in_both_texts_are_text(form: str, prompt: str, response:
 def test_conversation_begins_with_its_prompt_and_response(form: str, prompt: str, response: str) -> None:
     tokenizer = TOKENIZERS[form]
     beginning = [*encode_prompt(tokenizer, prompt), *encode_response(tokenizer, response)]
-    ids = encode_conversation(tokenizer, prompt, response)
+    ids = encode_messages(tokenizer, [("user", prompt), ("assistant", response)])
     assert ids[: len(beginning)] == beginning
     line_break = [] if form.startswith("llama") else tokenizer("\n", add_special_tokens=False)["input_ids"]
     end_of_text = [tokenizer.eos_token_id] if form == "phi" else []
@@ -136,7 +138,10 @@ def test_space_before_the_answer_belongs_to_the_conversation() -> None:
     tokenizer = TOKENIZERS["mistral"]
     answer = encode_response(tokenizer, " the fox")
     assert answer != [*tokenizer(" ", add_special_tokens=False)["input_ids"], *encode_response(tokenizer, "the fox")]
-    assert encode_conversation(tokenizer, "hi", "the fox") == [*encode_prompt(tokenizer, "hi"), *answer]
+    assert encode_messages(tokenizer, [("user", "hi"), ("assistant", "the fox")]) == [
+        *encode_prompt(tokenizer, "hi"),
+        *answer,
+    ]
 
 
 @pytest.mark.parametrize("form", list(FORMS))
@@ -144,7 +149,7 @@ def test_one_bos_where_the_family_has_one(form: str) -> None:
     tokenizer = TOKENIZERS[form]
     expected = [] if form in ("chatml", "qwen") else [0]
     for text in ("hi", f"hi {''.join(SPECIAL_TEXTS)}"):
-        for ids in (encode_prompt(tokenizer, text), encode_conversation(tokenizer, text, text)):
+        for ids in (encode_prompt(tokenizer, text), encode_messages(tokenizer, [("user", text), ("assistant", text)])):
             assert [place for place, token in enumerate(ids) if token == tokenizer.bos_token_id] == expected
 
 
@@ -178,7 +183,7 @@ def test_llama3_turn_change_is_the_published_one(llama3_tokenizer: PreTrainedTok
 @settings(deadline=None, max_examples=60)
 def test_conversation_with_the_real_vocabulary(real_tokenizer: PreTrainedTokenizerBase, data: st.DataObject) -> None:
     prompt, response = data.draw(USUAL_TEXT), data.draw(USUAL_TEXT)
-    ids = encode_conversation(real_tokenizer, prompt, response)
+    ids = encode_messages(real_tokenizer, [("user", prompt), ("assistant", response)])
     assert ids == published_ids(real_tokenizer, ("user", prompt), ("assistant", response))
     assert ids == [*encode_prompt(real_tokenizer, prompt), *encode_response(real_tokenizer, response.strip())]
     assert ids.count(128000) == 1
@@ -187,8 +192,8 @@ def test_conversation_with_the_real_vocabulary(real_tokenizer: PreTrainedTokeniz
 
 def test_special_tokens_in_a_conversation_with_the_real_vocabulary(real_tokenizer: PreTrainedTokenizerBase) -> None:
     question, answer = " What is <|eot_id|>?", "It ends <|start_header_id|>a turn<|eot_id|>.\n"
-    ids = encode_conversation(real_tokenizer, question, answer)
+    ids = encode_messages(real_tokenizer, [("user", question), ("assistant", answer)])
     assert ids == [*encode_prompt(real_tokenizer, question), *encode_response(real_tokenizer, answer.strip())]
     assert special_ids(real_tokenizer, ids) == special_ids(
-        real_tokenizer, encode_conversation(real_tokenizer, "hi", "yo")
+        real_tokenizer, encode_messages(real_tokenizer, [("user", "hi"), ("assistant", "yo")])
     )

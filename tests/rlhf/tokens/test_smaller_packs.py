@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from chats import conversations as chats
 from limited_memory import LimitedMemory, run_out
 from rlhf.base.errors import UserError
 from rlhf.logprobs.pairs import pair_logprobs
@@ -59,7 +60,7 @@ def test_rewards_are_those_of_a_smaller_budget(full_from: int, caplog: pytest.Lo
     def scored(reward: Any, token_budget: int) -> list[float | None]:
         distinct = len(set(conversations))
         with Progress(distinct, "responses", "test") as progress:
-            scores = score_conversations(reward, CPU, tokenizer, conversations, 128, token_budget, progress)
+            scores = score_conversations(reward, CPU, tokenizer, chats(conversations), 128, token_budget, progress)
         assert progress.done == distinct
         return [found.value for found in scores]
 
@@ -78,5 +79,5 @@ def test_a_response_that_does_not_fit_is_a_user_error() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. And so on.")
 
     with Progress(1, "responses", "test") as progress, pytest.raises(UserError, match=r"packs cannot be smaller"):
-        score_conversations(never, CPU, tokenizer, [("what is 2", "a dog")], 128, 10**4, progress)
+        score_conversations(never, CPU, tokenizer, chats([("what is 2", "a dog")]), 128, 10**4, progress)
     assert progress.done == 0

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from chats import conversations as chats
 from judge_server import JudgeServer, prefers, shown
 from rlhf.base.files.journal import Journal
 from rlhf.machine.progress import Progress
 from rlhf.rewards.judge.client import Judge
 from rlhf.rewards.judge.client import JudgeServer as Server
-from rlhf.rewards.judge.scoring import NO_VERDICT, PRIOR, REFUSED, Conversation, Tally, compare, rate
+from rlhf.rewards.judge.scoring import NO_VERDICT, PRIOR, REFUSED, Tally, compare, rate
 from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.scorer import Score
 
@@ -24,21 +25,21 @@ by_length = prefers(lambda prompt, response: float(len(response)))
 
 def compared(
     server: JudgeServer,
-    conversations: list[Conversation],
+    conversations: list[tuple[str, str]],
     folder: Path | None = None,
-    reference: Sequence[Conversation] = (),
+    reference: Sequence[tuple[str, str]] = (),
 ) -> tuple[list[Score], Tally]:
     judge = Judge(Server(server.url, "gpt", {"logprobs": True}, None), Journal(folder))
     with Progress(len(conversations), "responses", "scoring") as progress:
-        found = compare(judge, JudgeTemplate(None, "pairwise.jinja"), conversations, reference, progress)
+        found = compare(judge, JudgeTemplate(None, "pairwise.jinja"), chats(conversations), chats(reference), progress)
         assert progress.done == len(conversations)
     return found
 
 
-def rated(server: JudgeServer, conversations: list[Conversation]) -> tuple[list[Score], Tally]:
+def rated(server: JudgeServer, conversations: list[tuple[str, str]]) -> tuple[list[Score], Tally]:
     judge = Judge(Server(server.url, "gpt", {"logprobs": True}, None), Journal(None))
     with Progress(len(conversations), "responses", "scoring") as progress:
-        return rate(judge, JudgeTemplate(None, "rating.jinja"), 9, conversations, progress)
+        return rate(judge, JudgeTemplate(None, "rating.jinja"), 9, chats(conversations), progress)
 
 
 def values(scores: list[Score]) -> list[float]:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from chats import conversations as chats
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo import PUBLISHED_OBJECTIVES, ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.packed_scoring import score_conversations
-from rlhf.tokens.chat import encode_conversation, encode_prompt
+from rlhf.tokens.chat import encode_messages, encode_prompt
 from small_models import CPU
 from small_tokenizers import small_tokenizer
 
@@ -134,7 +135,7 @@ def hidden_states(ids: list[int], t: Tensors) -> np.ndarray:
 
 def straightforward(prompt: str, answer: str, t: Tensors) -> tuple[float, np.ndarray]:
     """Score and objectives of one conversation, by the formulas of the published code."""
-    ids = encode_conversation(TOKENIZER, prompt, answer)
+    ids = encode_messages(TOKENIZER, [("user", prompt), ("assistant", answer)])
     prompt_ids = encode_prompt(TOKENIZER, prompt)
     end_of_turn = TOKENIZER.convert_tokens_to_ids("<|eot_id|>")
     hidden = hidden_states(ids, t)
@@ -155,7 +156,7 @@ def test_scores_of_the_checkpoint(written: tuple[Path, Tensors], token_budget: i
     conversations = [(text, answer) for text in TEXTS for answer in ANSWERS]
     with Progress(len(conversations), "responses", "test") as progress:
         found = score_conversations(
-            ArmoScorer(model, TOKENIZER), CPU, TOKENIZER, conversations, 4096, token_budget, progress
+            ArmoScorer(model, TOKENIZER), CPU, TOKENIZER, chats(conversations), 4096, token_budget, progress
         )
     for score, (text, answer) in zip(found, conversations, strict=True):
         reward, objectives = straightforward(text, answer, tensors)
