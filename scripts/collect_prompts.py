@@ -11,7 +11,7 @@ from command_line import add_output_flag, add_revisions_flag, log_counts, parse_
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import Files, checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.datasets.files import is_local, open_dataset, require_columns
+from rlhf.datasets.files import is_local, is_text, open_dataset, require_columns
 from rlhf.machine.progress import track
 from rlhf.models.round_trip import check_round_trip
 from rlhf.models.source import model_location, resolved_revision
@@ -82,13 +82,10 @@ def open_rows(dataset: Dataset, spec: CollectSpec, where: str) -> tuple[Dataset,
     Raises:
         UserError: a column is missing.
     """
-    from datasets import Value
-
     remedy = "Set it to the column of the prompts."
     require_columns(dataset.column_names, [spec.column], f"prompts.column: {where}", remedy)
     require_columns(dataset.column_names, spec.keep, f"prompts.keep: {where}", "Name columns that there are.")
-    texts = isinstance(dataset.features[spec.column], Value)
-    plain = texts and not spec.keep and spec.system is None
+    plain = is_text(dataset, spec.column) and not spec.keep and spec.system is None
     return dataset.select_columns(list(dict.fromkeys([spec.column, *spec.keep]))), PROMPTS if plain else CHATS
 
 

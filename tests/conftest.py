@@ -68,6 +68,15 @@ def llama3_tokenizer(llama3_tokenizer_folder: Path) -> object:
 
 
 @pytest.fixture(scope="session")
+def real_tokenizers() -> Path:
+    """A folder with the tokenizers of Llama-3.1, Qwen3 and Gemma 3."""
+    folder = Path(__file__).resolve().parents[1] / ".tokenizers"
+    if not (folder / "fetched").exists():
+        pytest.skip("there are no real tokenizers: `make tokenizers` fetches them where there is npm")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_responses() -> Path:
     """805 real prompts, with five responses each: `prompt`, `response_0` .. `response_4`."""
     return _shared("alpaca_eval_llama3_responses.parquet")

@@ -19,7 +19,7 @@ from rlhf.machine.device import granted_device
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import score_conversations
+from rlhf.rewards.models.packed_scoring import score_conversations
 from rlhf.tokens.chat import encode_messages, encode_prompt, turn_change_ids
 from small_tokenizers import small_tokenizer
 

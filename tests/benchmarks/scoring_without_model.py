@@ -10,7 +10,7 @@ import torch
 from rlhf.base.names import Rows
 from rlhf.machine.progress import Progress
 from rlhf.rewards.conversations import read_conversations
-from rlhf.rewards.packed_scoring import PackScores, score_conversations
+from rlhf.rewards.models.packed_scoring import PackScores, score_conversations
 from rlhf.tokens.packing import Pack
 from small_tokenizers import small_tokenizer
 

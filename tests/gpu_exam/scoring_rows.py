@@ -14,7 +14,7 @@ from record import Row, judged
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import score_conversations
+from rlhf.rewards.models.packed_scoring import score_conversations
 from rlhf.tokens.chat import encode_messages
 from rlhf.training.compute_rate import peak_rate
 from scoring import LONGEST, made_texts, one_by_one, random_reward_model

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import collect_prompts
+from collecting import DEFAULTS
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.provenance import digest
@@ -28,9 +29,7 @@ LINES = [{"prompt": f"prompt {number}"} for number in range(20)]
 
 
 def spec_json(**changes: Any) -> str:
-    values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
-    values.update(seed=1, split="train", column="prompt", max_tokens=60, decontaminate=[])
-    return CollectSpec.model_validate({**values, **changes}).model_dump_json()
+    return CollectSpec.model_validate({**DEFAULTS, "dataset": None, "max_tokens": 60, **changes}).model_dump_json()
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:

@@ -11,7 +11,7 @@ from rlhf.base.artifacts import read_provenance
 from rlhf.base.provenance import digest
 from rlhf.responses.schema import RESPONSES
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import PackScores
+from rlhf.rewards.models.packed_scoring import PackScores
 from rlhf.rewards.schema import REWARDS
 from rlhf.rewards.settings import ScoreSpec
 from rlhf.tokens.chat import encode_messages, encode_prompt

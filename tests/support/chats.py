@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from rlhf.datasets.conversations import Messages
 from rlhf.rewards.scorer import Conversation
-from rlhf.tokens.templates import Messages
 
 
 def turns(texts: tuple[str, str]) -> Messages:

@@ -177,6 +177,13 @@ def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
     return folder, folder.name
 
 
+def is_text(rows: Dataset, column: str) -> bool:
+    """Whether a column holds single values, not lists; false where there is no such column."""
+    from datasets import Value
+
+    return isinstance(rows.features.get(column), Value)
+
+
 def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:
     """Raise UserError, listing the existing columns and the remedy, unless all of `columns` exist."""
     missing = [column for column in columns if column not in there]

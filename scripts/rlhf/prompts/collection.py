@@ -14,11 +14,11 @@ import pyarrow as pa
 from rlhf.base.artifacts import Artifact
 from rlhf.base.errors import UserError
 from rlhf.base.settings import canonical_json
-from rlhf.prompts.conversations import Example, NoPromptError, read_example
+from rlhf.datasets.conversations import Example, Messages, NoPromptError, read_example
 from rlhf.prompts.schema import NOTHING_KEPT, PROMPTS, conversation_duplicate_key, conversation_id, order_key
 from rlhf.prompts.settings import CollectSpec
 from rlhf.tokens.chat import encode_messages
-from rlhf.tokens.templates import Messages, RefusedError
+from rlhf.tokens.templates import RefusedError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,8 @@ import pyarrow as pa
 from rlhf.base.artifacts import TOKEN_IDS, Artifact, ArtifactError, count_rows, find_provenance, table_schema
 from rlhf.base.names import Rows
 from rlhf.base.settings import canonical_json
-from rlhf.tokens.templates import NO_OPTIONS, Messages, TemplateOptions
+from rlhf.datasets.conversations import Messages
+from rlhf.tokens.templates import NO_OPTIONS, TemplateOptions
 
 PROMPTS = Artifact(
     "prompts",
@@ -60,11 +59,6 @@ CONTAMINATION = Artifact(
     key=("prompt_id", "benchmark"),
 )
 """The dropped prompts, with the most similar of the questions that each one matches in each benchmark."""
-
-
-def normalise_prompt(text: str) -> str:
-    """Unicode NFC, LF line endings, no leading or trailing whitespace. Idempotent."""
-    return unicodedata.normalize("NFC", re.sub(r"\r\n?", "\n", text)).strip()
 
 
 def prompt_id(prompt: str) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from rlhf.base.settings import LONGEST_CONTEXT, GivenText, Settings, canonical_json
+from rlhf.datasets.conversations import Turns
 from rlhf.datasets.files import SUFFIXES
 from rlhf.models.source import ModelSource
-from rlhf.prompts.conversations import Turns
 from rlhf.tokens.templates import NOT_OPTIONS
 
 MOST_PROMPTS = 1_000_000_000

@@ -1,6 +1,7 @@
 """Responses imported from a dataset, in wide form (`response_0`, `response_1`, ...) or long form (a row per response).
 
-Both forms may have rewards too: `response_0_reward`, ..., or `reward`.
+Where there is neither and the column of the prompts holds conversations, the response is the assistant's turn behind
+the prompt. All forms may have rewards too: `response_0_reward`, ..., or `reward`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
-from rlhf.datasets.files import require_columns
-from rlhf.prompts.schema import normalise_prompt, prompt_id
+from rlhf.datasets.conversations import NoPromptError, read_example
+from rlhf.datasets.files import is_text, require_columns
+from rlhf.prompts.schema import conversation_id
 from rlhf.responses.settings import ImportSpec
 from rlhf.tokens.chat import encode_response
 
@@ -53,7 +55,7 @@ class Imported:
 def read_imported(
     dataset: Dataset, prompts: Sequence[Mapping[str, Any]], spec: ImportSpec, where: str, *, rewards: bool
 ) -> Imported:
-    """Read the responses to some prompts, matched by the normalised text of the prompts.
+    """Read the responses to some prompts, matched by the normalised turns of the prompts.
 
     In wide form, the first row of a prompt counts, as in `collect_prompts`.
 
@@ -66,15 +68,18 @@ def read_imported(
         UserError: a column or prompt is missing, or a response or reward has the wrong type or is not finite; names the
             rows and says what to do.
     """
+    chats = not is_text(dataset, spec.column)
     wide, names, reward_names = require_imported_columns(
-        dataset.column_names, spec.draws, spec.column, where, rewards=rewards
+        dataset.column_names, spec.draws, spec.column, where, rewards=rewards, chats=chats
     )
-    matched = _match_rows(dataset[spec.column], prompts, where)
+    matched = _match_rows(dataset[spec.column], prompts, spec, where)
     duplicates = 0
     if wide:
         duplicates = sum(len(rows) - 1 for rows in matched)
         matched = [rows[:1] for rows in matched]
     columns = dataset.select_columns([*names, *reward_names])[[row for rows in matched for row in rows]]
+    if names == [spec.column]:
+        columns[spec.column] = [read_example(value, spec.turns).answer for value in columns[spec.column]]
     reader = _Reader(spec.draws, names, reward_names)
     reader.imported.counts["duplicate_rows"] = duplicates
     at = 0
@@ -91,13 +96,14 @@ def read_imported(
 
 
 def require_imported_columns(
-    there: Sequence[str], draws: int, column: str, where: str, *, rewards: bool
+    there: Sequence[str], draws: int, column: str, where: str, *, rewards: bool, chats: bool = False
 ) -> tuple[bool, list[str], list[str]]:
     """Find the columns of responses and rewards.
 
     Args:
         there: column names of the dataset.
         column: column of the prompts.
+        chats: whether that column holds conversations, which may hold the responses too.
 
     Returns:
         Whether the dataset has the wide form, the columns of responses, and the columns of rewards.
@@ -107,6 +113,8 @@ def require_imported_columns(
     """
     wide = f"{LONG_RESPONSE}_0" in there
     names = [f"{LONG_RESPONSE}_{draw}" for draw in range(draws)] if wide else [LONG_RESPONSE]
+    if chats and not wide and LONG_RESPONSE not in there:
+        names = [column]
     reward_names = ([f"{name}_reward" for name in names] if wide else [LONG_REWARD]) if rewards else []
     found = sum(1 for name in there if name.removeprefix(f"{LONG_RESPONSE}_").isdigit()) if wide else 0
     count = f"; there are {found}: set `responses.draws: {found}`" if found > 1 else ""
@@ -128,15 +136,21 @@ def require_imported_columns(
     return wide, names, reward_names
 
 
-def _match_rows(texts: Sequence[object], prompts: Sequence[Mapping[str, Any]], where: str) -> list[list[int]]:
+def _match_rows(
+    values: Sequence[object], prompts: Sequence[Mapping[str, Any]], spec: ImportSpec, where: str
+) -> list[list[int]]:
     """The dataset's rows of each prompt.
 
     Raises:
         UserError: some prompts are not in the dataset; names the first one.
     """
     rows: dict[str, list[int]] = {prompt["prompt_id"]: [] for prompt in prompts}
-    for row, text in enumerate(texts):
-        if isinstance(text, str) and (identity := prompt_id(normalise_prompt(text))) in rows:
+    for row, value in enumerate(values):
+        try:
+            identity = conversation_id(read_example(value, spec.turns).messages, spec.template)
+        except NoPromptError:
+            continue  # `collect_prompts` has counted it, if it is from this dataset
+        if identity in rows:
             rows[identity].append(row)
     missing = [prompt for prompt in prompts if not rows[prompt["prompt_id"]]]
     if missing:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from operator import not_
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from rlhf.base.choices import choice_module, name_of_choice
 from rlhf.base.names import Rows
 from rlhf.base.settings import LONGEST_CONTEXT, Precision, Settings
+from rlhf.datasets.conversations import Turns
 from rlhf.models.source import ModelSource
 
 ENGINES = "rlhf.responses.engines"
@@ -23,7 +25,9 @@ class ImportedSettings(Settings):
     """Your own responses for the train parts of `base`, from a hub dataset or a local Parquet or JSON Lines file.
 
     The dataset has one row per prompt with the columns `response_0`, `response_1`, ..., or one row per response with
-    the column `response`. Rows are matched to prompts by their normalised text; rows of other prompts are ignored.
+    the column `response`; where neither is there and the column of the prompts holds conversations, the response is the
+    assistant's turn behind the prompt. Rows are matched to prompts by their normalised turns; rows of other prompts are
+    ignored.
     Responses that are null or whitespace are skipped and counted. The seed of imported responses is 0.
     """
 
@@ -36,7 +40,7 @@ class ImportedSettings(Settings):
     split: str = "train"
     """Split of the hub dataset; ignored for local files."""
     column: str = "prompt"
-    """Column with the text of the prompts."""
+    """Column with the prompts, as for `prompts.column`."""
     rewards: bool = False
     """Also import the rewards of these responses, from `response_0_reward`, ..., or `reward`, instead of scoring them;
     null means no reward. Test responses are always scored by `rewards`."""
@@ -109,7 +113,11 @@ class ImportSpec(Settings):
     split: str
     """Split of the hub dataset."""
     column: str
-    """Column with the text of the prompts."""
+    """Column with the prompts."""
+    turns: Turns = Field("role_content", exclude_if=lambda turns: turns == "role_content")
+    """Keys of a turn."""
+    template: dict[str, Any] = Field({}, exclude_if=not_)
+    """Options of the chat template, which are part of what a prompt is."""
     rows: Rows
     """Rows of the prompts that are the part."""
     draws: int

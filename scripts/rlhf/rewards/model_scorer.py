@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from rlhf.rewards.packed_scoring import RewardModel
+    from rlhf.rewards.models.packed_scoring import RewardModel
 
 
 class ModelScorer(Scorer):
@@ -48,7 +48,7 @@ class ModelScorer(Scorer):
         from rlhf.machine.model_shapes import known_shape
         from rlhf.models.source import model_location, resolved_revision
         from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
-        from rlhf.rewards.packed_scoring import score_conversations
+        from rlhf.rewards.models.packed_scoring import score_conversations
 
         location = model_location(job.folder, job.source, job.revisions)
         device = granted_device(job.gpus, job.threads)

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlhf.base.choices import Choice
+from rlhf.datasets.conversations import Messages
 from rlhf.machine.choices import BudgetChoice
 from rlhf.models.source import ModelSource
 from rlhf.prompts.schema import NOTHING_KEPT
-from rlhf.tokens.templates import Messages
 
 if TYPE_CHECKING:
     from rlhf.machine.progress import Progress

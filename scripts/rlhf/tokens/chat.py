@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlhf.base.errors import UserError
+from rlhf.datasets.conversations import Message
 from rlhf.tokens.special_tokens import SHOWN_CHARACTERS, plain_text_ids, special_tokens, token_ids
-from rlhf.tokens.templates import NO_OPTIONS, Message, Scaffold, TemplateOptions, render, scaffold_of, unused_words
+from rlhf.tokens.templates import NO_OPTIONS, Scaffold, TemplateOptions, render, scaffold_of, unused_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

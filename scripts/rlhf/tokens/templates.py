@@ -12,15 +12,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rlhf.base.errors import UserError
+from rlhf.datasets.conversations import Message
 from rlhf.tokens.special_tokens import special_tokens, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Message = tuple[str, str]
-"""Role and content."""
-Messages = tuple[Message, ...]
-"""A conversation."""
 TemplateOptions = Mapping[str, Any]
 """What a chat template reads beside the conversation, such as `enable_thinking`; values of JSON's types."""
 NO_OPTIONS: TemplateOptions = MappingProxyType({})
@@ -144,13 +141,23 @@ def unused_words(template: str, count: int) -> list[str]:
 
 def require_options(tokenizer: PreTrainedTokenizerBase, options: TemplateOptions) -> None:
     """Raise UserError for options that the chat template does not read: it would ignore them without a word."""
-    from jinja2 import Environment, meta
-
-    source = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", str(tokenizer.get_chat_template()))  # transformers' own tag
-    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
-    read = meta.find_undeclared_variables(environment.parse(source)) - NOT_OPTIONS - set(environment.globals)
-    if unknown := sorted(set(options) - read):
+    known = options_of(str(tokenizer.get_chat_template())) if options else set()
+    if unknown := sorted(set(options) - known):
         raise UserError(
             f"prompts.template: the chat template of {tokenizer.name_or_path!r} does not read "
-            f"{', '.join(map(repr, unknown))}; it reads {', '.join(map(repr, sorted(read))) or 'no option'}"
+            f"{', '.join(map(repr, unknown))}; it reads {', '.join(map(repr, sorted(known))) or 'no options'}"
         )
+
+
+def options_of(template: str) -> set[str]:
+    """The names that a template reads and never sets, or sets only where they are not defined."""
+    from jinja2 import Environment, nodes
+
+    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
+    # `generation` blocks are an extension of transformers.
+    syntax = environment.parse(re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", template))
+    names = list(syntax.find_all(nodes.Name))
+    read, written = ({name.name for name in names if (name.ctx == "load") is loads} for loads in (True, False))
+    tested = {test.node.name for test in syntax.find_all(nodes.Test)
+              if test.name == "defined" and isinstance(test.node, nodes.Name)}  # fmt: skip
+    return (read - written | tested) - NOT_OPTIONS - {"loop"} - set(environment.globals)

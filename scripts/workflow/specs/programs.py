@@ -220,6 +220,8 @@ class Specs:
             "subset": imported.subset,
             "split": imported.split,
             "column": imported.column,
+            "turns": self.experiment.prompts.turns,
+            "template": self.experiment.prompts.template,
             "rows": self.experiment.rows(part),
             "draws": self.experiment.responses.draws,
         }

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from collecting import DEFAULTS, collected_prompts
 from rlhf.base.errors import UserError
+from rlhf.datasets.conversations import normalise_prompt
 from rlhf.prompts.collection import Collection
-from rlhf.prompts.schema import CHATS, PROMPTS, duplicate_key, normalise_prompt, prompt_id
+from rlhf.prompts.schema import CHATS, PROMPTS, duplicate_key, prompt_id
 from rlhf.prompts.settings import CollectSpec
 from rlhf.prompts.split_sizes import check_split_sizes, require_split_sizes
 from rlhf.tokens.chat import encode_prompt

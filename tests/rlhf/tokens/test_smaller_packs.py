@@ -13,7 +13,7 @@ from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
 from rlhf.pairs.schema import Pair
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import PackScores, score_conversations
+from rlhf.rewards.models.packed_scoring import PackScores, score_conversations
 from rlhf.tokens.packing import Pack
 from rlhf.training.optimization.step import count_tokens
 from small_models import CPU, random_pairs, small_llama, small_reward_model, with_reference

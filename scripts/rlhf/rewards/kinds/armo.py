@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from rlhf.rewards.packed_scoring import RewardModel
+    from rlhf.rewards.models.packed_scoring import RewardModel
 
 
 class ArmoSettings(ModelScorer):

@@ -27,7 +27,7 @@ from rlhf.base.errors import UserError
 from rlhf.models.files import refuse_pickled_weights
 from rlhf.models.pretrained import load_pretrained
 from rlhf.models.weights import require_numbers
-from rlhf.rewards.packed_scoring import PackScores
+from rlhf.rewards.models.packed_scoring import PackScores
 from rlhf.tokens.packed_attention import packed_hidden_states
 from rlhf.tokens.packing import Pack
 

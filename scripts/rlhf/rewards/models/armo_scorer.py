@@ -9,7 +9,7 @@ import torch
 from rlhf.base.errors import UserError
 from rlhf.base.settings import Precision
 from rlhf.rewards.models.armo import ArmoRewardModel
-from rlhf.rewards.packed_scoring import PackScores
+from rlhf.rewards.models.packed_scoring import PackScores
 from rlhf.tokens.chat import turn_change_ids
 from rlhf.tokens.pack_check import check_decoder
 from rlhf.tokens.packed_attention import use_packed_attention

@@ -11,7 +11,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.settings import Precision
 from rlhf.models.policies import load_model
 from rlhf.models.weights import check_loading_report, check_numbers
-from rlhf.rewards.packed_scoring import PackScores
+from rlhf.rewards.models.packed_scoring import PackScores
 from rlhf.tokens.pack_check import check_decoder
 from rlhf.tokens.packed_attention import packed_hidden_states, use_packed_attention
 from rlhf.tokens.packing import Pack

@@ -12,7 +12,7 @@ from transformers import LlamaConfig
 
 from rlhf.base.errors import UserError
 from rlhf.rewards.models.armo import PUBLISHED_ARCHITECTURE, PUBLISHED_OBJECTIVES, ArmoRewardModel
-from rlhf.rewards.packed_scoring import PackScores
+from rlhf.rewards.models.packed_scoring import PackScores
 from rlhf.tokens.packing import Pack, PromptGroup
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from chats import conversations as chats
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo import PUBLISHED_OBJECTIVES, ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import score_conversations
+from rlhf.rewards.models.packed_scoring import score_conversations
 from rlhf.tokens.chat import encode_messages, encode_prompt
 from small_models import CPU
 from small_tokenizers import small_tokenizer

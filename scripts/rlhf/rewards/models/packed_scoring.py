@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlhf.datasets.conversations import Messages
 from rlhf.machine.progress import Progress
 from rlhf.rewards.schema import TOO_LONG
 from rlhf.rewards.scorer import Conversation, Score
 from rlhf.tokens.chat import encode_messages
 from rlhf.tokens.packing import Pack, PromptGroup, pack_budget, pack_groups
-from rlhf.tokens.templates import Messages
 from rlhf.tokens.token_budget import TokenBudget
 
 if TYPE_CHECKING:

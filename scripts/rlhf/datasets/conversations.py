@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from rlhf.prompts.schema import normalise_prompt
-from rlhf.tokens.templates import Messages
-
+Message = tuple[str, str]
+"""Role and content."""
+Messages = tuple[Message, ...]
+"""A conversation."""
 Turns = Literal["role_content", "from_value"]
+"""The names of the keys of a turn."""
 KEYS: dict[Turns, tuple[str, str]] = {"role_content": ("role", "content"), "from_value": ("from", "value")}
 """The keys of a turn: its role, and its text."""
 ROLES = {
@@ -63,6 +67,11 @@ def read_example(value: object, turns: Turns) -> Example:
     return Example(messages, found[last + 1][1] if len(found) > last + 1 else None)
 
 
+def normalise_prompt(text: str) -> str:
+    """Unicode NFC, LF line endings, no leading or trailing whitespace. Idempotent."""
+    return unicodedata.normalize("NFC", re.sub(r"\r\n?", "\n", text)).strip()
+
+
 def _given(text: str) -> str:
     if not text:
         raise NoPromptError("empty")
@@ -74,10 +83,10 @@ def _turn(turn: object, turns: Turns) -> tuple[str, str]:
     role_key, text_key = KEYS[turns]
     if not isinstance(turn, Mapping):
         raise NoPromptError("not_text")
-    role, text = ROLES.get(str(turn.get(role_key))), _text(turn.get(text_key))
+    role = ROLES.get(str(turn.get(role_key)))
     if role is None:
         raise NoPromptError("not_a_chat")
-    return role, text
+    return role, _text(turn.get(text_key))
 
 
 def _text(content: object) -> str:

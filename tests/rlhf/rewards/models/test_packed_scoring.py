@@ -10,7 +10,7 @@ from chats import conversations as chats
 from chats import turns
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo_scorer import ArmoScorer
-from rlhf.rewards.packed_scoring import score_conversations, shared_prefix
+from rlhf.rewards.models.packed_scoring import score_conversations, shared_prefix
 from rlhf.rewards.scorer import Score
 from rlhf.tokens.chat import encode_messages, encode_prompt
 from small_models import CPU, small_reward_model
