@@ -12,6 +12,7 @@ import build_pairs
 import collect_prompts
 import import_responses
 import import_rewards
+from collecting import DEFAULTS
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows
@@ -81,9 +82,7 @@ def dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def prompts(tmp_path: Path, dataset: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
-    values.update(seed=1, split="train", column="prompt", max_tokens=MAX_TOKENS, dataset=str(dataset), decontaminate=[])
-    spec = CollectSpec.model_validate(values)
+    spec = CollectSpec.model_validate(DEFAULTS | {"dataset": str(dataset), "max_tokens": MAX_TOKENS})
     return run(monkeypatch, collect_prompts, spec, base_model=policy_folder, output=tmp_path / "prompts.parquet")
 
 

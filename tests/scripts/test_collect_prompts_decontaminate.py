@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import collect_prompts
+from collecting import DEFAULTS
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.provenance import digest
@@ -55,9 +56,8 @@ def collect(tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
     """Run the program in this process; gives the path of the prompts, `contamination.parquet` is beside it."""
 
     def run(dataset: Path, benchmarks: list[dict[str, Any]], *flags: str, folder: str = "out") -> Path:
-        values: dict[str, Any] = dict.fromkeys(CollectSpec.model_fields)
-        values.update(seed=1, split="train", column="prompt", max_tokens=600, decontaminate=benchmarks)
-        spec = CollectSpec.model_validate(values).model_dump_json()
+        changes = {"dataset": None, "max_tokens": 600, "decontaminate": benchmarks}
+        spec = CollectSpec.model_validate(DEFAULTS | changes).model_dump_json()
         output = tmp_path / folder / "prompts.parquet"
         arguments = ["--spec", spec, "--dataset", str(dataset), "--base-model", str(policy_folder), *flags]
         if benchmarks and "--contamination" not in flags:
@@ -130,7 +130,7 @@ def test_without_benchmarks_nothing_is_different(
     monkeypatch.delitem(sys.modules, "rlhf.prompts.contamination", raising=False)
     output = collect(dataset, [], "--contamination")
     provenance = read_provenance(output)
-    assert provenance["spec"].keys() == CollectSpec.model_fields.keys() - {"decontaminate"}
+    assert provenance["spec"].keys() == CollectSpec.model_fields.keys() - {"decontaminate", "turns", "keep", "template"}
     dropped = {"not_text": 1, "empty": 0, "duplicate": 1, "too_long": 0}
     assert provenance["counts"] == {"rows": 9, "prompts": 7, "dropped": dropped}
     assert provenance.keys() == {

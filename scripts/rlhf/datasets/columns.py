@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlhf.base.errors import UserError
-from rlhf.datasets.json_lines import TEXT, TEXTS, check_last_line, column_kinds, json_rows
+from rlhf.datasets.json_lines import TEXT, TEXTS, TURNS, check_last_line, column_kinds, json_rows
 
 FIRST_ROWS = 1000
 AND = " and "
@@ -54,17 +55,21 @@ def _parquet_columns(path: Path) -> ColumnKinds:
 def _kind(type_: pa.DataType) -> str:
     value = type_.value_type if pa.types.is_dictionary(type_) else type_
     if pa.types.is_list(value) or pa.types.is_large_list(value):
+        if pa.types.is_struct(value.value_type):
+            return TURNS
         return TEXTS if _kind(value.value_type) == TEXT else str(type_)
     return TEXT if pa.types.is_string(value) or pa.types.is_large_string(value) else str(type_)
 
 
-def require_text(columns: ColumnKinds, column: str, where: str, key: str, *, or_lists: bool = False) -> None:
+def require_text(
+    columns: ColumnKinds, column: str, where: str, key: str, also: Literal["lists of text", "lists of turns"]
+) -> None:
     """Raise UserError, listing the columns that hold text, unless `column` is one of them.
 
     Args:
-        or_lists: lists of text will do.
+        also: what else will do.
     """
-    allowed = {TEXT, TEXTS} if or_lists else {TEXT}
+    allowed = {TEXT, also}
     words = " or ".join(sorted(allowed, key=len))
     texts = ", ".join(repr(name) for name, kind in columns.items() if allowed & set(kind.split(AND)))
     if column not in columns:

@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -24,7 +24,10 @@ LAST_BYTES = 1_000_000
 LONGEST_INTEGER = 300
 """In digits; Python parses at most 4,300, and a float holds 308."""
 SHOWN_CHARACTERS = 40
-TEXT, TEXTS, INTEGER, NUMBER, BOOLEAN, OTHER = "text", "lists of text", "integer", "number", "boolean", "other"
+TEXT: Final = "text"
+TEXTS: Final = "lists of text"
+TURNS: Final = "lists of turns"
+INTEGER, NUMBER, BOOLEAN, OTHER = "integer", "number", "boolean", "other"
 
 
 def json_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -115,6 +118,8 @@ def _kind(value: object) -> str:
         return INTEGER
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return TEXTS
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return TURNS
     return NUMBER if isinstance(value, float) else OTHER
 
 

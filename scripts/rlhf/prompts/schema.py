@@ -128,13 +128,14 @@ def read_prompts(path: Path, rows: Rows) -> list[Prompt]:
     Raises:
         ArtifactError: the file has fewer rows than that.
     """
-    table = read_part(path, rows)
-    if "messages" not in table.column_names:
+    chats = prompt_artifact(path) is CHATS
+    table = read_part(path, rows, ["prompt_id", "messages", "kept"] if chats else ["prompt_id", "prompt"])
+    if not chats:
         pairs = zip(table["prompt_id"].to_pylist(), table["prompt"].to_pylist(), strict=True)
         return [Prompt(identity, (("user", text),), NOTHING_KEPT) for identity, text in pairs]
     return [
         Prompt(row["prompt_id"], tuple((turn["role"], turn["content"]) for turn in row["messages"]), row["kept"])
-        for row in table.select(["prompt_id", "messages", "kept"]).to_pylist()
+        for row in table.to_pylist()
     ]
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from rlhf.base.errors import UserError
 from rlhf.base.settings import canonical_json, key_of_server
 from rlhf.base.source_digest import SCRIPTS
-from rlhf.datasets.columns import ColumnKinds, local_columns, require_text
-from rlhf.datasets.files import is_local
+from rlhf.datasets.columns import AND, ColumnKinds, local_columns, require_text
+from rlhf.datasets.files import is_local, require_columns
+from rlhf.datasets.json_lines import TEXT, TEXTS, TURNS
 from rlhf.prompts.settings import BenchmarkSettings
 from rlhf.responses.imported import require_imported_columns
 from rlhf.rewards.judge.templates import JudgeTemplate
@@ -109,7 +110,7 @@ def _check_benchmark(key: str, benchmark: BenchmarkSettings) -> None:
     """Raise UserError if a benchmark's dataset cannot be one, or a local file has keys of hub datasets."""
 
     def require(columns: ColumnKinds) -> None:
-        require_text(columns, benchmark.column, benchmark.dataset, f"{key}.column", or_lists=True)
+        require_text(columns, benchmark.column, benchmark.dataset, f"{key}.column", TEXTS)
 
     _check_dataset(f"{key}.dataset", benchmark.dataset, require)
     for name in ("file", "revision", "subset"):
@@ -118,14 +119,18 @@ def _check_benchmark(key: str, benchmark: BenchmarkSettings) -> None:
 
 
 def _require_prompts(experiment: Experiment, columns: ColumnKinds) -> None:
-    require_text(columns, experiment.prompts.column, experiment.prompts.dataset, "prompts.column")
+    prompts = experiment.prompts
+    require_text(columns, prompts.column, prompts.dataset, "prompts.column", TURNS)
+    require_columns(list(columns), prompts.keep, f"prompts.keep: {prompts.dataset}", "Name columns that there are.")
 
 
 def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
     imported, draws = experiment.responses.imported, experiment.responses.draws
     if imported is not None:
-        names = list(columns)
-        require_imported_columns(names, draws, imported.column, imported.dataset, rewards=imported.rewards)
+        chats = TEXT not in columns.get(imported.column, TEXT).split(AND)
+        require_imported_columns(
+            list(columns), draws, imported.column, imported.dataset, rewards=imported.rewards, chats=chats
+        )
 
 
 def check_judges(experiment: Experiment) -> None:

@@ -13,7 +13,7 @@ from arrow_memory import peak_of
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.provenance import digest
 from rlhf.pairs.schema import PAIRS
-from rlhf.prompts.schema import PROMPTS
+from rlhf.prompts.schema import CHATS, PROMPTS
 from rlhf.publishing.preferences import PREFERENCES, write_preferences
 
 PROGRAM = Path(preferences.__file__)
@@ -21,8 +21,23 @@ COUNT = 11
 
 
 def write_prompts(folder: Path, system: str | None = None) -> Path:
-    rows = [{"prompt_id": f"p{row}", "prompt": f"Question {row}?", "prompt_token_ids": [row]} for row in range(COUNT)]
-    PROMPTS.write(folder / "prompts.parquet", rows, {"spec": {"system": system}})
+    before = [] if system is None else [{"role": "system", "content": system}]
+    rows = [
+        {
+            "prompt_id": f"p{row}",
+            "prompt": f"Question {row}?",
+            "prompt_token_ids": [row],
+            "messages": [*before, {"role": "user", "content": f"Question {row}?"}],
+            "kept": "{}",
+        }
+        for row in range(COUNT)
+    ]
+    if system is None:
+        PROMPTS.write(
+            folder / "prompts.parquet", [{name: row[name] for name in PROMPTS.schema.names} for row in rows], {}
+        )
+    else:
+        CHATS.write(folder / "prompts.parquet", rows, {"chats": True})
     return folder / "prompts.parquet"
 
 
