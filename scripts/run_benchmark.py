@@ -166,8 +166,11 @@ def policy_upstream(spec: BenchmarkSpec, arguments: argparse.Namespace, servers:
     """The policy, served here."""
     name, revision = model_location(arguments.policy, spec.model, arguments.revisions)
     folder = Path(name)
-    served = ServedModel(name, revision, POLICY, spec.seed, spec.precision, None, arguments.gpus)
-    identity = {"policy": digest(folder)} if folder.is_dir() else {"policy": name, "revision": revision}
+    served = ServedModel(
+        name, revision, POLICY, spec.seed, spec.precision, None, arguments.gpus, template=spec.template
+    )
+    identity: dict[str, Any] = {"policy": digest(folder)} if folder.is_dir() else {"policy": name, "revision": revision}
+    identity |= {"template": spec.template} if spec.template else {}
     journal = Journal(arguments.journal and arguments.journal / spec.policy)
     connect = partial(servers.connect, server(served, spec, arguments, work))
     return Upstream(POLICY, identity, POLICY, connect, journal, counts=False)

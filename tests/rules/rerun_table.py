@@ -186,6 +186,7 @@ TABLE = [
         one("base_model.name", "models/policy")
         | one("prompts.dataset", "models/prompts.parquet")
         | each("prompts", revision="main", split="test", subset="en", column="other", max_tokens=48, system="Be brief.")
+        | each("prompts", turns="from_value", keep=["answer"], template={"enable_thinking": False})
         | {
             f"prompts.decontaminate.{name}": {"prompts.decontaminate": [{"dataset": "a/b", name: value}]}
             for name, value in BENCHMARK.items()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from operator import not_
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -133,6 +134,8 @@ class BenchmarkSpec(Settings):
     """The policy's name."""
     model: ModelSource | None
     """The policy, unless a flag gives its folder."""
+    template: dict[str, Any] = Field({}, exclude_if=not_)
+    """Options of the policy's chat template."""
     precision: Precision
     """Type of the weights of a policy that is served on a GPU."""
     seed: int

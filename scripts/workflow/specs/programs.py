@@ -170,6 +170,7 @@ class Specs:
             benchmark=benchmark,
             policy=policy,
             model=self._policy(policy),
+            template=self.experiment.prompts.template,
             precision=self.experiment.responses.precision,
             seed=self.experiment.seed,
             task=task,

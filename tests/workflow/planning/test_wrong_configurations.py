@@ -23,6 +23,7 @@ from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
 from wrong_benchmarks import BENCHMARKS
 from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, imported
+from wrong_chats import CHATS
 from wrong_iterations import ITERATIONS
 from wrong_publishing import PUBLISHING
 from wrong_settings import SETTINGS
@@ -31,7 +32,7 @@ from wrong_sources import PUBLISHED, SOURCES
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
-    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS]),
+    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS, *CHATS]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 
@@ -58,6 +59,7 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "turns.jsonl": lines({"turns": ["a", "b"], "messages": [{"role": "user", "content": "a"}]}),
         "data.csv": b"prompt\na\n",
         "empty.parquet": b"",
+        "chats.jsonl": b'{"messages": [{"role": "user", "content": "a"}], "answer": 4, "tags": ["b"]}\n',
         "mine.py": b"NUMBER = 3\ndef good(prompts, responses): return []\ndef one(prompts): return []\n",
         "broken.py": b"def score(prompts, responses): return []\nHALF = 1 / 0\n",
         "needs.py": b"import there_is_none\ndef score(prompts, responses): return []\n",
@@ -78,6 +80,7 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty_folder").mkdir()
     messages = pa.table({"prompt": ["a"], "messages": [[{"role": "user", "content": "a"}]]})
     pq.write_table(messages, folder / "messages.parquet")
+    pq.write_table(pa.table({"prompt": ["a"], "number": [3]}), folder / "numbers.parquet")
     pq.write_table(messages.slice(1), folder / "no_rows.parquet")
     (folder / "cut.parquet").write_bytes((folder / "messages.parquet").read_bytes()[:-20])
     return folder
@@ -125,6 +128,15 @@ def test_the_configurations_of_the_repository_pass(base: str) -> None:
     [
         {"prompts.dataset": "wide.jsonl"},
         {"prompts.dataset": "messages.parquet"},
+        {"prompts.dataset": "messages.jsonl"},
+        {"prompts.dataset": "messages.parquet", "prompts.column": "messages"},
+        {
+            "prompts.dataset": "chats.jsonl",
+            "prompts.column": "messages",
+            "prompts.keep": ["answer", "tags"],
+            "prompts.template": {"enable_thinking": False, "effort": ["low", None]},
+            "responses.imported": {"dataset": "chats.jsonl", "column": "messages"},
+        },
         benchmark(dataset="turns.jsonl", column="turns"),
         benchmark(dataset="wide.jsonl"),
         benchmark(dataset="a/b", file="folder/questions.jsonl", revision="main"),

@@ -43,13 +43,12 @@ SOURCES: list[Case] = [
     ({"prompts.dataset": "utf16.jsonl"}, ["prompts.dataset: utf16.jsonl", "UTF-8"]),
     ({"prompts.dataset": "latin.jsonl"}, ["prompts.dataset: latin.jsonl: row 0", "UTF-8"]),
     ({"prompts.dataset": "text.jsonl"}, ["prompts.column: there is no column 'prompt' in text.jsonl", "'text'"]),
-    ({"prompts.dataset": "messages.jsonl"}, ["prompts.column: ", "'prompt'", "not text", "'source'"]),
     ({"prompts.dataset": "cut.parquet"}, ["prompts.dataset: cut.parquet", "truncated, damaged"]),
     ({"prompts.dataset": "empty.parquet"}, ["prompts.dataset: empty.parquet", "empty"]),
     ({"prompts.dataset": "no_rows.parquet"}, ["prompts.dataset: no_rows.parquet", "no rows"]),
     (
-        {"prompts.dataset": "messages.parquet", "prompts.column": "messages"},
-        ["prompts.column: the column 'messages'", "not text", "Columns with text: 'prompt'"],
+        {"prompts.dataset": "numbers.parquet", "prompts.column": "number"},
+        ["prompts.column: the column 'number'", "holds int64, not text or lists of turns", "'prompt'"],
     ),
     (
         {"prompts.dataset": "messages.parquet", "prompts.column": "prompts"},
@@ -73,7 +72,11 @@ SOURCES: list[Case] = [
     ),
     (
         benchmark(dataset="turns.jsonl", column="messages"),
-        ["prompts.decontaminate.0.column: the column 'messages'", "holds other, not text or lists of text", "'turns'"],
+        [
+            "prompts.decontaminate.0.column: the column 'messages'",
+            "holds lists of turns, not text or lists of text",
+            "'turns'",
+        ],
     ),
     (
         benchmark(dataset="messages.parquet", column="messages"),

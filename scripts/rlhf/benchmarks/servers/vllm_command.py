@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from rlhf.tokens.templates import NO_OPTIONS, TemplateOptions
 
 PROGRAM = Path(__file__).with_name("start_vllm.py")
 CPU_CACHE_GIB = "1"
@@ -27,6 +30,8 @@ class ServedModel:
     """0 serves on the CPU."""
     tensor_parallel: int = 1
     """GPUs for one copy of the model; there are as many copies as fit on the GPUs."""
+    template: TemplateOptions = NO_OPTIONS
+    """Options of the chat template, for requests that give none."""
 
 
 def vllm_command(served: ServedModel, port: int, python: str = sys.executable) -> list[str]:
@@ -40,6 +45,8 @@ def vllm_command(served: ServedModel, port: int, python: str = sys.executable) -
     command += ["--served-model-name", served.name, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--seed", str(served.seed), "--dtype", served.precision, "--load-format", "safetensors"]
     command += ["--generation-config", "vllm", "--no-enable-log-requests", "--disable-uvicorn-access-log"]
+    if served.template:
+        command += ["--default-chat-template-kwargs", json.dumps(dict(served.template))]
     if served.max_model_len is not None:
         command += ["--max-model-len", str(served.max_model_len)]
     if served.gpus == 0:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ def test_the_command_on_gpus() -> None:
     assert "--no-enable-log-requests" in command
     two = options(vllm_command(ServedModel(**{**vars(SERVED), "tensor_parallel": 4}), 1))
     assert (two["--tensor-parallel-size"], two["--data-parallel-size"]) == ("4", "2")
+    assert "--default-chat-template-kwargs" not in found
+    thoughtless = options(vllm_command(replace(SERVED, template={"enable_thinking": False}), 1))
+    assert json.loads(thoughtless["--default-chat-template-kwargs"]) == {"enable_thinking": False}
 
 
 def test_the_command_on_the_cpu() -> None:

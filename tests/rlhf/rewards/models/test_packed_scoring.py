@@ -11,8 +11,8 @@ from chats import turns
 from rlhf.machine.progress import Progress
 from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.rewards.models.packed_scoring import score_conversations, shared_prefix
-from rlhf.rewards.scorer import Score
-from rlhf.tokens.chat import encode_messages, encode_prompt
+from rlhf.rewards.scorer import Conversation, Score
+from rlhf.tokens.chat import encode_messages, encode_prompt, turn_change_ids
 from small_models import CPU, small_reward_model
 from small_tokenizers import small_tokenizer
 
@@ -99,3 +99,20 @@ def test_the_shared_prefix_is_the_longest_one(sequences: list[list[int]]) -> Non
     assert prompt[: len(shared)] == shared
     longer = prompt[: len(shared) + 1]
     assert longer == shared or any(ids[: len(longer)] != longer for ids in conversations)
+
+
+def test_a_model_reads_the_whole_conversation() -> None:
+    turns_before = (("system", "the lazy dog"), ("user", "what is 2"), ("assistant", "a fox"))
+    asked = [Conversation((*turns_before, ("user", "jumps")), "over"), Conversation((("user", "jumps"),), "over")]
+    with Progress(2, "responses", "test") as progress:
+        whole, last = score_conversations(ArmoScorer(MODEL, TOKENIZER), CPU, TOKENIZER, asked, 128, 100, progress)
+    MODEL.model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        ids = encode_messages(TOKENIZER, (*turns_before, ("user", "jumps"), ("assistant", "over")))
+        hidden = MODEL.model(torch.tensor([ids])).last_hidden_state[0]
+        header = len(encode_messages(TOKENIZER, (*turns_before, ("user", "jumps")))) - len(turn_change_ids(TOKENIZER))
+        objectives = MODEL.regression_layer(hidden[-1])
+        expected = float(MODEL.gating(hidden[header]) @ (objectives @ MODEL.reward_transform_matrix))
+    assert whole.value == pytest.approx(expected, abs=1e-5)
+    assert last.value == pytest.approx(values(score([("jumps", "over")]))[0], abs=1e-5)
+    assert abs(values([whole])[0] - values([last])[0]) > 1e-4
