@@ -94,11 +94,13 @@ class Specs:
             model=self._policy(policy),
             rows=self.experiment.rows(part),
             **{name: getattr(self.experiment.responses, name) for name in SamplingSettings.model_fields},
+            hide=self.experiment.responses.hide,
         )
 
     def import_responses(self, part: str) -> ImportResponsesSpec:
+        responses = self.experiment.responses
         return ImportResponsesSpec(
-            **self._imported(part), model=self._policy("base"), max_tokens=self.experiment.responses.max_tokens
+            **self._imported(part), model=self._policy("base"), max_tokens=responses.max_tokens, hide=responses.hide
         )
 
     def import_rewards(self, part: str) -> ImportSpec:
