@@ -227,7 +227,7 @@ TABLE = [
     ),
     Row(
         "tiny tokenizer and models, prompts and all that follows",
-        one("tiny.vocabulary_size", 410),
+        one("tiny.vocabulary_size", 410) | one("tiny.thoughts", True),
         {"base": PARENT} | TRAINED,
         PROMPTS_ON | TINY_MODELS | frozenset({"train_tiny_tokenizer"}),
     ),

@@ -138,14 +138,14 @@ class SamplingSettings(Settings):
         return choice_module(ENGINES, self.engine)
 
 
-class ResponseSettings(SamplingSettings, HidingSettings):
+class ResponseSettings(HidingSettings, SamplingSettings):
     """How a policy responds to prompts."""
 
     imported: ImportedSettings | None = None
     """Import your own responses for the train parts of `base`; all other responses are sampled."""
 
 
-class GenerateSpec(SamplingSettings, HidingSettings):
+class GenerateSpec(HidingSettings, SamplingSettings):
     """What `generate_responses` reads."""
 
     seed: int
@@ -183,7 +183,7 @@ class ImportSpec(Settings):
     """Maximum number of responses per prompt."""
 
 
-class ImportResponsesSpec(ImportSpec, HidingSettings):
+class ImportResponsesSpec(HidingSettings, ImportSpec):
     """What `import_responses` reads."""
 
     model: ModelSource | None

@@ -55,6 +55,7 @@ RERUNS = {
     "hardware.*": "nothing",
     "tiny.prompts": "tiny dataset and models, prompts and all that follows",
     "tiny.vocabulary_size": "tiny tokenizer and models, prompts and all that follows",
+    "tiny.thoughts": "tiny tokenizer and models, prompts and all that follows",
     "tiny.network.*": "tiny models, prompts and all that follows",
     "tiny.pretraining.*": "tiny models, prompts and all that follows",
     "tiny.mixture.*": "tiny policy, prompts and all that follows",
