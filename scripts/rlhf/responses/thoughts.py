@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rlhf.base.errors import UserError
-from rlhf.responses.settings import HideSettings
+from rlhf.responses.hiding import HideSettings
 from rlhf.tokens.chat import end_of_turn_id
 from rlhf.tokens.special_tokens import plain_text_ids, special_tokens, token_ids
 

@@ -16,6 +16,7 @@ RERUNS = {
     "prompts.*": "prompts and all that follows",
     "responses.imported.rewards": "train rewards of base and all that follows",
     "responses.imported.*": "train responses of base and all that follows",
+    "responses.hide.*": "responses and all that follows, benchmarks",
     "responses.*": "responses and all that follows",
     "rewards.scorers.<name>.weight": "combined rewards and all that follows",
     "rewards.scorers.<name>.scorer.*": "scores of that scorer, combined rewards and all that follows",

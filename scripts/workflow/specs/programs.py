@@ -173,6 +173,7 @@ class Specs:
             policy=policy,
             model=self._policy(policy),
             precision=self.experiment.responses.precision,
+            hide=self.experiment.responses.hide,
             seed=self.experiment.seed,
             task=task,
             data_fingerprint=None if task.data is None else folder_fingerprint(task.data),
