@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rlhf.base.errors import UserError
 from rlhf.responses.hiding import HideSettings
 from rlhf.responses.thoughts import Thoughts, Visible, visible_text
+from rlhf.tokens.chat import encode_messages
 from rlhf.tokens.special_tokens import token_ids
 from small_tokenizers import merging_tokenizer, small_tokenizer
 
@@ -173,6 +175,20 @@ def test_a_mark_with_special_tokens_in_it_is_refused() -> None:
     marks = {"open": f"<|eot_id|>{OPEN}", "close": CLOSE}
     with pytest.raises(UserError, match=r"responses\.hide\.open: it is '<\|eot_id\|><think>'; a mark is one special"):
         Thoughts(small_tokenizer(), HideSettings(**marks))
+
+
+def test_qwen_3_opens_and_closes_a_thought_where_thinking_is_off(real_tokenizers: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(real_tokenizers / "qwen3")
+    thoughts = Thoughts(tokenizer, HIDE)
+    question = [("user", f"what does {OPEN} mean?")]
+    for options in ({}, {"enable_thinking": False}):
+        prompt = encode_messages(tokenizer, question, options)
+        assert not thoughts.is_opened(prompt)
+        ids = thoughts.encode(prompt, f"{OPEN}\nHm.\n{CLOSE}\n\nA tag.")
+        assert ids == tokenizer(f"{OPEN}\nHm.\n{CLOSE}\n\nA tag.<|im_end|>")["input_ids"]
+        assert thoughts.visible(ids, opened=False) == Visible("A tag.", 4, unfinished=False)
+    assert tokenizer.decode(prompt).endswith(f"{OPEN}\n\n{CLOSE}\n\n")
+    assert thoughts.is_opened([*prompt[:-4], *token_ids(tokenizer, f"{OPEN}\n")])  # as the thinking models' template
 
 
 def test_llama_3_merges_the_mark_with_what_follows(llama3_tokenizer: PreTrainedTokenizerBase) -> None:
