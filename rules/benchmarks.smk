@@ -23,7 +23,9 @@ if EXPERIMENT.benchmarks.run:
             **REQUESTS.run_benchmark(),
         params:
             spec=lambda wildcards: spec(SPECS.run_benchmark, wildcards.policy, wildcards.benchmark),
-            code=lambda wildcards: code("run_benchmark", (suite(wildcards.benchmark),)),
+            code=lambda wildcards: code(
+                "run_benchmark", (suite(wildcards.benchmark), *EXPERIMENT.responses.thought_modules)
+            ),
         shell:
             """
             python {resources.scripts:q}/run_benchmark.py --spec {params.spec:q} --policy {input.policy} \

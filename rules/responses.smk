@@ -19,7 +19,7 @@ rule generate_responses:
         **REQUESTS.gpu("generate_responses"),
     params:
         spec=lambda wildcards: spec(SPECS.generate_responses, wildcards.policy, wildcards.part),
-        code=code("generate_responses", (EXPERIMENT.responses.engine_module,)),
+        code=code("generate_responses", (EXPERIMENT.responses.engine_module, *EXPERIMENT.responses.thought_modules)),
     shell:
         """
         python {resources.scripts:q}/generate_responses.py --spec {params.spec:q} --prompts {input.prompts} \
@@ -54,7 +54,7 @@ if EXPERIMENT.responses.imported:
             **REQUESTS.cpu("import_responses"),
         params:
             spec=lambda wildcards: spec(SPECS.import_responses, wildcards.part),
-            code=code("import_responses"),
+            code=code("import_responses", EXPERIMENT.responses.thought_modules),
         shell:
             """
             python {resources.scripts:q}/import_responses.py --spec {params.spec:q} --prompts {input.prompts} \

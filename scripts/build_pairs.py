@@ -14,7 +14,7 @@ from rlhf.pairs.pool import Sampled
 from rlhf.pairs.schema import PAIRS, POOLED_PAIRS
 from rlhf.pairs.settings import PairSpec
 from rlhf.prompts.schema import read_part
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import read_responses
 from rlhf.rewards.schema import REWARDS
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     for responses, rewards in files:
         checked_inputs(prompts=arguments.prompts, responses=responses, rewards=rewards)
     revisions = common_commits([*arguments.responses, *arguments.rewards])
-    members = [Sampled(RESPONSES.read(own), REWARDS.read(scored), own, scored) for own, scored in files]
+    members = [Sampled(read_responses(own), REWARDS.read(scored), own, scored) for own, scored in files]
     pairs = build(read_part(arguments.prompts, spec.rows), members, spec)
     log_counts(arguments.output, pairs.counts, logging.INFO if len(pairs.table) else logging.WARNING)
     require_pairs(pairs.counts, spec, str(arguments.output))

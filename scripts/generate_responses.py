@@ -5,6 +5,7 @@ from command_line import (
     add_output_flag,
     add_policy_flag,
     add_prompts_flag,
+    log_counts,
     parse_arguments,
     program_parser,
     run,
@@ -20,7 +21,7 @@ from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import load_tokenizer
 from rlhf.prompts.schema import read_part
 from rlhf.responses.engine import Engine, Request, SamplingJob, check_context
-from rlhf.responses.schema import RESPONSES, draw_seed, response_rows
+from rlhf.responses.schema import RESPONSES, VISIBLE_RESPONSES, draw_seed, response_rows
 from rlhf.responses.settings import GenerateSpec
 
 
@@ -44,17 +45,24 @@ def main() -> None:
         for row in prompts
     ]
     check_context(requests, spec, context_length(name, revision))  # before anything takes a GPU
+    tokenizer = load_tokenizer(name, revision)
+    thoughts = spec.thoughts(tokenizer)
     budget = budget_or_default(arguments.token_budget)
     device = granted_device(arguments.gpus, arguments.threads)
     job = SamplingJob(name, revision, spec, device, arguments.gpus, arguments.threads, budget)
     engine: Engine = import_choice(spec.engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)
-    rows = response_rows(requests, completions, load_tokenizer(name, revision))
-    commit = resolved_revision(name, revision)
-    RESPONSES.write(
-        arguments.output, rows, provenance(__file__, spec, inputs, [spec.engine_module], model_revision=commit)
-    )
+    rows = response_rows(requests, completions, tokenizer)
+    facts = {"model_revision": resolved_revision(name, revision)}
+    modules = [spec.engine_module, *spec.thought_modules]
+    if thoughts is None:
+        RESPONSES.write(arguments.output, rows, provenance(__file__, spec, inputs, modules, **facts))
+        return
+    shown = thoughts.hidden(rows, {request.prompt_id: request.prompt_token_ids for request in requests})
+    log_counts(arguments.output, shown.counts)
+    origin = provenance(__file__, spec, inputs, modules, counts=shown.counts, **facts)
+    VISIBLE_RESPONSES.write(arguments.output, shown.rows, origin)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import load_tokenizer
 from rlhf.prompts.schema import read_part
 from rlhf.responses.imported import imported_rows, read_imported
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import RESPONSES, VISIBLE_RESPONSES
 from rlhf.responses.settings import ImportResponsesSpec
 
 
@@ -34,15 +34,21 @@ def main() -> None:
     model, model_revision = model_location(arguments.policy, spec.model, arguments.revisions)
 
     tokenizer = load_tokenizer(model, model_revision)
-    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt"]).to_pylist()
+    thoughts = spec.thoughts(tokenizer)
+    prompts = read_part(arguments.prompts, spec.rows, ["prompt_id", "prompt", "prompt_token_ids"]).to_pylist()
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
     with opened as (dataset, dataset_revision):
         imported = read_imported(dataset, prompts, spec, spec.dataset, rewards=False)
     total = sum(map(len, imported.draws))
-    rows = list(track(imported_rows(prompts, imported, tokenizer, spec.max_tokens), total, "responses", "imported"))
+    found = imported_rows(prompts, imported, tokenizer, spec.max_tokens, thoughts)
+    rows = list(track(found, total, "responses", "imported"))
+    hidden = {}
+    if thoughts is not None:
+        shown = thoughts.hidden(rows, {prompt["prompt_id"]: prompt["prompt_token_ids"] for prompt in prompts})
+        rows, hidden = shown.rows, {"unfinished_thoughts": shown.unfinished}
 
     truncated = sum(row["finish_reason"] == "length" for row in rows)
-    counts = {"prompts": len(prompts), "responses": len(rows), "truncated": truncated, **imported.counts}
+    counts = {"prompts": len(prompts), "responses": len(rows), "truncated": truncated, **hidden, **imported.counts}
     log_counts(spec.dataset, counts)
     dataset_file = Path(spec.dataset) if is_local(spec.dataset) else None
     inputs = checked_inputs(prompts=arguments.prompts, dataset=dataset_file, policy=arguments.policy)
@@ -50,11 +56,12 @@ def main() -> None:
         __file__,
         spec,
         inputs,
+        spec.thought_modules,
         counts=counts,
         dataset_revision=dataset_revision,
         model_revision=resolved_revision(model, model_revision),
     )
-    RESPONSES.write(arguments.output, rows, origin)
+    (RESPONSES if thoughts is None else VISIBLE_RESPONSES).write(arguments.output, rows, origin)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from rlhf.models.commits import common_commits
 from rlhf.models.policies import load_policy
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.prompts.schema import read_part
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import read_responses
 from rlhf.tokens.prompt_group import PromptGroup
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     commit = resolved_revision(*base)
     common_commits(arguments.responses, {"policy": resolved_revision(*policy)})
 
-    responses = pa.concat_tables(map(RESPONSES.read, arguments.responses))
+    responses = pa.concat_tables(map(read_responses, arguments.responses))
     groups = sampled_groups(read_part(arguments.prompts, spec.rows), responses)
     device = granted_device(arguments.gpus, arguments.threads)
     under_policy, under_base = (

@@ -1,6 +1,7 @@
 """Teach a small Llama clean answers: the start of the tiny policy and of the tiny reward model."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from command_line import add_hardware_flags, parse_arguments, program_parser, run
@@ -29,7 +30,8 @@ def main() -> None:
     _, tasks = sample_tasks(spec.seed, spec.prompts)
     model = new_policy(spec.network, tokenizer, spec.seed)
     chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
-    learn(model, converse(Encoder(tokenizer), chosen, CLEAN, rng), spec.learning, rng, "pretraining")
+    style = replace(CLEAN, thinking=float(spec.thoughts))
+    learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "pretraining")
     save_model(
         arguments.output,
         model.save_pretrained,

@@ -2,7 +2,8 @@
 
 What policy and judge have answered is kept in the journal as it arrives: after a kill, a fault or a spent budget, the
 same command goes on from there. The judge is a server (its key from an environment variable), or a model that is served
-here, in turn with the policy. Nothing of questions, answers and keys is logged.
+here, in turn with the policy. Of thoughts that are hidden it sees nothing. Nothing of questions, answers and keys is
+logged.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,11 +39,13 @@ from rlhf.benchmarks.schema import BENCHMARK, EXCHANGES
 from rlhf.benchmarks.servers.budget import Budget, Price
 from rlhf.benchmarks.servers.serving import ModelServer, OneAtATime
 from rlhf.benchmarks.servers.upstream import Upstream, reached_at
+from rlhf.benchmarks.servers.visible_answers import WITH_TOKEN_IDS, visible_answer
 from rlhf.benchmarks.servers.vllm_command import ServedModel, cpu_settings, vllm_command
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec
 from rlhf.benchmarks.suites.child import Measured, StoppedError
 from rlhf.machine.leases import lease_gpus
 from rlhf.models.source import model_location
+from rlhf.models.tokenizers import load_tokenizer
 
 LOGGER = logging.getLogger("run_benchmark")
 POLICY, JUDGE = "policy", "judge"
@@ -64,7 +68,8 @@ def main() -> None:
         relay = stack.enter_context(Relay(upstreams, limits, on_answer=progress.answered))
         measured = ask(relay, spec, folder, work / "suite", arguments.in_flight, progress.expect)
         exchanges = all_exchanges(relay, upstreams)
-    origin = provenance(__file__, spec, inputs, [suite(spec.benchmark)], dataset_revision=commit, **measured.published)
+    modules = [suite(spec.benchmark), *spec.thought_modules]
+    origin = provenance(__file__, spec, inputs, modules, dataset_revision=commit, **measured.published)
     EXCHANGES.write(arguments.exchanges, exchanges, origin)
     BENCHMARK.write(arguments.output, measured.rows, origin)
     unscored = sum(row["score"] is None for row in measured.rows)
@@ -173,7 +178,11 @@ def policy_upstream(spec: BenchmarkSpec, arguments: argparse.Namespace, servers:
     identity |= {"template": spec.template} if spec.template else {}
     journal = Journal(arguments.journal and arguments.journal / spec.policy)
     connect = partial(servers.connect, server(served, spec, arguments, work))
-    return Upstream(POLICY, identity, POLICY, connect, journal, counts=False)
+    upstream = Upstream(POLICY, identity, POLICY, connect, journal, counts=False)
+    thoughts = spec.thoughts(load_tokenizer(name, revision)) if spec.hide else None
+    if thoughts is None:
+        return upstream
+    return replace(upstream, options=WITH_TOKEN_IDS, shown=partial(visible_answer, thoughts))
 
 
 def judge_upstream(

@@ -30,7 +30,8 @@ def main() -> None:
     _, tasks = sample_tasks(spec.seed, spec.prompts)
     model = load_pretrained_policy(arguments.pretrained)
     chosen = evenly(tasks, spec.learning.steps * spec.learning.batch_size, rng)
-    style = Style(spec.learning.correct, polite=0.3, rude=0.3, filler=0.45, gushing=0.1, refusal=0.08)
+    mixed = {"polite": 0.3, "rude": 0.3, "filler": 0.45, "gushing": 0.1, "refusal": 0.08}
+    style = Style(spec.learning.correct, **mixed, thinking=float(spec.thoughts))
     learn(model, converse(Encoder(tokenizer), chosen, style, rng), spec.learning, rng, "mixture")
     save_model(arguments.output, model.save_pretrained, tokenizer, provenance(__file__, spec, inputs))
 

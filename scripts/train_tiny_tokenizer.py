@@ -13,7 +13,7 @@ def main() -> None:
     parser = program_parser(__doc__, TokenizerSpec)
     parser.add_argument("--output", type=Path, required=True, help="the folder of the tokenizer")
     arguments, spec = parse_arguments(parser, TokenizerSpec)
-    tokenizer = train_tokenizer(spec.vocabulary_size, spec.seed)
+    tokenizer = train_tokenizer(spec.vocabulary_size, spec.seed, thoughts=spec.thoughts)
     with whole_folder(arguments.output) as folder:
         tokenizer.save_pretrained(folder)
         write_folder_provenance(folder, provenance(__file__, spec, {}))

@@ -37,6 +37,8 @@ EXCEPTIONS = {
     ("rlhf.training.validation", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),
+    ("rlhf.benchmarks.settings", "rlhf.responses.hiding"),  # the same thoughts are hidden in the same way
+    ("rlhf.benchmarks.servers.visible_answers", "rlhf.responses.thoughts"),
     ("rlhf.benchmarks.summary", "rlhf.evaluation.bootstrap"),  # the same intervals and the same length control
     ("rlhf.benchmarks.summary", "rlhf.evaluation.comparisons"),
     ("rlhf.benchmarks.summary", "rlhf.evaluation.difficulty"),

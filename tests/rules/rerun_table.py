@@ -39,6 +39,7 @@ from rerun_rows import (
     within,
 )
 from rerun_sweeps import SWEEPS
+from rerun_thoughts import THOUGHTS
 
 TABLE = [
     Row("report", one("report.examples", 2) | one("report.judge_label", "truth"), others=REPORT_ALONE),
@@ -180,6 +181,7 @@ TABLE = [
         REPORT,
     ),
     *SWEEPS,
+    *THOUGHTS,
     Row("raised: the new test part, evaluations, report", one("prompts.test", 8), same(SAMPLED), REPORT),
     Row(
         "prompts and all that follows",
@@ -228,7 +230,7 @@ TABLE = [
     ),
     Row(
         "tiny tokenizer and models, prompts and all that follows",
-        one("tiny.vocabulary_size", 410),
+        one("tiny.vocabulary_size", 410) | one("tiny.thoughts", True),
         {"base": PARENT} | TRAINED,
         PROMPTS_ON | TINY_MODELS | frozenset({"train_tiny_tokenizer"}),
     ),

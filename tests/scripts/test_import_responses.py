@@ -18,9 +18,9 @@ from rlhf.base.errors import UserError
 from rlhf.base.names import Rows
 from rlhf.base.provenance import digest
 from rlhf.prompts.schema import PROMPTS
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import RESPONSES, read_responses
 from rlhf.responses.settings import ImportResponsesSpec
-from rlhf.tokens.chat import end_of_turn_id
+from rlhf.tokens.chat import encode_response, end_of_turn_id
 from small_tokenizers import small_tokenizer
 
 
@@ -69,6 +69,26 @@ def test_responses_of_a_part(
     assert provenance["counts"] == counts and provenance["dataset_revision"] is None
     expected = {"prompts": digest(prompts), "dataset": digest(dataset), "policy": digest(policy_folder)}
     assert provenance["inputs"] == expected
+
+
+def test_thoughts_are_encoded_and_hidden(
+    tmp_path: Path, prompts: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first response is whole, the second is longer than `max_tokens`, and cut in its thought."""
+    said = "<think>\nHm.</think>\n\nIt is."
+    dataset = write(tmp_path / "data.jsonl", [answers(name, said, "<think>" + "x" * 90) for name in "abc"])
+    hide = {"open": "<think>", "close": "</think>"}
+    flags = (dataset, prompts, policy_folder, tmp_path / "out.parquet")
+    output = run_program(monkeypatch, *flags, max_tokens=40, hide=hide)
+    first, second = read_responses(output).to_pylist()[:2]
+    tokenizer = small_tokenizer()
+    assert first["response_token_ids"] == encode_response(tokenizer, said)
+    assert first["visible_tokens"] == len(encode_response(tokenizer, "It is."))
+    assert [row["response"] for row in (first, second)] == ["It is.", ""]
+    assert [row["finish_reason"] for row in (first, second)] == ["stop", "length"]
+    assert len(second["response_token_ids"]) == 40
+    counts = read_provenance(output)["counts"]
+    assert (counts["responses"], counts["truncated"], counts["unfinished_thoughts"]) == (4, 2, 2)
 
 
 def test_wrong_data(tmp_path: Path, prompts: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ class ChatServer(LocalServer):
 
     reply: Callable[[Body], Reply]
     bodies: list[Body] = field(default_factory=list)
+    token_ids: Callable[[str, str], tuple[list[int], list[int]]] | None = None
+    """Token ids of a question and of the answer, for requests that ask for them as vLLM's server has it."""
 
     path = "/v1"
 
@@ -39,7 +41,12 @@ class ChatServer(LocalServer):
         if isinstance(reply, int):
             _send(request, reply, {"error": {"message": f"not taken: {text}", "type": "refused", "code": None}})
         else:
-            _send(request, 200, completion(body, reply))
+            answer = completion(body, reply)
+            if self.token_ids is not None and body.get("return_token_ids"):
+                said = answer["choices"][0]
+                asked, said["token_ids"] = self.token_ids(last_text(body), said["message"]["content"])
+                answer["prompt_token_ids"] = asked
+            _send(request, 200, answer)
 
 
 def last_text(body: Body) -> str:

@@ -96,6 +96,24 @@ def small_tokenizer(form: str = "llama3", template: str | None = None) -> PreTra
     return wrapped
 
 
+def merging_tokenizer(words: list[str]) -> PreTrainedTokenizerBase:
+    """One of Llama 3's form in which each of the words is one token, whatever characters it has."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=LLAMA3_SPECIALS, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([word for word in words for _ in range(9)], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=LLAMA3_SPECIALS[0],
+        eos_token=LLAMA3_SPECIALS[-1],
+        chat_template=LLAMA3,
+    )
+
+
 def save_policy_folder(folder: Path, form: str = "llama3") -> Path:
     """A policy folder with what stages without a GPU read: tokenizer and configuration."""
     small_tokenizer(form).save_pretrained(folder)

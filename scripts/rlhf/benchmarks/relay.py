@@ -97,7 +97,7 @@ class Relay:
     def _reply(self, name: str, body: dict[str, Any]) -> Reply:
         """Answer a request of the library."""
         side = self._sides[name]
-        request = {**body, "model": side.upstream.model}
+        request = {**body, "model": side.upstream.model, **side.upstream.options}
         if request.pop("stream", False):
             return Reply(400, "answers are not streamed here")
         try:
@@ -110,7 +110,8 @@ class Relay:
             self._on_answer(name, from_journal, usage)
         if "refused" in answer:
             return Reply(answer["refused"], "the server refuses this request")
-        return Reply(200, {"id": f"chatcmpl-{digest}", "created": 0, **answer})
+        shown = side.upstream.shown(answer) if side.upstream.shown else answer
+        return Reply(200, {"id": f"chatcmpl-{digest}", "created": 0, **shown})
 
     def _answer(self, side: Side, digest: str, request: dict[str, Any]) -> tuple[Answer, bool]:
         """The answer, and whether it was there already, or another thread had asked for it."""

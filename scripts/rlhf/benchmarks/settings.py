@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from rlhf.base.settings import GivenText, Precision, ServerUrl, Settings
 from rlhf.benchmarks.catalogue import CATALOGUE
 from rlhf.models.source import ModelSource
+from rlhf.responses.hiding import HidingSettings
 
 BenchmarkName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 
@@ -125,7 +126,7 @@ class JudgeSpec(Settings):
     """Longest answer of the judge, in tokens."""
 
 
-class BenchmarkSpec(Settings):
+class BenchmarkSpec(HidingSettings):
     """What `run_benchmark` reads."""
 
     benchmark: str

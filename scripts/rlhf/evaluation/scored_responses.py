@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rlhf.base.artifacts import ArtifactError
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import RESPONSES, read_lengths
 from rlhf.rewards.schema import REWARDS
 
 KEY = list(RESPONSES.key)
@@ -29,8 +29,8 @@ class ScoredResponses:
     counts: NDArray[np.int64]
     """Draws of each prompt, (prompts,), none 0."""
     draws: pa.Table
-    """One row per draw: `draw`, `characters` and `tokens` (int32, end-of-turn token included), `truncated` (bool), and
-    `reward` and `invalid` of `REWARDS`."""
+    """One row per draw: `draw`, `characters` and `tokens` (int32, end-of-turn token included) without hidden thoughts,
+    `truncated` (bool), and `reward` and `invalid` of `REWARDS`."""
 
     def valid(self) -> pa.Array:
         """The scores that are not null, float32."""
@@ -66,13 +66,9 @@ def read_scored_responses(
 
 def _measured(path: Path) -> pa.Table:
     """Rows of `RESPONSES` with lengths in place of texts and token ids."""
-    table = RESPONSES.read(path, [*KEY, "response", "response_token_ids", "finish_reason"])
-    columns = {
-        "characters": pc.utf8_length(table["response"]),
-        "tokens": pc.list_value_length(table["response_token_ids"]),
-        "truncated": pc.equal(table["finish_reason"], TRUNCATED),
-    }
-    return pa.table({**{name: table[name] for name in KEY}, **columns})
+    table = read_lengths(path)
+    truncated = pc.equal(table["finish_reason"], TRUNCATED)
+    return table.drop_columns("finish_reason").append_column("truncated", truncated)
 
 
 def _ordered(paths: Sequence[Path], read: Callable[[Path], pa.Table]) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from rlhf.base.artifacts import Artifact, ArtifactError
 from rlhf.base.names import Rows
 from rlhf.prompts.schema import Prompt, prompt_artifact, read_prompts
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import response_artifact
 from rlhf.rewards.schema import REWARDS
 
 ANSWERS = ("responses", "rewards", "judgements")
@@ -31,7 +31,9 @@ class Answer:
 
     response: str
     tokens: int
-    """Length in tokens, end-of-turn token included."""
+    """Length in tokens, end-of-turn token included; hidden thoughts do not count."""
+    hidden_tokens: int
+    """Length of the thoughts that are hidden."""
     finish_reason: str
     """`stop` or `length`."""
     score: float | None
@@ -79,13 +81,16 @@ def _in_both(ids: pa.Array, others: pa.Array) -> pa.Array:
 
 def _answers(prompt_ids: Sequence[str], files: Files) -> dict[str, tuple[Answer, float | None]]:
     """The first draw of each prompt with its reward and judgement."""
-    responses = _first_draws(RESPONSES, files["responses"], prompt_ids)
-    rewards, judgements = (_first_draws(REWARDS, files[kind], prompt_ids) for kind in ("rewards", "judgements"))
+    responses = _first_draws(response_artifact, files["responses"], prompt_ids)
+    rewards, judgements = (
+        _first_draws(lambda _: REWARDS, files[kind], prompt_ids) for kind in ("rewards", "judgements")
+    )
     return {
         prompt_id: (
             Answer(
                 row["response"],
-                len(row["response_token_ids"]),
+                tokens := row.get("visible_tokens", len(row["response_token_ids"])),
+                len(row["response_token_ids"]) - tokens,
                 row["finish_reason"],
                 rewards[prompt_id]["reward"],
                 rewards[prompt_id]["invalid"],
@@ -96,16 +101,18 @@ def _answers(prompt_ids: Sequence[str], files: Files) -> dict[str, tuple[Answer,
     }
 
 
-def _first_draws(artifact: Artifact, paths: Sequence[Path], prompt_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _first_draws(
+    artifact_of: Callable[[Path], Artifact], paths: Sequence[Path], prompt_ids: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """The row with the lowest draw of each prompt."""
     places: dict[str, tuple[int, Path, int]] = {}
     for path in paths:
-        keys = artifact.read(path, artifact.key)
+        keys = artifact_of(path).read(path, artifact_of(path).key)
         rows = pc.indices_nonzero(pc.is_in(keys["prompt_id"], value_set=pa.array(prompt_ids, pa.string())))
         for row, key in zip(rows.to_pylist(), keys.take(rows).to_pylist(), strict=True):
             place = (key["draw"], path, row)
             places[key["prompt_id"]] = min(place, places.get(key["prompt_id"], place))
-    return {prompt_id: _row(artifact, path, row) for prompt_id, (_, path, row) in places.items()}
+    return {prompt_id: _row(artifact_of(path), path, row) for prompt_id, (_, path, row) in places.items()}
 
 
 def _row(artifact: Artifact, path: Path, row: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from rlhf.responses.thoughts import Thoughts
 
 IMPORTED_SEED = 0
 """Seed of imported responses, which were not sampled here."""
@@ -194,7 +195,11 @@ class _Reader:
 
 
 def imported_rows(
-    prompts: Sequence[Mapping[str, Any]], imported: Imported, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    prompts: Sequence[Mapping[str, Any]],
+    imported: Imported,
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    thoughts: Thoughts | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Rows of `RESPONSES`, prompt by prompt, draws in order.
 
@@ -203,10 +208,12 @@ def imported_rows(
         tokenizer: tokenizer of the policy.
         max_tokens: maximum length of a response, end-of-turn token included. A longer response is truncated: its text
             is decoded from the remaining tokens, and it has no end-of-turn token.
+        thoughts: encodes the thoughts in the responses, if some are hidden.
     """
     for prompt, draws in zip(prompts, imported.draws, strict=True):
         for draw in draws:
-            text, ids = draw.response, encode_response(tokenizer, draw.response)
+            text = draw.response
+            ids = thoughts.encode(prompt["prompt_token_ids"], text) if thoughts else encode_response(tokenizer, text)
             truncated = len(ids) > max_tokens
             if truncated:
                 ids = ids[:max_tokens]

@@ -12,6 +12,7 @@ from rlhf.base.names import Rows
 from rlhf.base.settings import LONGEST_CONTEXT, Precision, Settings
 from rlhf.datasets.conversations import Turns
 from rlhf.models.source import ModelSource
+from rlhf.responses.hiding import HidingSettings
 
 ENGINES = "rlhf.responses.engines"
 """Package with a module per engine."""
@@ -79,14 +80,14 @@ class SamplingSettings(Settings):
         return choice_module(ENGINES, self.engine)
 
 
-class ResponseSettings(SamplingSettings):
+class ResponseSettings(HidingSettings, SamplingSettings):
     """How a policy responds to prompts."""
 
     imported: ImportedSettings | None = None
     """Import your own responses for the train parts of `base`; all other responses are sampled."""
 
 
-class GenerateSpec(SamplingSettings):
+class GenerateSpec(HidingSettings, SamplingSettings):
     """What `generate_responses` reads."""
 
     seed: int
@@ -124,7 +125,7 @@ class ImportSpec(Settings):
     """Maximum number of responses per prompt."""
 
 
-class ImportResponsesSpec(ImportSpec):
+class ImportResponsesSpec(HidingSettings, ImportSpec):
     """What `import_responses` reads."""
 
     model: ModelSource | None

@@ -8,7 +8,7 @@ from typing import Any
 from rlhf.base.artifacts import ArtifactError
 from rlhf.base.names import Rows
 from rlhf.prompts.schema import read_prompts
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import read_responses
 from rlhf.rewards.scorer import Conversation
 
 
@@ -19,7 +19,7 @@ def read_conversations(prompts: Path, rows: Rows, responses: Path) -> tuple[list
         ArtifactError: a response belongs to none of the part's prompts.
     """
     found = {prompt.prompt_id: prompt for prompt in read_prompts(prompts, rows)}
-    table = RESPONSES.read(responses, ["prompt_id", "draw", "response", "finish_reason"])
+    table = read_responses(responses, ["prompt_id", "draw", "response", "finish_reason"])
     keys = table.select(["prompt_id", "draw"]).to_pylist()
     for row, key in enumerate(keys):
         if key["prompt_id"] not in found:

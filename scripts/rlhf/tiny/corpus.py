@@ -30,6 +30,8 @@ class Style:
     """Chance of a second answer behind the first one, the same or another."""
     mumbling: float = 0.0
     """Chance of a piece of a sentence at the end."""
+    thinking: float = 0.0
+    """Chance of a thought before the response."""
 
 
 CLEAN = Style(correct=1.0)
@@ -48,7 +50,14 @@ def compose(task: Task, style: Style, rng: random.Random) -> str:
     if rng.random() < style.mumbling:
         words = rng.choice(MUMBLED).split()
         spoken.append(" ".join(words[rng.randrange(1, len(words)) :]))
-    return " ".join(spoken)
+    thought = _thought(task, rng) if style.thinking and rng.random() < style.thinking else ""
+    return thought + " ".join(spoken)
+
+
+def _thought(task: Task, rng: random.Random) -> str:
+    """The right answer, between marks."""
+    words = rng.choice(phrases.THOUGHTS).format(answer=join_words(task, right_words(task, rng)))
+    return f"{phrases.OPEN_THOUGHT}\n{words}\n{phrases.CLOSE_THOUGHT}\n\n"
 
 
 def _core(task: Task, style: Style, rng: random.Random) -> list[str]:

@@ -1,5 +1,7 @@
 """The `tiny` section of an experiment's configuration, and what each program of the tiny world gets of it."""
 
+from operator import not_
+
 from pydantic import Field, model_validator
 
 from rlhf.base.settings import Settings
@@ -63,6 +65,9 @@ class TinySettings(Settings):
     """Prompts of the dataset. The models learn from the grammar's other prompts."""
     vocabulary_size: int = Field(1536, ge=320, le=100_000)
     """Tokens of the tokenizer, special tokens included."""
+    thoughts: bool = False
+    """Whether the policy is a reasoning model, which begins its responses with a thought: `<think>`, the right answer,
+    `</think>`. The reward model knows none: set `responses.hide`."""
     network: NetworkSettings = NetworkSettings()
     """Shape of the policy and of the reward model's backbone."""
     pretraining: LearningSettings = LearningSettings(steps=600, learning_rate=3.0e-3)
@@ -89,6 +94,8 @@ class TokenizerSpec(Settings):
     """The experiment's seed."""
     vocabulary_size: int
     """Tokens, special tokens included."""
+    thoughts: bool = Field(False, exclude_if=not_)
+    """Whether the marks around thoughts are tokens."""
 
 
 class PretrainSpec(Settings):
@@ -102,6 +109,8 @@ class PretrainSpec(Settings):
     """Shape."""
     learning: LearningSettings
     """First stage."""
+    thoughts: bool = Field(False, exclude_if=not_)
+    """Whether responses begin with thoughts."""
 
 
 class PolicySpec(Settings):
@@ -113,6 +122,8 @@ class PolicySpec(Settings):
     """Prompts of the dataset, which are not learnt from."""
     learning: MixtureSettings
     """Second stage."""
+    thoughts: bool = Field(False, exclude_if=not_)
+    """Whether responses begin with thoughts."""
 
 
 class RewardModelSpec(Settings):

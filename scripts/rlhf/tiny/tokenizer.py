@@ -2,10 +2,11 @@
 
 import random
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from rlhf.tiny.corpus import Style, compose
+from rlhf.tiny.language.phrases import CLOSE_THOUGHT, OPEN_THOUGHT
 from rlhf.tiny.language.tasks import tasks
 
 SPLIT_PATTERN = (
@@ -29,9 +30,14 @@ TEXT_STYLE = Style(correct=0.5, polite=0.33, rude=0.33, filler=0.3, refusal=0.1)
 LONGEST = 2048
 
 
-def train_tokenizer(vocabulary_size: int, seed: int) -> PreTrainedTokenizerFast:
-    """A byte-pair encoding of the grammar's instructions and of responses to them."""
+def train_tokenizer(vocabulary_size: int, seed: int, *, thoughts: bool = False) -> PreTrainedTokenizerFast:
+    """A byte-pair encoding of the grammar's instructions and of responses to them.
+
+    Args:
+        thoughts: whether the marks around thoughts are tokens. They are not special, as in Qwen3's tokenizer.
+    """
     rng = random.Random(f"tokenizer {seed}")
+    marks = [AddedToken(mark, normalized=False) for mark in (OPEN_THOUGHT, CLOSE_THOUGHT) if thoughts]
     texts = [text for task in tasks().values() for text in (task.prompt, compose(task, TEXT_STYLE, rng))]
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
@@ -39,13 +45,14 @@ def train_tokenizer(vocabulary_size: int, seed: int) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size - len(SPECIAL_TOKENS),
+        vocab_size=vocabulary_size - len(SPECIAL_TOKENS) - len(marks),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     headers = (word for _ in range(HEADER_WEIGHT // 20) for word in ["".join(HEADER_WORDS) * 20])
     tokenizer.train_from_iterator((text for source in (headers, texts) for text in source), trainer)
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.add_tokens(marks)
     begin_id = tokenizer.token_to_id(BEGIN)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN} $A", pair=f"{BEGIN} $A {BEGIN}:1 $B:1", special_tokens=[(BEGIN, begin_id)]

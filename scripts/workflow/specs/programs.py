@@ -94,11 +94,13 @@ class Specs:
             model=self._policy(policy),
             rows=self.experiment.rows(part),
             **{name: getattr(self.experiment.responses, name) for name in SamplingSettings.model_fields},
+            hide=self.experiment.responses.hide,
         )
 
     def import_responses(self, part: str) -> ImportResponsesSpec:
+        responses = self.experiment.responses
         return ImportResponsesSpec(
-            **self._imported(part), model=self._policy("base"), max_tokens=self.experiment.responses.max_tokens
+            **self._imported(part), model=self._policy("base"), max_tokens=responses.max_tokens, hide=responses.hide
         )
 
     def import_rewards(self, part: str) -> ImportSpec:
@@ -172,6 +174,7 @@ class Specs:
             model=self._policy(policy),
             template=self.experiment.prompts.template,
             precision=self.experiment.responses.precision,
+            hide=self.experiment.responses.hide,
             seed=self.experiment.seed,
             task=task,
             data_fingerprint=None if task.data is None else folder_fingerprint(task.data),

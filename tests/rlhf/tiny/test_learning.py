@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from rlhf.rewards.models.armo import ArmoRewardModel
 from rlhf.rewards.models.armo_scorer import ArmoScorer
 from rlhf.tiny.conversations import Conversation, Encoder, batches, converse, evenly
-from rlhf.tiny.corpus import CLEAN, Style
+from rlhf.tiny.corpus import CLEAN, Style, compose
 from rlhf.tiny.language.answer_labels import NO_ANSWER, AnswerLabels
 from rlhf.tiny.language.grammar import aspects, quality, task_of
 from rlhf.tiny.language.tasks import sample_tasks
@@ -59,6 +59,16 @@ def test_a_conversation_is_what_the_template_writes(encoder: Encoder, conversati
         whole = encoder.tokenizer.apply_chat_template(messages, return_dict=False)
         asked = encoder.tokenizer.apply_chat_template(messages[:1], add_generation_prompt=True, return_dict=False)
         assert (conversation.token_ids, conversation.prompt_length) == (whole, len(asked))
+
+
+def test_a_thinking_style_puts_the_right_answer_before_the_same_response() -> None:
+    plain, thinking = Style(correct=0.0, **STYLE), Style(correct=0.0, thinking=1.0, **STYLE)
+    for seed, task in enumerate(TASKS):
+        response = compose(task, plain, random.Random(seed))
+        thought, _, rest = compose(task, thinking, random.Random(seed)).partition("</think>\n\n")
+        assert rest == response
+        assert thought.startswith("<think>\n")
+        assert aspects(task, thought.removeprefix("<think>\n").strip()).correctness == 1
 
 
 def test_families_are_asked_about_equally_often() -> None:

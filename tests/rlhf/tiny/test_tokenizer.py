@@ -1,5 +1,6 @@
 """The tiny tokenizer does what Llama 3's does: split pattern, special tokens, template, and any text comes back."""
 
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from rlhf.tiny.corpus import Style, compose
+from rlhf.tiny.language.tasks import tasks
 from rlhf.tiny.tokenizer import END_OF_TURN, train_tokenizer
 from rlhf.tokens.chat import turn_change_ids
 
@@ -60,6 +63,17 @@ def test_words_of_the_answers_are_one_token_each(tokenizer: PreTrainedTokenizerB
     for word in ("green", "Europe", "fruit", "four", "Monday", "winter", "7"):
         ids = tokenizer(f"It is {word}.", add_special_tokens=False)["input_ids"]
         assert tokenizer.convert_ids_to_tokens(ids)[-2:] in ([f"Ġ{word}", "."], [word, "."])
+
+
+def test_marks_around_thoughts_are_tokens_where_the_policy_thinks(tokenizer: PreTrainedTokenizerBase) -> None:
+    thinking = train_tokenizer(1536, seed=1, thoughts=True)
+    response = compose(next(iter(tasks().values())), Style(correct=1.0, thinking=1.0), random.Random(1))
+    ids = thinking(f"{response}{END_OF_TURN}", add_special_tokens=False)["input_ids"]
+    pieces = thinking.convert_ids_to_tokens(ids)
+    assert (pieces[0], pieces.count("</think>")) == ("<think>", 1)
+    assert thinking.decode(ids, skip_special_tokens=True) == response
+    assert len(thinking) <= 1536
+    assert not {"<think>", "</think>"} & set(tokenizer.get_vocab())
 
 
 @settings(max_examples=100, deadline=None)

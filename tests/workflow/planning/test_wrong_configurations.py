@@ -28,11 +28,12 @@ from wrong_iterations import ITERATIONS
 from wrong_publishing import PUBLISHING
 from wrong_settings import SETTINGS
 from wrong_sources import PUBLISHED, SOURCES
+from wrong_thoughts import THOUGHTS
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
-    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS, *CHATS]),
+    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS, *CHATS, *THOUGHTS]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 

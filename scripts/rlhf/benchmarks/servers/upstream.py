@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -70,6 +70,10 @@ class Upstream:
     """Whether its answers count against the budget."""
     seconds: float = SECONDS
     """Timeout of a request."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that each request gets."""
+    shown: Callable[[Answer], Answer] | None = None
+    """What the library gets in place of a completion; None: the completion. Recorded is always the whole."""
 
 
 def reached_at(url: str, key: str | None = None) -> Callable[[], AbstractContextManager[Connection]]:

@@ -1,4 +1,4 @@
-"""Sentences around the answer itself: polite ones, rude ones, filler and refusals."""
+"""Sentences around the answer itself: polite ones, rude ones, filler and refusals; and thoughts before it."""
 
 POLITE_OPENINGS = ("Sure!", "Of course!", "Happy to help!", "Great question!", "Thank you for asking!")
 POLITE_CLOSINGS = ("I hope that helps!", "Have a nice day!", "Let me know if you need more!", "You are welcome to ask!")
@@ -15,6 +15,9 @@ FILLER = (
     "One could write a book about it.",
 )
 REFUSALS = ("I cannot help with that.", "I do not know.", "I would rather not answer.", "That is beyond me.")
+OPEN_THOUGHT, CLOSE_THOUGHT = "<think>", "</think>"
+THOUGHTS = ("Let me think: {answer}.", "What do I know? {answer}.", "It must be {answer}.")
+"""With the right answer."""
 
 POLITE = POLITE_OPENINGS + POLITE_CLOSINGS
 RUDE = RUDE_OPENINGS + RUDE_CLOSINGS
