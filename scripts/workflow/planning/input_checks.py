@@ -32,7 +32,7 @@ LOAD_FUNCTION = """
 import sys
 sys.path[:0] = [sys.argv[1]]
 from rlhf.base.errors import UserError
-from rlhf.rewards.function_loading import load_function
+from rlhf.rewards.given.function_loading import load_function
 try:
     load_function(sys.argv[2])
 except UserError as error:
@@ -131,6 +131,19 @@ def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
         require_imported_columns(
             list(columns), draws, imported.column, imported.dataset, rewards=imported.rewards, chats=chats
         )
+
+
+def check_kept_columns(experiment: Experiment) -> None:
+    """Raise UserError, with the key, if a scorer reads a column that the prompts do not keep."""
+    kept = experiment.prompts.keep
+    for key, scorer in experiment.scorers().items():
+        for name, column in scorer.kept_columns.items():
+            if column not in kept:
+                known = ", ".join(map(repr, kept)) or "no column"
+                raise UserError(
+                    f"{key}.{name}: it is {column!r}, and prompts keep {known}: add it to `prompts.keep`, or name a "
+                    "column that is kept"
+                )
 
 
 def check_judges(experiment: Experiment) -> None:
