@@ -58,7 +58,8 @@ async def _awaited(returned: Awaitable[Any]) -> Any:
 
 def _is_finite(value: Any) -> bool:
     """Whether a value is a number of any type that is finite as float32."""
-    return isinstance(value, numbers.Real) and bool(abs(value) <= LARGEST_FLOAT32)
+    size: Any = abs(value) if isinstance(value, numbers.Real) else None
+    return size is not None and bool(size <= LARGEST_FLOAT32)
 
 
 def _file_of(function: RewardFunction) -> Path:
