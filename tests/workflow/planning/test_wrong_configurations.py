@@ -63,7 +63,7 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data.csv": b"prompt\na\n",
         "empty.parquet": b"",
         "chats.jsonl": b'{"messages": [{"role": "user", "content": "a"}], "answer": 4, "tags": ["b"]}\n',
-        "mine.py": b"NUMBER = 3\ndef good(prompts, responses): return []\ndef one(prompts): return []\n",
+        "mine.py": b"NUMBER = 3\ndef good(prompts, responses): return []\ndef three(a, b, c): return []\n",
         "broken.py": b"def score(prompts, responses): return []\nHALF = 1 / 0\n",
         "needs.py": b"import there_is_none\ndef score(prompts, responses): return []\n",
         "broken_model/config.json": b'{"hidden_size": ',

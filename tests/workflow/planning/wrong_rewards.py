@@ -31,6 +31,10 @@ CHECKED: list[Case] = [
         {**scorer(kind="ifeval"), "prompts.keep": ["instruction_id_list"]},
         ["rewards.arguments: it is 'kwargs'", "prompts keep 'instruction_id_list'"],
     ),
+    (
+        scorer(kind="sequence_classification", model="no_template"),
+        ["rewards.model: 'no_template'", "no chat template", "CONTRIBUTING.md under 'A reward kind'"],
+    ),
     (scorer(kind="ifeval", reading="lax"), ["rewards.reading: ", "'lax'", "'strict' or 'loose'"]),
     (scorer(kind="ifeval", credit="some"), ["rewards.credit: ", "'some'", "'share' or 'all'"]),
 ]
