@@ -67,9 +67,8 @@ def main() -> None:
         for key, score in zip(keys, scores, strict=True)
     ]
     counts = reward_counts(rows)
-    log_counts(
-        arguments.output, {**counts, **facts.get("judging", {})}, logging.WARNING if counts["invalid"] else logging.INFO
-    )
+    counted = {**counts, **facts.get("judging", {}), **facts.get("grading", {})}
+    log_counts(arguments.output, counted, logging.WARNING if counts["invalid"] else logging.INFO)
     REWARDS.write(arguments.output, rows, {**origin, "counts": counts, **facts})
 
 

@@ -14,7 +14,7 @@ from rlhf.prompts.split_sizes import check_split_sizes
 from workflow.duplicate_keys import refuse_duplicate_keys
 from workflow.experiment import Experiment, load_experiment
 from workflow.paths import Paths
-from workflow.planning.input_checks import check_functions, check_judges, check_sources
+from workflow.planning.input_checks import check_functions, check_judges, check_kept_columns, check_sources
 from workflow.planning.model_checks import check_models
 from workflow.records.own_records import use_own_records
 from workflow.reuse.graph import use_other_results
@@ -43,6 +43,7 @@ def start(
     refuse_conda_for_embedded(experiment.environments, deployment)
     if look_up:
         check_sources(experiment)
+        check_kept_columns(experiment)
         check_models(experiment)
         check_functions(experiment)
         check_judges(experiment)

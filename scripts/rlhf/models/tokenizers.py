@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load the model's own tokenizer, which must have a chat template.
+def load_tokenizer(
+    name: str, revision: str | None = None, *, without_template: str | None = "use an instruction-tuned model"
+) -> PreTrainedTokenizerBase:
+    """Load the model's own tokenizer.
+
+    Args:
+        without_template: what to do where it has no chat template; None where none is needed.
 
     Raises:
-        UserError: there is no such tokenizer, or it has no chat template.
+        UserError: there is no such tokenizer, or it lacks the chat template that is needed.
     """
     from transformers import AutoTokenizer
 
@@ -23,8 +28,8 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     # Options of this load, which would be saved with the tokenizer; HF_HUB_OFFLINE sets the first.
     for key in ("local_files_only", "trust_remote_code"):
         tokenizer.init_kwargs.pop(key, None)
-    if not tokenizer.chat_template:
-        raise UserError(f"the tokenizer of {name!r} has no chat template; use an instruction-tuned model")
+    if not tokenizer.chat_template and without_template is not None:
+        raise UserError(f"the tokenizer of {name!r} has no chat template; {without_template}")
     return tokenizer
 
 

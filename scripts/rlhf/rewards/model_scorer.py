@@ -1,4 +1,4 @@
-"""Scorers that are reward models: where the model is, and how it scores in packs."""
+"""Scorers that are reward models: where the model is, and for decoders how it scores in packs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from rlhf.rewards.models.packed_scoring import RewardModel
 
+OTHER_FORM = (
+    "put the model's template there; a reward model that reads prompt and response in another form takes a reward kind "
+    "of its own, a file as in CONTRIBUTING.md under 'A reward kind'"
+)
+"""What to do where a reward model has no chat template."""
+
 
 class ModelScorer(Scorer):
     """A reward model from the hub or a local folder."""
@@ -30,6 +36,10 @@ class ModelScorer(Scorer):
     """Maximum length of a conversation in tokens; a longer one gets no reward and is never part of a pair."""
     precision: Precision = "bfloat16"
     """Dtype of the backbone; heads and scores are always float32."""
+
+
+class PackedScorer(ModelScorer):
+    """A decoder that reads conversations in its own chat template."""
 
     @abstractmethod
     def load(
@@ -52,7 +62,7 @@ class ModelScorer(Scorer):
 
         location = model_location(job.folder, job.source, job.revisions)
         device = granted_device(job.gpus, job.threads)
-        tokenizer = load_tokenizer(*location)
+        tokenizer = load_tokenizer(*location, without_template=OTHER_FORM)
         check_vocabulary(tokenizer, *location)
         shape = known_shape(*location)
         memory = None if shape is None else partial(scoring_memory, shape, self.precision)

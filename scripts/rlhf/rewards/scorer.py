@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -145,14 +145,19 @@ class Scorer(RewardSettings):
         """The user's files that the scores depend on."""
         return ()
 
+    @property
+    def kept_columns(self) -> Mapping[str, str]:
+        """The columns of records that it reads, by the keys that name them; `prompts.keep` must name them too."""
+        return {}
+
     @abstractmethod
     def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
         """Score conversations.
 
         Returns:
             One score per conversation, in order, and facts for the provenance, of JSON's types: `objectives` (their
-            names), `model_revision` (the resolved commit) and `judging` (what a judge's scorer counted, which is logged
-            too) where there are any, else nothing.
+            names), `model_revision` (the resolved commit), `judging` and `grading` (what a judge's scorer, or one that
+            checks, counted, which is logged too), `libraries` (name -> version) where there are any, else nothing.
 
         Raises:
             UserError: the model, function or server cannot be used; says what to do.

@@ -20,6 +20,7 @@ from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.kinds.function import FunctionSettings
 from rlhf.rewards.kinds.http import HttpSettings
 from rlhf.rewards.kinds.llm import LlmSettings
+from rlhf.rewards.model_scorer import OTHER_FORM, ModelScorer, PackedScorer
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.paths import STORE
 from workflow.planning.model_folders import check_model_folder
@@ -32,7 +33,7 @@ LOAD_FUNCTION = """
 import sys
 sys.path[:0] = [sys.argv[1]]
 from rlhf.base.errors import UserError
-from rlhf.rewards.function_loading import load_function
+from rlhf.rewards.given.function_loading import load_function
 try:
     load_function(sys.argv[2])
 except UserError as error:
@@ -51,14 +52,12 @@ def check_sources(experiment: Experiment) -> None:
         UserError: with the key.
     """
     base = experiment.base_model
-    for key, name, revision in [("base_model.name", base.name, base.revision), *experiment.reward_models()]:
-        if not name.startswith(MADE_BY_RULES):
-            try:
-                if model_source(name, revision).fingerprint is not None:
-                    check_model_folder(Path(name))
-            except UserError as error:
-                raise UserError(f"{key}: {error}") from error
+    _check_model("base_model.name", base.name, base.revision, check_model_folder)
     for key, scorer in experiment.scorers().items():
+        if isinstance(scorer, ModelScorer):
+            without_template = OTHER_FORM if isinstance(scorer, PackedScorer) else None
+            check = partial(check_model_folder, without_template=without_template)
+            _check_model(f"{key}.model", scorer.model, scorer.revision, check)
         for file in scorer.files:
             if not Path(file).is_file():
                 raise UserError(f"{key}: there is no file {file!r}, which it names: give the path of one, or null")
@@ -84,6 +83,17 @@ def check_sources(experiment: Experiment) -> None:
     if experiment.responses.imported:
         dataset = experiment.responses.imported.dataset
         _check_dataset("responses.imported.dataset", dataset, partial(_require_responses, experiment))
+
+
+def _check_model(key: str, name: str, revision: str | None, check: Callable[[Path], None]) -> None:
+    """Check that a model is a hub name or a usable folder, unless a rule makes it."""
+    if name.startswith(MADE_BY_RULES):
+        return
+    try:
+        if model_source(name, revision).fingerprint is not None:
+            check(Path(name))
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
 
 
 def _check_dataset(key: str, dataset: str, require: Callable[[ColumnKinds], None]) -> None:
@@ -133,6 +143,19 @@ def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
         )
 
 
+def check_kept_columns(experiment: Experiment) -> None:
+    """Raise UserError, with the key, if a scorer reads a column that the prompts do not keep."""
+    kept = experiment.prompts.keep
+    for key, scorer in experiment.scorers().items():
+        for name, column in scorer.kept_columns.items():
+            if column not in kept:
+                known = ", ".join(map(repr, kept)) or "no column"
+                raise UserError(
+                    f"{key}.{name}: it is {column!r}, and prompts keep {known}: add it to `prompts.keep`, or name a "
+                    "column that is kept"
+                )
+
+
 def check_judges(experiment: Experiment) -> None:
     """Check that each judge's template can be filled in, and that what benchmarks name is there.
 
@@ -154,11 +177,7 @@ def check_judges(experiment: Experiment) -> None:
             raise UserError(f"benchmarks.run.{name}.data: there is no folder {task.data!r}")
     judge = experiment.benchmarks.judge
     if experiment.benchmarks.run and judge is not None and judge.url is None:
-        try:
-            if model_source(judge.model, judge.revision).fingerprint is not None:
-                check_model_folder(Path(judge.model))
-        except UserError as error:
-            raise UserError(f"benchmarks.judge.model: {error}") from error
+        _check_model("benchmarks.judge.model", judge.model, judge.revision, check_model_folder)
 
 
 def require_keys(experiment: Experiment) -> None:

@@ -13,17 +13,24 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
-def check_model_folder(folder: Path) -> None:
-    """Raise UserError if a model folder lacks weights, a tokenizer or a chat template."""
+def check_model_folder(
+    folder: Path, without_template: str | None = "use an instruction-tuned model, or put a template there"
+) -> None:
+    """Check a model folder.
+
+    Args:
+        without_template: what to do where there is no chat template; None where none is needed.
+
+    Raises:
+        UserError: it lacks weights, a tokenizer, or the chat template that is needed.
+    """
     if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
         raise UserError(f"'{folder}': no weights in this folder (*.safetensors): copy the model again")
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise UserError(f"'{folder}': no tokenizer in this folder ({', '.join(TOKENIZERS)}): save the model's with it")
-    if not any((folder / name).is_file() for name in TEMPLATES) and not _configured_template(folder):
-        raise UserError(
-            f"'{folder}': its tokenizer has no chat template ({TEMPLATES[0]}): use an instruction-tuned model, or put "
-            "a template there"
-        )
+    has_template = any((folder / name).is_file() for name in TEMPLATES) or _configured_template(folder)
+    if not has_template and without_template is not None:
+        raise UserError(f"'{folder}': its tokenizer has no chat template ({TEMPLATES[0]}): {without_template}")
 
 
 def _configured_template(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from experiments import patch
 from rlhf.base.errors import UserError
 from workflow.experiment import Experiment, load_experiment
-from workflow.planning.input_checks import check_functions, check_judges, check_sources
+from workflow.planning.input_checks import check_functions, check_judges, check_kept_columns, check_sources
 from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
 from wrong_benchmarks import BENCHMARKS
@@ -26,6 +26,7 @@ from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, import
 from wrong_chats import CHATS
 from wrong_iterations import ITERATIONS
 from wrong_publishing import PUBLISHING
+from wrong_rewards import CHECKED
 from wrong_settings import SETTINGS
 from wrong_sources import PUBLISHED, SOURCES
 from wrong_thoughts import THOUGHTS
@@ -33,7 +34,8 @@ from wrong_thoughts import THOUGHTS
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
-    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS, *CHATS, *THOUGHTS]),
+    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS]),
+    *(("micro", *case) for case in [*CHATS, *THOUGHTS, *CHECKED]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 
@@ -61,7 +63,7 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data.csv": b"prompt\na\n",
         "empty.parquet": b"",
         "chats.jsonl": b'{"messages": [{"role": "user", "content": "a"}], "answer": 4, "tags": ["b"]}\n',
-        "mine.py": b"NUMBER = 3\ndef good(prompts, responses): return []\ndef one(prompts): return []\n",
+        "mine.py": b"NUMBER = 3\ndef good(prompts, responses): return []\ndef three(a, b, c): return []\n",
         "broken.py": b"def score(prompts, responses): return []\nHALF = 1 / 0\n",
         "needs.py": b"import there_is_none\ndef score(prompts, responses): return []\n",
         "broken_model/config.json": b'{"hidden_size": ',
@@ -100,6 +102,7 @@ def plan(config: dict[str, Any], *, functions: bool = True) -> None:
     """What the Snakefile asks of a configuration before any job."""
     experiment = load_experiment(config, "config/wrong.yaml")
     check_sources(experiment)
+    check_kept_columns(experiment)
     check_models(experiment)
     if functions:  # each in a process of its own
         check_functions(experiment)

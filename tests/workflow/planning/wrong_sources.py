@@ -122,7 +122,7 @@ SOURCES: list[Case] = [
     (function("mine.py:good"), ["rewards.function: function 'mine.py:good'", "'mine'", "without `.py`"]),
     (function("mine:god"), ["rewards.function: function 'mine:god'", "Did you mean 'good'?", "It defines: good"]),
     (function("mine:NUMBER"), ["rewards.function: function 'mine:NUMBER'", "is not a function"]),
-    (function("mine:one"), ["rewards.function: function 'mine:one'", "it takes (prompts)", "two lists"]),
+    (function("mine:three"), ["rewards.function: function 'mine:three'", "(a, b, c)", "one list, the records"]),
     (function("broken:score"), ["rewards.function: function 'broken:score'", "broken.py, line 2: HALF = 1 / 0"]),
     (
         scorer(kind="llm", url="http://localhost:1/v1", model="m", template="none.jinja"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from rlhf.rewards.model_scorer import ModelScorer
+from rlhf.rewards.model_scorer import PackedScorer
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rlhf.rewards.models.packed_scoring import RewardModel
 
 
-class ArmoSettings(ModelScorer):
+class ArmoSettings(PackedScorer):
     """A reward model with the architecture of ArmoRM: objectives, weighted by a gate that reads the prompt."""
 
     kind: Literal["armo"] = "armo"

@@ -10,10 +10,14 @@ from rlhf.rewards.scorer import Conversation, Score, Scorer, ScoringJob
 
 
 class HttpSettings(Scorer):
-    """A reward server: receives `{"prompts": [...], "responses": [...]}` by POST, two lists of the same length.
+    """A reward server: receives `{"prompts": [...], "responses": [...], "records": [...]}` by POST, lists of the same
+    length.
 
-    It answers `{"scores": [...]}`, one finite number per response; null means no score. Prompts and responses are sent
-    to this server and nowhere else.
+    Prompts are the users' last turns; a record has the keys `prompt` (messages: role and content), `response`,
+    `finish_reason`, and the columns in `prompts.keep`. The server answers `{"scores": [...]}`, one finite number per
+    response; null means no score. Beside them it may give `"objectives": [{"correct": 1.0, "brief": 0.4}, ...]`, with
+    the same names for each response (or null where there is no score); they are stored beside the rewards. What is
+    sent goes to this server and nowhere else.
     """
 
     kind: Literal["http"] = "http"
@@ -24,6 +28,6 @@ class HttpSettings(Scorer):
     """Environment variable that holds the token to send (`Authorization: Bearer ...`); null sends none."""
 
     def score(self, conversations: Sequence[Conversation], job: ScoringJob) -> tuple[list[Score], dict[str, Any]]:
-        from rlhf.rewards.http_scoring import RewardServer, score_by_server
+        from rlhf.rewards.given.http_scoring import RewardServer, score_by_server
 
-        return score_by_server(RewardServer(self.url, self.token_variable), conversations, job.progress), {}
+        return score_by_server(RewardServer(self.url, self.token_variable), conversations, job.progress)

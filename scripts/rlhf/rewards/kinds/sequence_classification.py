@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from rlhf.base.settings import Precision
-from rlhf.rewards.model_scorer import ModelScorer
+from rlhf.rewards.model_scorer import PackedScorer
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rlhf.rewards.models.packed_scoring import RewardModel
 
 
-class SequenceClassificationSettings(ModelScorer):
+class SequenceClassificationSettings(PackedScorer):
     """A decoder with a linear head of one output (`AutoModelForSequenceClassification`); the score is its raw logit."""
 
     kind: Literal["sequence_classification"]

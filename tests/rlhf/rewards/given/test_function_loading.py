@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chats import conversations
 from rlhf.base.errors import UserError
-from rlhf.rewards.function_loading import load_function
-from rlhf.rewards.function_scoring import score_by_function
+from rlhf.rewards.given.function_loading import load_function
+from rlhf.rewards.given.function_scoring import score_by_function
 from rlhf.rewards.scorer import Score
 
 MODULES = {
@@ -19,8 +20,8 @@ NUMBER = 3
 def words(prompts, responses):
     return [len(text.split()) for text in responses]
 
-def one(prompts):
-    return prompts
+def none():
+    return []
 
 def keywords(prompts, *, responses):
     return prompts
@@ -32,7 +33,19 @@ def optional(prompts, responses, model=None):
     return [1.0 for _ in responses]
 
 async def later(prompts, responses):
-    return prompts
+    return [len(text) for text in responses]
+
+def records(batch):
+    return [len(one["prompt"]) + len(one["response"]) for one in batch]
+
+def adjustable_records(batch, scale=2):
+    return [scale * len(one["response"]) for one in batch]
+
+async def later_records(batch):
+    return [len(one["response"]) for one in batch]
+
+def any_lists(*lists):
+    return [len(lists) for _ in lists[0]]
 
 class Lengths:
     def __call__(self, prompts, responses):
@@ -46,6 +59,9 @@ def raising(prompts, responses):
 def raising_late(prompts, responses):
     for text in responses:
         yield int(text)
+
+async def raising_later(batch):
+    return [int(one["response"]) for one in batch]
 """,
     "my_syntax": "def words(prompts, responses)\n    return []\n",
     "my_imports": "import there_is_no_such_package\n",
@@ -78,15 +94,29 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("name", "scores"),
-    [("my_rewards:words", [2, 0]), ("my_rewards:optional", [1, 1]), ("my_rewards:lengths", [7, 0])],
+    [
+        ("my_rewards:words", [2, 0]),
+        ("my_rewards:optional", [1, 1]),
+        ("my_rewards:lengths", [7, 0]),
+        ("my_rewards:later", [7, 0]),
+        ("my_rewards:any_lists", [2, 2]),
+        ("my_rewards:records", [8, 1]),
+        ("my_rewards:adjustable_records", [14, 0]),
+        ("my_rewards:later_records", [7, 0]),
+    ],
 )
-def test_a_function_by_name(modules: Path, name: str, scores: list[float]) -> None:
-    found = score_by_function(load_function(name), ["p", "p"], ["one two", ""])
-    assert found == [Score(float(score)) for score in scores]
+def test_a_function_by_name_gets_records_or_two_lists_by_its_signature(
+    modules: Path, name: str, scores: list[float]
+) -> None:
+    assert scores_of(name, ("p", "one two"), ("p", "")) == [Score(float(score)) for score in scores]
+
+
+def scores_of(name: str, *texts: tuple[str, str]) -> list[Score]:
+    return score_by_function(load_function(name), conversations(texts))[0]
 
 
 def test_a_function_of_a_package_that_imports_its_neighbour(modules: Path) -> None:
-    assert score_by_function(load_function("my_package.inner:words"), ["p"], ["x"]) == [Score(0.5)]
+    assert scores_of("my_package.inner:words", ("p", "x")) == [Score(0.5)]
 
 
 @pytest.mark.parametrize(
@@ -95,11 +125,10 @@ def test_a_function_of_a_package_that_imports_its_neighbour(modules: Path) -> No
         ("no_such_module:words", ["no module 'no_such_module' in ", "scripts or "]),
         ("my_rewards.py:words", ["no module 'my_rewards.py'", "without `.py`: 'my_rewards'"]),
         ("my_rewards:word", ["'word' is not defined in ", "my_rewards.py", "Did you mean 'words'?"]),
-        ("my_rewards:NUMBER", ["'NUMBER' is not a function", "It defines: words, one"]),
-        ("my_rewards:one", ["it takes (prompts)", "two lists, the prompts and the responses"]),
+        ("my_rewards:NUMBER", ["'NUMBER' is not a function", "It defines: words, none"]),
+        ("my_rewards:none", ["it takes ()", "one list, the records, or with two, the prompts and the responses"]),
         ("my_rewards:keywords", ["it takes (prompts, *, responses)"]),
         ("my_rewards:third", ["it takes (prompts, responses, model)", "'model'"]),
-        ("my_rewards:later", ["`async def`"]),
         ("my_syntax:words", ["SyntaxError", "my_syntax.py, line 1: def words(prompts, responses)"]),
         ("my_imports:words", ["No module named 'there_is_no_such_package'", "line 1: import there_is_no_such_package"]),
         ("my_zero:words", ["ZeroDivisionError: division by zero", "my_zero.py, line 2: HALF = FACTOR / 0"]),
@@ -122,16 +151,17 @@ def test_what_runs_is_the_file_whose_digest_is_taken(
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "my_rewards.py").write_text("def words(prompts, responses): return [-1.0 for _ in responses]\n")
     monkeypatch.syspath_prepend(str(elsewhere))
-    assert score_by_function(load_function("my_rewards:words"), ["p"], ["one two"]) == [Score(2.0)]
+    assert scores_of("my_rewards:words", ("p", "one two")) == [Score(2.0)]
 
 
 @pytest.mark.parametrize(
     ("name", "response", "said"),
     [
-        ("raising", "", "ZeroDivisionError: division by zero, at .*my_rewards.py, line 29: return "),
-        ("raising_late", "x", "ValueError: invalid literal.*, at .*my_rewards.py, line 33: yield int"),
+        ("raising", "", "ZeroDivisionError: division by zero, at .*my_rewards.py, line 41: return "),
+        ("raising_late", "x", "ValueError: invalid literal.*, at .*my_rewards.py, line 45: yield int"),
+        ("raising_later", "x", "ValueError: invalid literal.*, at .*my_rewards.py, line 48: return"),
     ],
 )
 def test_a_function_that_raises_shows_its_own_line(modules: Path, name: str, response: str, said: str) -> None:
     with pytest.raises(UserError, match=f"the reward function raised {said}"):
-        score_by_function(load_function(f"my_rewards:{name}"), ["p"], [response])
+        scores_of(f"my_rewards:{name}", ("p", response))

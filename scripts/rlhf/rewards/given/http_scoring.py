@@ -13,7 +13,7 @@ from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
 from rlhf.base.settings import key_of_server
 from rlhf.machine.progress import Progress
-from rlhf.rewards.schema import NO_REWARD
+from rlhf.rewards.given.values import OBJECTIVES, SHOWN_CHARACTERS, ScoreReader
 from rlhf.rewards.scorer import Conversation, Score
 
 PER_REQUEST = 64
@@ -26,7 +26,6 @@ PAUSE = 1.0
 """Seconds."""
 BUSY = (429, 500, 502, 503, 504)
 """Status codes after which a request is retried."""
-SHOWN_CHARACTERS = 200
 
 
 class RewardServer:
@@ -47,16 +46,18 @@ class RewardServer:
             self._session.headers["Authorization"] = f"Bearer {key_of_server(token_variable, 'token_variable')}"
 
     def ask(self, conversations: Sequence[Conversation]) -> list[object]:
-        """Request scores: one value per conversation, not validated.
+        """Request scores: one value per conversation, a number alone or with its objectives; not validated.
 
         Raises:
-            UserError: there is no answer, or it is not a list of that length.
+            UserError: there is no answer, or it has not that many scores.
         """
-        prompts, responses = [one.prompt for one in conversations], [one.response for one in conversations]
+        body: Any = {
+            "prompts": [one.prompt for one in conversations],
+            "responses": [one.response for one in conversations],
+            "records": [one.record for one in conversations],
+        }
         try:
-            answer = self._session.post(
-                self.url, json={"prompts": prompts, "responses": responses}, timeout=SECONDS, allow_redirects=False
-            )
+            answer = self._session.post(self.url, json=body, timeout=SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise UserError(
                 f"the reward server {self.url} did not answer after {RETRIES + 1} attempts: {error}. Start it, or fix "
@@ -66,56 +67,51 @@ class RewardServer:
             raise UserError(
                 f"the reward server {self.url} answered {answer.status_code} {answer.reason}: {_shown(answer.text)}"
             )
-        scores = _scores_of(answer)
-        if not isinstance(scores, list):
+        found = _body_of(answer)
+        scores, objectives = found.get("scores"), found.get(OBJECTIVES)
+        if not isinstance(scores, list) or not isinstance(objectives, list | None):
             raise UserError(
-                f'the reward server {self.url} answered {_shown(answer.text)}, not JSON of the form {{"scores": [...]}}'
+                f"the reward server {self.url} answered {_shown(answer.text)}, not JSON of the form "
+                '{"scores": [...]} or {"scores": [...], "objectives": [...]}'
             )
-        if len(scores) != len(conversations):
-            raise UserError(
-                f"the reward server {self.url} returned {len(scores)} scores for {len(conversations)} responses"
-            )
-        return scores
+        for name, values in (("scores", scores), (OBJECTIVES, objectives)):
+            if values is not None and len(values) != len(conversations):
+                raise UserError(
+                    f"the reward server {self.url} returned {len(values)} {name} for {len(conversations)} responses"
+                )
+        return scores if objectives is None else list(zip(scores, objectives, strict=True))
 
 
-def score_by_server(server: RewardServer, conversations: Iterable[Conversation], progress: Progress) -> list[Score]:
+def score_by_server(
+    server: RewardServer, conversations: Iterable[Conversation], progress: Progress
+) -> tuple[list[Score], dict[str, Any]]:
     """Score conversations. Equal ones are requested once, so their scores are equal.
 
     Returns:
-        One score per conversation, in order.
+        One score per conversation, in order, and the names of their objectives as a fact if there are any.
 
     Raises:
-        UserError: as `RewardServer.ask`, or a score is neither a finite float32 number nor null; shows its texts.
+        UserError: as `RewardServer.ask`, or a score is one that `ScoreReader` refuses; shows its texts.
     """
     conversations = list(conversations)
+    reader = ScoreReader(f"the reward server {server.url}", is_finite_float32, "null")
     found: dict[Conversation, Score] = {}
     distinct = list(dict.fromkeys(conversations))
     for start in range(0, len(distinct), PER_REQUEST):
         batch = distinct[start : start + PER_REQUEST]
         for conversation, value in zip(batch, server.ask(batch), strict=True):
-            found[conversation] = _score(server.url, conversation, value)
+            found[conversation] = reader.read(value, conversation)
         progress.advance(len(batch))
-    return [found[conversation] for conversation in conversations]
+    return [found[conversation] for conversation in conversations], reader.facts
 
 
-def _score(url: str, conversation: Conversation, value: object) -> Score:
-    if value is None:
-        return Score(None, NO_REWARD)
-    if is_finite_float32(value):
-        return Score(float(value))
-    prompt, response = (text[:SHOWN_CHARACTERS] for text in (conversation.prompt, conversation.response))
-    raise UserError(
-        f"the reward server {url} returned {value!r:.40}, which is neither a finite float32 number nor null (no score)."
-        f" Prompt: {prompt!r}. Response: {response!r}"
-    )
-
-
-def _scores_of(answer: requests.Response) -> Any:
+def _body_of(answer: requests.Response) -> dict[str, Any]:
+    """The answer's JSON object; empty if it is none."""
     try:
         body = answer.json()
     except requests.JSONDecodeError:
-        return None
-    return body.get("scores") if isinstance(body, dict) else None
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _shown(text: str) -> str:

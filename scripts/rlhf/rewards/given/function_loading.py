@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from rlhf.base.digested_modules import import_digested
 from rlhf.base.errors import UserError, own_line
 from rlhf.base.source_digest import SCRIPTS, find_module
 
-ScoringFunction = Callable[[list[str], list[str]], Sequence[float | None]]
+
+class RewardFunction(NamedTuple):
+    """A reward function, and what it gets."""
+
+    call: Callable[..., Any]
+    """Returns one value per response, or is a coroutine function that does."""
+    takes_records: bool
+    """Whether it gets a list of records; otherwise it gets two lists of texts, the prompts and the responses."""
 
 
-def load_function(name: str) -> ScoringFunction:
+def load_function(name: str) -> RewardFunction:
     """Load the function `module:function` from the very file whose digest is taken.
 
     Raises:
         UserError: there is no such module in the working directory or in scripts/, another module has its name, it
-            cannot be imported (names the line), it has no such function, or the function does not take two lists.
+            cannot be imported (names the line), it has no such function, or the function takes neither one list nor
+            two.
     """
     module_name, function_name = name.split(":")
     module = _import(name, module_name)
@@ -28,20 +37,33 @@ def load_function(name: str) -> ScoringFunction:
     if not callable(function):
         what = "is not a function" if hasattr(module, function_name) else "is not defined"
         raise UserError(f"function {name!r}: {function_name!r} {what} in {module.__file__}{_functions(module, name)}")
-    if inspect.iscoroutinefunction(function):
-        raise UserError(f"function {name!r}: it is an `async def`, but is not awaited: use `def`")
+    return RewardFunction(function, _takes_records(name, function))
+
+
+def _takes_records(name: str, function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with one list, or has to be called with two.
+
+    Raises:
+        UserError: with neither.
+    """
     try:
         signature = inspect.signature(function)
     except ValueError:  # some C functions have no signature
-        return function
+        return False
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    try:
+        signature.bind([])
+        return inspect.Parameter.VAR_POSITIONAL not in kinds
+    except TypeError:
+        pass
     try:
         signature.bind([], [])
+        return False
     except TypeError as error:
         raise UserError(
-            f"function {name!r}: it takes {signature}, but is called with two lists, the prompts and the responses: "
-            f"{error}"
+            f"function {name!r}: it takes {signature}, but is called with one list, the records, or with two, the "
+            f"prompts and the responses: {error}"
         ) from error
-    return function
 
 
 def _import(name: str, module_name: str) -> ModuleType:

@@ -1,0 +1,1 @@
+"""Scores that a function or a server of the user gives."""
