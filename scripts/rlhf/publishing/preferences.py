@@ -45,6 +45,14 @@ PREFERENCES = Artifact(
 )
 """A row per pair. `chosen` and `rejected` are whole conversations, the prompt included, as in UltraFeedback's binarized
 form (Tunstall et al., "Zephyr", 2023). The scores are the rewards that training saw."""
+
+
+def preference_artifact(pairs: Artifact) -> Artifact:
+    """The schema of the preferences of such pairs: it has their key."""
+    more = [pairs.schema.field(name) for name in pairs.key if name not in PREFERENCES.schema.names]
+    return Artifact(PREFERENCES.name, pa.schema([*PREFERENCES.schema, *more]), pairs.key)
+
+
 OF_PAIRS = ("prompt_id", "chosen", "rejected", "chosen_reward", "rejected_reward", "chosen_draw", "rejected_draw")
 
 
@@ -62,24 +70,33 @@ def write_preferences(program: Path, prompts: Path, pairs: Path, target: Path) -
     origin = provenance(str(program), spec, inputs)
     if target.exists() and stated_provenance(target) == {"artifact": PREFERENCES.name, **origin}:
         return
-    PREFERENCES.write_tables(target, _preferences(prompts, pairs, spec.system), origin)
+    artifact = preference_artifact(pair_artifact(pairs))
+    artifact.write_tables(target, _preferences(prompts, pairs, spec.system, artifact.schema), origin)
 
 
-def _preferences(prompts: Path, pairs: Path, system: str | None) -> Iterator[pa.Table]:
+def _preferences(prompts: Path, pairs: Path, system: str | None, schema: pa.Schema) -> Iterator[pa.Table]:
     texts = _texts(prompts, Rows.model_validate(read_provenance(pairs)["spec"]["rows"]))
+    artifact = pair_artifact(pairs)
+    asked = ("", "")
     for rows in _slices(range(count_rows(pairs))):
-        table = pair_artifact(pairs).read(pairs, OF_PAIRS, rows)
-        found = [_preference(row, texts, system, pairs) for row in table.to_pylist()]
-        yield pa.Table.from_pylist(found, schema=PREFERENCES.schema)
+        found = []
+        for row in artifact.read(pairs, [*dict.fromkeys([*OF_PAIRS, *artifact.key])], rows).to_pylist():
+            if row["prompt_id"] != asked[0]:
+                asked = _next_prompt(texts, row["prompt_id"], pairs)
+            found.append({**_preference(row, asked[1], system), **{name: row[name] for name in artifact.key}})
+        yield pa.Table.from_pylist(found, schema=schema)
 
 
-def _preference(
-    row: Mapping[str, Any], texts: Iterator[tuple[str, str]], system: str | None, pairs: Path
-) -> dict[str, Any]:
-    """A row of `PREFERENCES`. Pairs are in the order of the prompts, of which some have none."""
-    prompt = next((text for identity, text in texts if identity == row["prompt_id"]), None)
-    if prompt is None:
-        raise ArtifactError(f"{pairs}: prompt_id={row['prompt_id']!r} is not among the prompts of its part")
+def _next_prompt(texts: Iterator[tuple[str, str]], prompt_id: str, pairs: Path) -> tuple[str, str]:
+    """ID and text of a prompt. Pairs are in the order of the prompts, of which some have none."""
+    found = next((both for both in texts if both[0] == prompt_id), None)
+    if found is None:
+        raise ArtifactError(f"{pairs}: prompt_id={prompt_id!r} is not among the prompts of its part")
+    return found
+
+
+def _preference(row: Mapping[str, Any], prompt: str, system: str | None) -> dict[str, Any]:
+    """A row of `PREFERENCES`."""
     before = ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": prompt}]
     return {
         "prompt": prompt,

@@ -21,6 +21,7 @@ from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import Scorer
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
+from workflow.iterations import most_candidates
 
 planned_shape = cache(known_shape)
 """Cached: a plan asks once per job."""
@@ -38,7 +39,7 @@ class StageMemory:
     memory: MemoryOf
     budget: BudgetChoice
     longest: int
-    """Tokens of the longest sequence (a pair with its prompt, a conversation)."""
+    """Tokens of the longest sequence (a prompt with the responses of its pairs, a conversation)."""
     remedy: Callable[[float], str]
 
     def checked(self, gpu_bytes: float) -> float:
@@ -163,8 +164,9 @@ def training_setup(experiment: Experiment, variant: str, training: TrainingHardw
 
 
 def longest_pair(experiment: Experiment) -> int:
-    """Tokens of a prompt and two responses of maximum length."""
-    return experiment.prompts.max_tokens + 2 * experiment.responses.max_tokens
+    """Tokens of a prompt and the responses of its pairs, all of maximum length."""
+    responses = experiment.pairs.most_responses(most_candidates(experiment))
+    return experiment.prompts.max_tokens + responses * experiment.responses.max_tokens
 
 
 def policy_shape(experiment: Experiment) -> ModelShape | None:
