@@ -1,12 +1,17 @@
 """Prompts with several pairs each, in which responses recur."""
 
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import LlamaForCausalLM
 
+from rlhf.logprobs.pairs import logprob_rows
+from rlhf.logprobs.schema import logprob_artifact
 from rlhf.pairs.paired_prompts import PairedPrompt, SeveralPairs
-from rlhf.pairs.schema import PAIR_COLUMNS, Pair
-from small_models import random_ids
+from rlhf.pairs.schema import PAIR_COLUMNS, Pair, artifact_of_pairs
+from small_models import random_ids, with_reference
 
 
 def several_rows(prompts: int, draws: int = 5, seed: int = 0) -> list[list[dict[str, Any]]]:
@@ -51,3 +56,24 @@ def several_prompts(prompts: int, draws: int = 5, seed: int = 0) -> list[PairedP
     """The prompts of `several_rows`."""
     rows = several_rows(prompts, draws, seed)
     return [SeveralPairs([Pair(**{name: row[name] for name in PAIR_COLUMNS}) for row in of_one]) for of_one in rows]
+
+
+def referenced(policy: LlamaForCausalLM, prompts: list[PairedPrompt], temperature: float) -> list[PairedPrompt]:
+    """The prompts with the log-probabilities of their pairs under `policy`."""
+    return [SeveralPairs(with_reference(policy, list(prompt.pairs), temperature)) for prompt in prompts]
+
+
+def write_several(
+    folder: Path, name: str, rows: list[list[dict[str, Any]]], policy: LlamaForCausalLM, temperature: float
+) -> tuple[Path, Path]:
+    """`<name>.parquet` with at most four pairs per prompt, and `<name>-logprobs.parquet`."""
+    flat = list(chain.from_iterable(rows))
+    artifact = artifact_of_pairs(pooled=False, per_prompt=4)
+    pairs = with_reference(policy, [Pair(**{name: row[name] for name in PAIR_COLUMNS}) for row in flat], temperature)
+    logprobs = [pair.chosen_logprob for pair in pairs], [pair.rejected_logprob for pair in pairs]
+    keys = [{name: row[name] for name in artifact.key} for row in flat]
+    files = folder / f"{name}.parquet", folder / f"{name}-logprobs.parquet"
+    artifact.write(files[0], flat, {"spec": {"per_prompt": 4}})
+    made_with = {"model": None, "precision": "float32", "temperature": temperature}
+    logprob_artifact(artifact).write(files[1], logprob_rows(pairs, *logprobs, keys), {"spec": made_with})
+    return files
