@@ -100,3 +100,36 @@ def test_models_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
     experiment = load_experiment(config, "test")
     rules = {stage.rule for stage in stage_memories(experiment, experiment.hardware.train_policy)}
     assert rules == {"score_responses", "judge_responses"}
+
+
+def several(**pairs: Any) -> Experiment:
+    config = yaml.safe_load(PUBLISHED.read_text())
+    return load_experiment({**config, "pairs": pairs}, "test")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "responses"),
+    [
+        ({}, 2),
+        ({"per_prompt": 2}, 3),
+        ({"per_prompt": 4}, 5),
+        ({"choose": "best_random", "per_prompt": 3}, 4),
+        ({"choose": "random", "per_prompt": 2}, 4),
+        ({"choose": "all", "per_prompt": 10}, 5),
+        ({"choose": "all", "per_prompt": 10, "pool": ["parent", "base"]}, 5),  # of one iteration: base is the parent
+    ],
+    ids=str,
+)
+def test_the_longest_prompt_has_the_responses_of_all_its_pairs(pairs: dict[str, Any], responses: int) -> None:
+    experiment = several(**pairs)
+    stages = {stage.rule: stage for stage in stage_memories(experiment, experiment.hardware.train_policy)}
+    assert stages["compute_logprobs"].longest == stages["train_policy"].longest == 1024 + responses * 2048
+
+
+def test_four_pairs_of_the_published_size_fit_with_recomputed_activations() -> None:
+    """11,264 tokens, if a prompt and five responses are all of the maximum length."""
+    experiment = several(per_prompt=4)
+    with pytest.raises(UserError, match=r"11264 tokens .*`activations: recompute`"):
+        check_memory(experiment, experiment.hardware.train_policy)
+    recomputed = experiment.hardware.train_policy.model_copy(update={"activations": "recompute"})
+    assert gigabytes(experiment, recomputed)["train_policy"] <= 80 * (1 - SPARE)
