@@ -237,10 +237,10 @@ def plan_memory(
         UserError: the training does not fit the GPU of this process.
     """
     shape = known_shape(start.name, start.revision)
-    longest, validated = prompts.longest, validation_prompts.longest
-    budget = common_budget(arguments.token_budget, shape, setup, max(longest, validated), accelerator)
+    longest = max(prompts.longest, validation_prompts.longest)
+    budget = common_budget(arguments.token_budget, shape, setup, longest, accelerator)
     if shape is not None and accelerator.is_main_process:
-        tokens = spec.recipe.batch_size * longest, len(validation_prompts) * validated
+        tokens = spec.recipe.batch_size * prompts.largest, len(validation_prompts) * validation_prompts.largest
         warn_of_short_notice(arguments.stop_seconds, shape, setup, *tokens, accelerator.device)
     return budget
 

@@ -107,9 +107,27 @@ class PairedPrompts(Sequence[PairedPrompt]):
 
     @property
     def longest(self) -> int:
-        """Number of tokens of the longest prompt with the responses of its pairs; 0 without pairs."""
+        """Tokens of the longest prompt with responses that are computed at once (see `undivided`); 0 without pairs."""
+        return self._longest_and_largest[0]
+
+    @property
+    def largest(self) -> int:
+        """Tokens of the largest prompt with the responses of all its pairs; 0 without pairs."""
+        return self._longest_and_largest[1]
+
+    @cached_property
+    def _longest_and_largest(self) -> tuple[int, int]:
         if len(self) < len(self.pairs):
-            return max(prompt.prompt_group.tokens for prompt in self)
+            groups = [(undivided(group), group.tokens) for group in (prompt.prompt_group for prompt in self)]
+            return max(longest for longest, _ in groups), max(largest for _, largest in groups)
         columns = (name for name in PAIR_COLUMNS if PAIRS.schema.field(name).type == TOKEN_IDS)
         lengths = (pc.list_value_length(self.pairs.table[name]) for name in columns)
-        return pc.max(reduce(pc.add, lengths)).as_py() or 0
+        longest = pc.max(reduce(pc.add, lengths)).as_py() or 0
+        return longest, longest
+
+
+def undivided(group: PromptGroup) -> int:
+    """Tokens of a group that must be computed at once: all with two responses, else the prompt and the longest one."""
+    if len(group.responses) <= 2:
+        return group.tokens
+    return len(group.prompt) + max(map(len, group.responses))

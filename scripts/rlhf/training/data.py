@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate, chain
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from rlhf.logprobs.schema import logprob_artifact
 from rlhf.pairs.paired_prompts import STARTS, PairedPrompt, PairedPrompts, with_starts
 from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, pair_artifact, read_pair_table
 from rlhf.tokens.packing import balanced_packs
+from rlhf.tokens.prompt_group import PromptGroup
 from rlhf.training.loss import PairBatch
 from rlhf.training.settings import TrainSpec, mixed_counts
 
@@ -142,15 +144,23 @@ def epoch_order(prompts: int, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(prompts, generator=generator)
 
 
-def micro_batches(
-    prompts: Sequence[PairedPrompt], token_budget: int, process: int, processes: int
-) -> list[list[PairedPrompt]]:
+class Grouped(Protocol):
+    """What is packed: a prompt with its pairs, or a piece of one."""
+
+    @property
+    def prompt_group(self) -> PromptGroup: ...
+
+
+Unit = TypeVar("Unit", bound=Grouped)
+
+
+def micro_batches(units: Sequence[Unit], token_budget: int, process: int, processes: int) -> list[list[Unit]]:
     """The micro-batches of one process: prompts for each forward and backward pass, within the token budget.
 
     All processes get the same number of micro-batches, of similar size; some may be empty if there are few prompts.
     """
-    packs = balanced_packs([prompt.prompt_group.tokens for prompt in prompts], token_budget, processes)
-    return [[prompts[index] for index in members] for members in packs[process::processes]]
+    packs = balanced_packs([unit.prompt_group.tokens for unit in units], token_budget, processes)
+    return [[units[index] for index in members] for members in packs[process::processes]]
 
 
 def pairs_of(prompts: Iterable[PairedPrompt]) -> list[Pair]:

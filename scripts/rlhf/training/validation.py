@@ -21,7 +21,7 @@ from rlhf.machine.budgets import forward_budget
 from rlhf.machine.memory import logprob_memory
 from rlhf.machine.model_shapes import known_shape
 from rlhf.models.policies import load_policy
-from rlhf.pairs.paired_prompts import PairedPrompt
+from rlhf.pairs.paired_prompts import PairedPrompt, undivided
 from rlhf.pairs.schema import Pair
 from rlhf.tokens.token_budget import TokenBudget
 from rlhf.training.data import pair_batch, pair_weights, pairs_of
@@ -152,7 +152,7 @@ def check_reference(
         shape, device = known_shape(name, revision), accelerator.device
         memory = None if shape is None else partial(logprob_memory, shape, spec.precision)
         samples = validation_prompts, spread(prompts, START_PROMPTS)
-        longest = max(prompt.prompt_group.tokens for prompt in chain(*samples))
+        longest = max(undivided(prompt.prompt_group) for prompt in chain(*samples))
         token_budget = forward_budget("auto", device, memory, longest, "responses.max_tokens")
         with unsharded(accelerator):
             policy = load_policy(name, revision, "float32", device).requires_grad_(False)

@@ -39,7 +39,7 @@ class StageMemory:
     memory: MemoryOf
     budget: BudgetChoice
     longest: int
-    """Tokens of the longest sequence (a prompt with the responses of its pairs, a conversation)."""
+    """Tokens of the longest sequence (a pair with its prompt, a conversation)."""
     remedy: Callable[[float], str]
 
     def checked(self, gpu_bytes: float) -> float:
@@ -164,7 +164,12 @@ def training_setup(experiment: Experiment, variant: str, training: TrainingHardw
 
 
 def longest_pair(experiment: Experiment) -> int:
-    """Tokens of a prompt and the responses of its pairs, all of maximum length."""
+    """Tokens of a prompt and two responses of maximum length; the responses of several pairs can be divided."""
+    return experiment.prompts.max_tokens + 2 * experiment.responses.max_tokens
+
+
+def largest_prompt(experiment: Experiment) -> int:
+    """Tokens of a prompt and the responses of all its pairs, of maximum length."""
     responses = experiment.pairs.most_responses(most_candidates(experiment))
     return experiment.prompts.max_tokens + responses * experiment.responses.max_tokens
 

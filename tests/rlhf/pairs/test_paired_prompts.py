@@ -5,11 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf.pairs.paired_prompts import PairedPrompts, SeveralPairs, with_starts
-from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, Pair, PairTable
+from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, SIDES, Pair, PairTable
 from several_pairs import several_prompts, several_rows
 from small_models import pair_rows
 
@@ -19,6 +19,7 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 @given(st.lists(st.integers(1, 6), max_size=12), st.integers(1, 7))
+@settings(deadline=None, max_examples=30)
 def test_prompts_have_their_rows_whatever_the_chunks(counts: list[int], chunk: int) -> None:
     whole = several_rows(len(counts), draws=9)
     rows = [row for of_one, count in zip(whole, counts, strict=True) for row in of_one[:count]]
@@ -64,15 +65,20 @@ def test_draws_of_the_same_tokens_are_one_response() -> None:
 
 
 @pytest.mark.parametrize("rows", [pair_rows(12, seed=1), list(chain.from_iterable(several_rows(7)))])
-def test_the_longest_prompt_counts_each_response_once(rows: list[dict[str, Any]]) -> None:
+def test_the_largest_prompt_counts_each_response_once_and_the_longest_part_is_not_divided(
+    rows: list[dict[str, Any]],
+) -> None:
     prompts = PairedPrompts(table(rows))
     by_hand: dict[str, set[tuple[int, ...]]] = {}
     for row in rows:
         parts = by_hand.setdefault(row["prompt_id"], {("prompt", *row["prompt_token_ids"])})  # type: ignore[arg-type]
         parts |= {tuple(row["chosen_token_ids"]), tuple(row["rejected_token_ids"])}
-    longest = max(sum(map(len, parts)) - 1 for parts in by_hand.values())
-    assert prompts.longest == longest
-    assert PairedPrompts(table([])).longest == 0 and len(PairedPrompts(table([]))) == 0
+    assert prompts.largest == max(sum(map(len, parts)) - 1 for parts in by_hand.values())
+    together = [[*map(len, parts)] for parts in by_hand.values() if len(parts) == 3]
+    alone = [len(row["prompt_token_ids"]) + len(row[f"{side}_token_ids"]) for row in rows for side in SIDES]
+    assert prompts.longest == max([sum(lengths) - 1 for lengths in together] or alone)
+    nothing = PairedPrompts(table([]))
+    assert (nothing.longest, nothing.largest, len(nothing)) == (0, 0, 0)
 
 
 def test_pairs_alone_are_those_of_the_table() -> None:

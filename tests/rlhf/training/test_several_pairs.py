@@ -1,25 +1,24 @@
 """Several pairs per prompt: the gradient of separate pairs, of which each response is computed once."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from rlhf.base.artifacts import ArtifactError
+from limited_memory import LimitedMemory
 from rlhf.base.errors import UserError
-from rlhf.logprobs.pairs import pair_logprobs
+from rlhf.logprobs.pairs import divided_logprobs, pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.pairs.paired_prompts import PairedPrompt, SeveralPairs
 from rlhf.pairs.schema import Pair
-from rlhf.tokens.packing import Pack
-from rlhf.training.data import micro_batches, pairs_of, read_pairs
+from rlhf.tokens.packing import Pack, pieces_of
+from rlhf.training.data import micro_batches, pairs_of
 from rlhf.training.loop import train
 from rlhf.training.optimization.step import backward_batch, count_response_tokens, count_tokens, mean_metrics
 from rlhf.training.settings import TrainSpec
 from rlhf.training.validation import Validation, validate
-from several_pairs import referenced, several_prompts, several_rows, write_several
+from several_pairs import referenced, several_prompts
 from small_models import direct_logprob, small_llama, step_by_hand, train_spec, weights
 
 TEMPERATURE = 0.8
@@ -144,6 +143,50 @@ def test_a_prompt_and_each_response_are_computed_once(prompts: list[PairedPrompt
     assert sum(map(count_response_tokens, prompts)) == once - asked
 
 
+def test_only_what_does_not_fit_is_computed_in_pieces(prompts: list[PairedPrompt]) -> None:
+    """Two forward passes of the pieces, the prompt in each; its gradient is that of the whole."""
+    spec, accelerator, sizes = train_spec(REBEL), Accelerator(cpu=True), sorted(map(count_tokens, prompts))
+    expected, _ = gradient_of(prompts, spec)
+    for budget in (sizes[-1], sizes[-1] - 1, sizes[6], 20):
+        policy = small_llama(seed=1)
+        model = Counting(policy, TEMPERATURE)
+        backward_batch(model, prompts, spec, accelerator, budget)
+        found = torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None]).double()
+        assert difference(found, expected) < 1e-5
+        pieces = [pieces_of(prompt.prompt_group, budget) for prompt in prompts]
+        divided = sum(piece.tokens for of_one in pieces if len(of_one) > 1 for piece in of_one)
+        assert model.tokens == divided + sum(piece.tokens for of_one in pieces for piece in of_one)
+        assert (divided > 0) == (budget < sizes[-1])
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [LimitedMemory(30), LimitedMemory(30, "backward"), LimitedMemory(30, full_from=3)],
+    ids=["forward", "backward", "after some packs"],
+)
+def test_prompts_that_do_not_fit_into_memory_are_divided(
+    memory: LimitedMemory, prompts: list[PairedPrompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most prompts have more than 30 tokens, none with a single response has."""
+    assert min(map(count_tokens, prompts)) < 30 < sorted(map(count_tokens, prompts))[3]
+    expected, sums = gradient_of(prompts, train_spec(DPO))
+    memory.install(monkeypatch)
+    found, found_sums = gradient_of(prompts, train_spec(DPO), token_budget=150)
+    assert max(memory.packs) > 30 >= memory.packs[-1]
+    assert difference(found, expected) < 1e-5
+    torch.testing.assert_close(found_sums, sums, rtol=1e-4, atol=1e-4)
+
+
+def test_pieces_are_found_by_every_process(prompts: list[PairedPrompt]) -> None:
+    groups = [prompt.prompt_group for prompt in prompts]
+    model = ResponseLogprobs(small_llama(), TEMPERATURE)
+    whole = divided_logprobs(model, groups, "float32", ALL_AT_ONCE)
+    shares = [divided_logprobs(model, groups, "float32", 20, process=number, processes=2) for number in (0, 1)]
+    for found, first, second in zip(whole, *shares, strict=True):
+        assert [a + b for a, b in zip(first, second, strict=True)] == pytest.approx(found, abs=1e-4)
+        assert all(0.0 in both for both in zip(first, second, strict=True))
+
+
 def test_micro_batches_never_divide_a_prompt(prompts: list[PairedPrompt]) -> None:
     shares = [micro_batches(prompts, 60, process, 2) for process in range(2)]
     assert len(shares[0]) == len(shares[1])
@@ -193,41 +236,3 @@ def test_a_wrong_reference_of_one_pair_is_named(prompts: list[PairedPrompt]) -> 
     model = ResponseLogprobs(small_llama(), TEMPERATURE)
     with pytest.raises(UserError, match=r"log-ratios of 44 pairs .* pair prompt-0-3, (chosen|rejected) response"):
         train(model, [*prompts[:3], *other, *prompts[4:]], [], train_spec(DPO), Accelerator(cpu=True), 100)
-
-
-# --- reading
-
-
-def test_prompts_of_all_files_with_the_reference_of_each_pair(tmp_path: Path) -> None:
-    spec, rows = train_spec(DPO), [several_rows(5, seed=seed) for seed in (1, 2)]
-    files = [write_several(tmp_path, f"{seed}", found, small_llama(), 0.8) for seed, found in enumerate(rows)]
-    found = read_pairs([pairs for pairs, _ in files], [logprobs for _, logprobs in files], spec)
-    expected = referenced(small_llama(), [*several_prompts(5, seed=1), *several_prompts(5, seed=2)], 0.8)
-    assert len(found) == 10 and len(found.pairs) == len(pairs_of(expected))
-    for prompt, wanted in zip(found, expected, strict=True):
-        assert prompt.prompt_id == wanted.prompt_id and prompt.places == wanted.places
-        for pair, other in zip(prompt.pairs, wanted.pairs, strict=True):
-            assert list(pair.rejected_token_ids) == other.rejected_token_ids
-            assert pair.rejected_logprob == pytest.approx(other.rejected_logprob, rel=1e-6)
-
-
-def test_log_probabilities_of_other_draws_are_refused(tmp_path: Path) -> None:
-    rows = several_rows(3)
-    pairs, _ = write_several(tmp_path, "pairs", rows, small_llama(), 0.8)
-    swapped = [[rows[0][1], rows[0][0], *rows[0][2:]], *rows[1:]]
-    _, logprobs = write_several(tmp_path, "other", swapped, small_llama(), 0.8)
-    with pytest.raises(ArtifactError, match="are not those of the pairs"):
-        read_pairs([pairs], [logprobs], train_spec(DPO))
-
-
-def test_a_share_of_earlier_prompts_takes_each_with_all_its_pairs(tmp_path: Path) -> None:
-    spec = train_spec(SIMPO).model_copy(update={"earlier_share": 0.25})
-    files = [
-        write_several(tmp_path, f"{seed}", several_rows(12, seed=seed), small_llama(), 0.8)[0] for seed in (1, 2, 3)
-    ]
-    found = read_pairs(files[:1], [], spec, earlier=(files[1:], []))
-    assert len(found) == 12 + 4
-    whole = {prompt.prompt_id: len(prompt.pairs) for seed in (1, 2, 3) for prompt in several_prompts(12, seed=seed)}
-    assert all(len(prompt.pairs) == whole[prompt.prompt_id] for prompt in found)
-    again = read_pairs(files[:1], [], spec, earlier=([files[2], files[1]], []))
-    assert {prompt.prompt_id for prompt in again} == {prompt.prompt_id for prompt in found}

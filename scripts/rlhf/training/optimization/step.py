@@ -14,15 +14,16 @@ from accelerate.optimizer import AcceleratedOptimizer
 from rlhf.base.errors import UserError
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.pairs.paired_prompts import PairedPrompt
-from rlhf.tokens.packing import Pack, pack_budget
+from rlhf.tokens.packing import Pack, pack_budget, smallest_packs
 from rlhf.tokens.token_budget import TokenBudget, as_budget
-from rlhf.training.data import micro_batches, pair_batch, pair_places, pair_weights, pairs_of
+from rlhf.training.data import micro_batches, pair_weights
+from rlhf.training.optimization.divided_prompts import Piece, divide, divided, summed_losses
 from rlhf.training.processes.accelerator import accumulate
 from rlhf.training.settings import TrainSpec
 from rlhf.training.validation import Validation, validate
 
 SUMS = 4
-"""How many numbers `backward` sums over the pairs of a batch."""
+"""How many numbers `summed_losses` sums over the pairs of a batch."""
 Metrics = dict[str, Any]
 """Columns of a row of `TRAINING`."""
 
@@ -72,48 +73,68 @@ def backward_batch(
 ) -> torch.Tensor:
     """Accumulate the gradient of a batch's mean loss; each process computes its share of the micro-batches.
 
-    The gradient must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
+    Prompts whose responses do not fit the budget together are computed in pieces (see `divided_prompts`). The gradient
+    must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
 
     Returns:
-        The sums of `backward` over the whole batch, the same in every process.
+        The sums of `summed_losses` over the whole batch, the same in every process.
     """
 
+    budget = as_budget(token_budget)
+
     def compute(tokens: int) -> torch.Tensor:
-        budget = pack_budget(tokens, accelerator.device)
-        shares = micro_batches(batch, budget, accelerator.process_index, accelerator.num_processes)
+        too_large = [prompt for prompt in batch if divided(prompt, tokens)]
+        units: list[PairedPrompt | Piece] = [prompt for prompt in batch if not divided(prompt, tokens)]
         sums = torch.zeros(SUMS, device=accelerator.device)
+        if too_large:
+            pieces, found = divide(model, too_large, spec, accelerator, tokens, budget)
+            units += pieces
+            sums += found if accelerator.is_main_process else 0.0
+        in_pack = pack_budget(tokens, accelerator.device)
+        shares = micro_batches(units, in_pack, accelerator.process_index, accelerator.num_processes)
         whole = sum(pair_weights(batch, spec))
-        for number, prompts in enumerate(shares):
+        for number, own in enumerate(shares):
             with accumulate(accelerator, model, last=number + 1 == len(shares)):
                 # An empty micro-batch is computed too, with weight 0: every process must make as many passes.
-                weight = accelerator.num_processes / whole if prompts else 0.0
-                found = backward(model, prompts or batch[:1], weight, spec, accelerator)
-            sums += found if prompts else 0.0
+                weight = accelerator.num_processes / whole if own else 0.0
+                found = backward(model, own or units[:1], weight, spec, accelerator)
+            sums += found if own else 0.0
         return sums
 
-    sums = as_budget(token_budget).repeat(compute, lambda: list(map(count_tokens, batch)), undo=model.zero_grad)
+    def sizes() -> list[int]:
+        return [tokens for prompt in batch for tokens in smallest_packs(prompt.prompt_group)]
+
+    sums = budget.repeat(compute, sizes, undo=model.zero_grad)
     return accelerator.reduce(sums, "sum")
 
 
 def backward(
-    model: ResponseLogprobs, prompts: Sequence[PairedPrompt], weight: float, spec: TrainSpec, accelerator: Accelerator
+    model: ResponseLogprobs,
+    units: Sequence[PairedPrompt | Piece],
+    weight: float,
+    spec: TrainSpec,
+    accelerator: Accelerator,
 ) -> torch.Tensor:
-    """Add the gradient of `weight` times the sum of one micro-batch's losses, each times its `pair_weights`.
+    """Add the gradient of `weight` times the summed losses of one micro-batch.
 
     Every distinct response is computed once; its gradient is the sum over the pairs that it is in.
 
     Returns:
-        Weighted sums over the pairs, float32 (SUMS,): optimised loss, reward gap, log-ratios of chosen and rejected.
+        Sums over the pairs of whole prompts, as `summed_losses` returns them, float32 (SUMS,).
     """
+    prompts = [unit for unit in units if not isinstance(unit, Piece)]
+    pieces = [unit for unit in units if isinstance(unit, Piece)]
     with accelerator.autocast():
-        logprobs = model(Pack([prompt.prompt_group for prompt in prompts], accelerator.device))
-    places = torch.tensor(pair_places(prompts), device=logprobs.device)
-    weights = torch.tensor(pair_weights(prompts, spec), device=logprobs.device)
-    batch = pair_batch(pairs_of(prompts), *logprobs[places].unbind(1))
-    losses = spec.loss.loss(batch)
-    accelerator.backward((losses * weights).sum() * weight)
-    gap = batch.chosen_reward - batch.rejected_reward
-    return (torch.stack([losses, gap, batch.chosen_logratio, batch.rejected_logratio]).detach() * weights).sum(1)
+        groups = [prompt.prompt_group for prompt in prompts] + [piece.prompt_group for piece in pieces]
+        logprobs = model(Pack(groups, accelerator.device))
+    slopes = torch.tensor([slope for piece in pieces for slope in piece.slopes], device=logprobs.device)
+    own, of_pieces = logprobs[: len(logprobs) - len(slopes)], logprobs[len(logprobs) - len(slopes) :]
+    loss, sums = (of_pieces * slopes).sum(), torch.zeros(SUMS, device=logprobs.device)
+    if prompts:
+        whole, sums = summed_losses(prompts, own, spec)
+        loss = loss + whole
+    accelerator.backward(loss * weight)
+    return sums
 
 
 def clip_gradient(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerator) -> float:
