@@ -1,4 +1,4 @@
-"""Build the preference pairs of a part: a chosen and a rejected response per prompt."""
+"""Build the preference pairs of a part: a chosen and a rejected response of each prompt, or several such pairs."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ from rlhf.models.commits import common_commits
 from rlhf.pairs.building import build
 from rlhf.pairs.none_left import require_pairs
 from rlhf.pairs.pool import Sampled
-from rlhf.pairs.schema import PAIRS, POOLED_PAIRS
+from rlhf.pairs.schema import artifact_of_pairs
 from rlhf.pairs.settings import PairSpec
 from rlhf.prompts.schema import read_part
 from rlhf.responses.schema import read_responses
@@ -43,7 +43,8 @@ def main() -> None:
     if not spec.pool:  # a file, not a list of one: the pairs of one policy state what they always have
         inputs |= {"responses": arguments.responses[0], "rewards": arguments.rewards[0]}
     origin = provenance(__file__, spec, inputs, counts=pairs.counts, revisions=revisions)
-    (POOLED_PAIRS if spec.pool else PAIRS).write(arguments.output, pairs.table, origin)
+    artifact = artifact_of_pairs(pooled=bool(spec.pool), per_prompt=spec.per_prompt)
+    artifact.write(arguments.output, pairs.table, origin)
 
 
 def require_files_of_pool(responses: list[Path], rewards: list[Path], spec: PairSpec) -> None:

@@ -9,7 +9,7 @@ from rlhf.base.provenance import provenance
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
 from rlhf.logprobs.pairs import logprob_rows, pair_logprobs
 from rlhf.logprobs.responses import checked_logprobs
-from rlhf.logprobs.schema import LOGPROBS
+from rlhf.logprobs.schema import logprob_artifact
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.machine.budgets import forward_budget
 from rlhf.machine.device import granted_device
@@ -20,7 +20,8 @@ from rlhf.models.commits import common_commits
 from rlhf.models.policies import load_policy
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
-from rlhf.pairs.schema import PAIR_COLUMNS, PairTable, read_pair_table
+from rlhf.pairs.paired_prompts import PairedPrompts, with_starts
+from rlhf.pairs.schema import PAIR_COLUMNS, pair_artifact
 
 
 def main() -> None:
@@ -36,17 +37,21 @@ def main() -> None:
     check_vocabulary(load_tokenizer(name, revision), name, revision)
     commit = resolved_revision(name, revision)
     common_commits([arguments.pairs], {"policy": commit})
-    pairs = PairTable(read_pair_table(arguments.pairs, PAIR_COLUMNS))
+    read = pair_artifact(arguments.pairs)
+    artifact = logprob_artifact(read)
+    table = read.read(arguments.pairs, [*PAIR_COLUMNS, *artifact.key[1:]])
+    prompts = PairedPrompts(with_starts(table.select(PAIR_COLUMNS)))
     device = granted_device(arguments.gpus, arguments.threads)
     shape = known_shape(name, revision)
     memory = None if shape is None else partial(logprob_memory, shape, spec.precision)
-    budget = forward_budget(arguments.token_budget, device, memory, pairs.longest, "responses.max_tokens")
+    budget = forward_budget(arguments.token_budget, device, memory, prompts.longest, "responses.max_tokens")
     model = checked_logprobs(load_policy(name, revision, "float32", device).requires_grad_(False), spec.temperature)
     store_frozen_matrices(model.policy, spec.precision)
-    with Progress(len(pairs), "pairs", "log-probabilities") as progress:
-        chosen, rejected = pair_logprobs(model, pairs, spec.precision, budget, progress)
-    rows = logprob_rows(pairs, chosen, rejected)
-    LOGPROBS.write(arguments.output, rows, provenance(__file__, spec, inputs, model_revision=commit))
+    unit = "pairs" if len(prompts) == len(prompts.pairs) else "prompts"
+    with Progress(len(prompts), unit, "log-probabilities") as progress:
+        chosen, rejected = pair_logprobs(model, prompts, spec.precision, budget, progress)
+    rows = logprob_rows(prompts.pairs, chosen, rejected, table.select(artifact.key[1:]).to_pylist())
+    artifact.write(arguments.output, rows, provenance(__file__, spec, inputs, model_revision=commit))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rlhf.models.commits import common_commits
 from rlhf.models.policies import load_policy
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
-from rlhf.pairs.schema import PairTable
+from rlhf.pairs.paired_prompts import PairedPrompts
 from rlhf.training.data import read_pairs
 from rlhf.training.loop import train
 from rlhf.training.model import trainable
@@ -68,26 +68,26 @@ def main() -> None:
     reference = find_reference(arguments, spec)
     origin = check_inputs(arguments, spec, start, reference)
     accelerator = start_accelerator(arguments, spec)
-    pairs, validation_pairs = read_data(arguments, spec, accelerator)
+    prompts, validation_prompts = read_data(arguments, spec, accelerator)
     setup = training_setup(spec, arguments.strategy, arguments.processes, arguments.activations)
-    budget = plan_memory(arguments, spec, start, setup, pairs, validation_pairs, accelerator)
+    budget = plan_memory(arguments, spec, start, setup, prompts, validation_prompts, accelerator)
     if reference is not None:
-        check_reference(*reference, pairs, validation_pairs, spec, accelerator)
+        check_reference(*reference, prompts, validation_prompts, spec, accelerator)
     policy = load_policy(start.name, start.revision, "float32", accelerator.device)
     model = trainable(policy, spec, setup)
     layout = state_layout(arguments.strategy, arguments.processes)
     states = TrainingStates(states_folder, identity_of(origin), arguments.save_seconds, layout)
     with claimed(states_folder, accelerator), leaving_to_start_again():
-        metrics, weights, validation = train(model, pairs, validation_pairs, spec, accelerator, budget, states)
+        metrics, weights, validation = train(model, prompts, validation_prompts, spec, accelerator, budget, states)
         release(accelerator)
         if accelerator.is_main_process:
             with whole_folder(arguments.checkpoint) as folder:
                 save_policy(folder, policy, weights, start.tokenizer, spec)
                 del policy, model, weights  # frees their memory: the merged policy is loaded once more
                 if spec.recipe.lora:
-                    merged = validate_merged(folder, validation_pairs, spec, budget, accelerator.device, validation)
+                    merged = validate_merged(folder, validation_prompts, spec, budget, accelerator.device, validation)
                     metrics[-1].update(merged)
-                describe_policy(folder, spec, len(pairs), metrics, origin)
+                describe_policy(folder, spec, len(prompts.pairs), metrics, origin)
             TRAINING.write(arguments.metrics, metrics, origin)
             states.keep_last()
     if arguments.processes > 1:
@@ -207,8 +207,8 @@ def start_accelerator(arguments: Namespace, spec: TrainSpec) -> Accelerator:
     return accelerator
 
 
-def read_data(arguments: Namespace, spec: TrainSpec, accelerator: Accelerator) -> tuple[PairTable, PairTable]:
-    """Pairs to train on and to validate on, in memory once per machine."""
+def read_data(arguments: Namespace, spec: TrainSpec, accelerator: Accelerator) -> tuple[PairedPrompts, PairedPrompts]:
+    """Prompts with pairs to train on and to validate on, in memory once per machine."""
     share = partial(once_per_machine, accelerator=accelerator)
     return (
         read_pairs(
@@ -227,8 +227,8 @@ def plan_memory(
     spec: TrainSpec,
     start: Start,
     setup: TrainingSetup,
-    pairs: PairTable,
-    validation_pairs: PairTable,
+    prompts: PairedPrompts,
+    validation_prompts: PairedPrompts,
     accelerator: Accelerator,
 ) -> int:
     """The token budget, and a warning if the state could not be saved in time.
@@ -237,10 +237,10 @@ def plan_memory(
         UserError: the training does not fit the GPU of this process.
     """
     shape = known_shape(start.name, start.revision)
-    longest = max(pairs.longest, validation_pairs.longest)
+    longest = max(prompts.longest, validation_prompts.longest)
     budget = common_budget(arguments.token_budget, shape, setup, longest, accelerator)
     if shape is not None and accelerator.is_main_process:
-        tokens = spec.recipe.batch_size * pairs.longest, len(validation_pairs) * validation_pairs.longest
+        tokens = spec.recipe.batch_size * prompts.largest, len(validation_prompts) * validation_prompts.largest
         warn_of_short_notice(arguments.stop_seconds, shape, setup, *tokens, accelerator.device)
     return budget
 

@@ -43,7 +43,8 @@ def test_the_table_and_the_file(tmp_path: Path) -> None:
 
 def check_values(rows: dict[str, dict[str, Any]]) -> None:
     trl = ["log-probabilities against TRL's DPOTrainer", "training against TRL's DPOTrainer"]
-    assert list(rows) == ["transformers", "rewards", "log-probabilities", "training", *(trl if HAS_TRL else [])]
+    first = ["transformers", "rewards", "log-probabilities", "training"]
+    assert list(rows) == [*first, *(trl if HAS_TRL else []), "four pairs per prompt"]
     assert rows["rewards"]["largest_difference"] < 1e-4
     assert rows["rewards"]["computed_tokens"] < rows["rewards"]["tokens"]
     logprobs, training = rows["log-probabilities"], rows["training"]
@@ -51,6 +52,9 @@ def check_values(rows: dict[str, dict[str, Any]]) -> None:
     assert logprobs["peer_share"] == 0.5  # the rest of its time is calculated, and only what both computed is compared
     assert training["gradient_difference"] < 1e-4
     assert training["memory_at_most"] == 0.4
+    four = rows["four pairs per prompt"]
+    assert four["gradient_difference"] < 1e-5 and four["peer"] == "separate pairs"
+    assert four["computed_tokens"] == four["tokens"]  # of the prompts and all their draws, each once
     if HAS_TRL:
         assert {rows[name]["peer"] for name in trl} == {"TRL"}
         assert rows[trl[0]]["relative_difference"] < 1e-5

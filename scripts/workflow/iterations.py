@@ -57,6 +57,12 @@ def pooled_policies(experiment: Experiment, policy: str) -> list[str]:
     return [policy, *(policy_of(variant, number) for number in numbers)]
 
 
+def most_candidates(experiment: Experiment) -> int:
+    """The most responses to a prompt that its pairs can be chosen from."""
+    paired = {parent(policy) for policy in experiment.trained_policies()}
+    return experiment.responses.draws * max(len(pooled_policies(experiment, policy)) for policy in paired)
+
+
 def responding_policies(experiment: Experiment, policy: str) -> list[str]:
     """The policies whose responses are in the pairs that a training learns from, in the order of the iterations."""
     sources = [parent(policy), *earlier_policies(experiment, policy)]
@@ -95,6 +101,7 @@ def check_iterations(experiment: Experiment) -> None:
             )
     _check_logprob_jobs(experiment)
     _check_pool(experiment)
+    _check_pairs_per_prompt(experiment)
 
 
 def _check_logprob_jobs(experiment: Experiment) -> None:
@@ -124,3 +131,14 @@ def _check_pool(experiment: Experiment) -> None:
                 f"pairs.pool: it is {experiment.pairs.pool}, and {key} scores a response by comparing it with others "
                 "of its own policy, so that scores of two policies cannot be compared; allowed with it: ['parent']"
             )
+
+
+def _check_pairs_per_prompt(experiment: Experiment) -> None:
+    """More pairs than a prompt can have are a mistake: of its draws, or of the choice."""
+    pairs, candidates = experiment.pairs, most_candidates(experiment)
+    most = pairs.most_pairs(candidates)
+    if pairs.per_prompt > max(1, most):
+        raise ValueError(
+            f"pairs.per_prompt: it is {pairs.per_prompt}, and of {candidates} responses to a prompt "
+            f"(`responses.draws`) `choose: {pairs.choose}` makes at most {most}; allowed with it: 1 to {most}"
+        )

@@ -193,19 +193,28 @@ def the_pairs(options: dict[str, Any]) -> list[Pair]:
 
 
 def made_pairs(options: dict[str, Any]) -> list[Pair]:
-    """Random tokens, with the lengths of the real prompts (45 on average) and responses (450), or of the options."""
+    """Pairs of what `made_ids` makes."""
     numbers = random.Random(0)
+    return [pair_of(index, *made_ids(options, numbers, 2)) for index in range(options["pairs"])]
+
+
+def made_ids(options: dict[str, Any], numbers: random.Random, responses: int) -> list[list[int]]:
+    """A prompt and some responses of random tokens.
+
+    Their lengths are those of the real prompts (45 tokens on average) and responses (450), or follow the options:
+    `log_lengths` with as much spread, or exactly `prompt_tokens` and `response_tokens`.
+    """
 
     def ids(mean: float, spread: float, longest: int) -> list[int]:
         length = min(longest, 1 + int(numbers.lognormvariate(mean, spread)))
         return [numbers.randrange(options["vocabulary"]) for _ in range(length)]
 
+    if "prompt_tokens" in options:
+        lengths = [options["prompt_tokens"], *[options["response_tokens"]] * responses]
+        return [[numbers.randrange(options["vocabulary"]) for _ in range(length)] for length in lengths]
     prompt, response = options.get("log_lengths", (3.5, 5.9))
     longest = options.get("longest", RESPONSE_LENGTH)
-    return [
-        pair_of(index, ids(prompt, 0.7, min(longest, PROMPT_LENGTH)), *(ids(response, 0.6, longest) for _ in range(2)))
-        for index in range(options["pairs"])
-    ]
+    return [ids(prompt, 0.7, min(longest, PROMPT_LENGTH)), *(ids(response, 0.6, longest) for _ in range(responses))]
 
 
 def pair_of(index: int, prompt: list[int], chosen: list[int], rejected: list[int]) -> Pair:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cases import CASES, REPOSITORY, Case
 from measuring import Facts, WorkerError, measure
+from several_pairs_cases import SEVERAL_PAIRS
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status, as a shell gives it."""
@@ -24,7 +25,7 @@ INTERRUPTED = 128 + signal.SIGINT
 def chosen_cases(arguments: argparse.Namespace, console: Console) -> list[Case]:
     """What to measure; prints what is left out, and why."""
     chosen = []
-    for case in CASES:
+    for case in [*CASES, *SEVERAL_PAIRS]:
         if case.device != arguments.device or arguments.only not in case.name:
             continue
         missing = [os.path.relpath(path, REPOSITORY) for path in case.needs if not path.exists()]

@@ -129,6 +129,19 @@ TABLE = [
         REPORT,
     ),
     *AFTER_THE_FIRST,
+    # With one pair per prompt the weight alone reruns nothing; it goes with several, which are other pairs.
+    *(
+        Row(
+            f"with several pairs per prompt: {whose} from training on, report",
+            {f"{key}.equal_weight": {f"{where}.equal_weight": "pairs", "pairs.per_prompt": 2}},
+            {"base": PAIRS} | TRAINED,
+            REPORT,
+        )
+        for key, where, whose in (
+            ("training", "training", "all trained policies"),
+            ("variants.<name>", "variants.simpo", "policies of that variant"),
+        )
+    ),
     Row(
         "log-probabilities, all trained policies, report",
         one("logprobs.precision", "bfloat16"),
@@ -137,7 +150,7 @@ TABLE = [
     ),
     Row(
         "pairs and all that follows",
-        each("pairs", min_margin=1.0e-6, choose="random")
+        each("pairs", min_margin=1.0e-6, choose="random", per_prompt=2)
         | {"pairs.target_margin": {"pairs": {"choose": "margin", "target_margin": 0.1}}},
         {"base": PAIRS} | TRAINED,
         REPORT,

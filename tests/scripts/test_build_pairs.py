@@ -13,7 +13,7 @@ from rlhf.base.artifacts import Artifact, ArtifactError, read_provenance
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows
 from rlhf.base.provenance import digest
-from rlhf.pairs.schema import PAIRS, POOLED_PAIRS
+from rlhf.pairs.schema import PAIRS, POOLED_PAIRS, pair_artifact
 from rlhf.pairs.settings import PairSpec
 from rlhf.prompts.schema import PROMPTS
 from rlhf.responses.schema import RESPONSES
@@ -88,6 +88,27 @@ def test_random_pairs_follow_the_seed(folder: Path, monkeypatch: pytest.MonkeyPa
     assert len(taken) == 5
 
 
+def test_several_pairs_of_a_prompt_have_a_key_with_draws(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two prompts of four responses, the last with two ties for the best."""
+    keys = [{"prompt_id": f"p{number}", "draw": draw} for number in (3, 4) for draw in range(4)]
+    responses = [
+        {**key, "response": f"r{row}", "response_token_ids": [row], "finish_reason": "stop", "seed": 1}
+        for row, key in enumerate(keys)
+    ]
+    RESPONSES.write(folder / "responses.parquet", responses, {})
+    write_rewards(folder, keys, [1.0, 4.0, 2.0, 3.0, 5.0, 0.0, 5.0, 1.0])
+    output = run_program(folder, monkeypatch, -2, 0, per_prompt=3)
+    artifact = pair_artifact(output)
+    assert artifact.schema == PAIRS.schema and artifact.key == ("prompt_id", "chosen_draw", "rejected_draw")
+    rows = artifact.read(output).to_pylist()
+    found = [tuple(row[name] for name in artifact.key) for row in rows]
+    assert found == [("p3", 1, 0), ("p3", 1, 2), ("p3", 1, 3), ("p4", 0, 1), ("p4", 0, 3)]
+    provenance = read_provenance(output)
+    assert provenance["spec"]["per_prompt"] == 3
+    assert provenance["counts"]["paired_prompts"] == 2 and provenance["counts"]["pairs_dropped"]["tie"] == 1
+    assert "per_prompt" not in read_provenance(run_program(folder, monkeypatch, -2, 0))["spec"]
+
+
 def test_no_pairs_are_an_empty_file_and_a_warning(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -160,5 +181,11 @@ def test_a_pool_takes_files_of_each_policy(folder: Path, monkeypatch: pytest.Mon
     assert (row["rejected_policy"], row["rejected_draw"], row["rejected_token_ids"]) == ("base", 1, [11])
     inputs = read_provenance(output)["inputs"]
     assert [inputs[name] for name in both] == [list(map(digest, paths)) for paths in both.values()]
+    spec |= {"choose": "all", "per_prompt": 6}
+    run_pool(both["rewards"])
+    artifact = pair_artifact(output)
+    assert artifact.key == ("prompt_id", "chosen_policy", "chosen_draw", "rejected_policy", "rejected_draw")
+    keys = {tuple(row[name] for name in artifact.key[1:]) for row in artifact.read(output).to_pylist()}
+    assert len(keys) == 6 and ("rebel-1", 0, "base", 1) in keys and ("base", 0, "rebel-1", 0) in keys
     with pytest.raises(ArtifactError, match=r"2 file\(s\) and --rewards 1: the pairs are of 2 policy\(s\)"):
         run_pool(both["rewards"][:1])

@@ -1,6 +1,7 @@
 """The program compute_logprobs, run for real."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,11 @@ import torch
 
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.provenance import digest
-from rlhf.logprobs.schema import LOGPROBS
+from rlhf.logprobs.schema import LOGPROBS, logprob_artifact
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.policies import load_policy
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIRS, artifact_of_pairs
+from several_pairs import several_rows
 from small_models import CPU, direct_logprob, pair_rows, run_program, save_small_policy
 
 SPEC = {"model": None, "precision": "float32", "temperature": 0.8}
@@ -45,6 +47,25 @@ def test_a_row_per_pair(tmp_path: Path, policy: Path) -> None:
     origin = read_provenance(output)
     assert origin["spec"] == SPEC
     assert origin["inputs"] == {"pairs": digest(tmp_path / "pairs.parquet"), "policy": digest(policy)}
+
+
+def test_a_row_for_each_of_several_pairs(tmp_path: Path, policy: Path) -> None:
+    pairs = list(chain.from_iterable(several_rows(6)))
+    artifact = artifact_of_pairs(pooled=False, per_prompt=4)
+    artifact.write(tmp_path / "pairs.parquet", pairs, {"spec": {"per_prompt": 4}})
+    flags = ("--spec", json.dumps(SPEC), "--pairs", tmp_path / "pairs.parquet", "--policy", policy)
+    done = run_program("compute_logprobs", *flags, "--output", tmp_path / "logprobs.parquet")
+    assert done.returncode == 0, done.stderr
+    assert "log-probabilities: 6 of 6 prompts" in done.stderr
+    model = load_policy(str(policy), None, "float32", CPU).double()
+    rows = logprob_artifact(artifact).read(tmp_path / "logprobs.parquet").to_pylist()
+    assert [[row[name] for name in artifact.key] for row in rows] == [[row[n] for n in artifact.key] for row in pairs]
+    for row, pair in zip(rows, pairs, strict=True):
+        for side in ("chosen", "rejected"):
+            with torch.no_grad():
+                expected = direct_logprob(model, pair["prompt_token_ids"], pair[f"{side}_token_ids"], 0.8)
+            assert row[f"{side}_logprob"] == pytest.approx(float(expected), abs=1e-4)
+            assert row[f"{side}_tokens"] == len(pair[f"{side}_token_ids"])
 
 
 def test_help_explains_the_spec() -> None:

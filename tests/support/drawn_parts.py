@@ -62,10 +62,12 @@ def built(
     rewards: pa.Table,
     min_margin: float = 0.0,
     choose: Choice = "best_worst",
+    per_prompt: int = 1,
 ) -> Pairs:
     spec = PairSpec(
         rows=Rows(start=0, stop=len(prompts)),
         choose=choose,
+        per_prompt=per_prompt,
         target_margin=1.0 if choose == "margin" else None,
         min_margin=min_margin,
         seed=3 if choose in DRAWN_CHOICES else None,
@@ -73,5 +75,5 @@ def built(
     return build(prompts, [Sampled(responses, rewards, RESPONSES_PATH, REWARDS_PATH)], spec)
 
 
-def one_prompt(*draws: Draw, min_margin: float = 0.0) -> Pairs:
-    return built(*tables([list(draws)]), min_margin)
+def one_prompt(*draws: Draw, min_margin: float = 0.0, **choice: Any) -> Pairs:
+    return built(*tables([list(draws)]), min_margin, **choice)

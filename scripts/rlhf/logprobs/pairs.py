@@ -1,19 +1,23 @@
 """Log-probabilities of pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from rlhf.base.settings import Precision
 from rlhf.logprobs.groups import group_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
+from rlhf.pairs.paired_prompts import PairedPrompt
 from rlhf.pairs.schema import Pair
-from rlhf.tokens.token_budget import TokenBudget
+from rlhf.tokens.packing import pieces_of
+from rlhf.tokens.prompt_group import PromptGroup
+from rlhf.tokens.token_budget import TokenBudget, as_budget
 
 
 def pair_logprobs(
     model: ResponseLogprobs,
-    pairs: Sequence[Pair],
+    prompts: Sequence[PairedPrompt],
     precision: Precision,
     token_budget: TokenBudget | int,
     progress: Progress | None = None,
@@ -21,18 +25,51 @@ def pair_logprobs(
     process: int = 0,
     processes: int = 1,
 ) -> tuple[list[float], list[float]]:
-    """Log-probabilities of the chosen and of the rejected responses, in the order of the pairs.
+    """Log-probabilities of the chosen and of the rejected responses, in the order of the pairs of all prompts.
 
     Args:
-        token_budget, progress, process, processes: as for `group_logprobs`.
+        token_budget, progress, process, processes: as for `divided_logprobs`.
     """
-    groups = [pair.prompt_group for pair in pairs]
-    found = group_logprobs(model, groups, precision, token_budget, progress, process=process, processes=processes)
-    return [chosen for chosen, _ in found], [rejected for _, rejected in found]
+    groups = [prompt.prompt_group for prompt in prompts]
+    found = divided_logprobs(model, groups, precision, token_budget, progress, process=process, processes=processes)
+    placed = [(values, place) for prompt, values in zip(prompts, found, strict=True) for place in prompt.places]
+    return [values[chosen] for values, (chosen, _) in placed], [values[rejected] for values, (_, rejected) in placed]
 
 
-def logprob_rows(pairs: Sequence[Pair], chosen: Sequence[float], rejected: Sequence[float]) -> list[dict[str, Any]]:
-    """Rows of `LOGPROBS`, from what `pair_logprobs` returns."""
+def divided_logprobs(
+    model: ResponseLogprobs,
+    groups: Sequence[PromptGroup],
+    precision: Precision,
+    token_budget: TokenBudget | int,
+    progress: Progress | None = None,
+    *,
+    process: int = 0,
+    processes: int = 1,
+) -> list[list[float]]:
+    """As `group_logprobs`; groups that do not fit a pack are divided (see `pieces_of`), their prompt computed again.
+
+    Args:
+        progress: counts pieces.
+    """
+    divided = [pieces_of(group, as_budget(token_budget).tokens) for group in groups]
+    pieces = list(chain.from_iterable(divided))
+    if progress is not None:
+        progress.expect(len(pieces))
+    found = iter(group_logprobs(model, pieces, precision, token_budget, progress, process=process, processes=processes))
+    return [[value for _ in of_one for value in next(found)] for of_one in divided]
+
+
+def logprob_rows(
+    pairs: Sequence[Pair],
+    chosen: Sequence[float],
+    rejected: Sequence[float],
+    keys: Iterable[Mapping[str, Any]] = repeat({}),
+) -> list[dict[str, Any]]:
+    """Rows of `LOGPROBS`, from what `pair_logprobs` returns.
+
+    Args:
+        keys: of each pair, the rest of its key (see `logprob_artifact`).
+    """
     return [
         {
             "prompt_id": pair.prompt_id,
@@ -40,6 +77,7 @@ def logprob_rows(pairs: Sequence[Pair], chosen: Sequence[float], rejected: Seque
             "rejected_logprob": rejected_logprob,
             "chosen_tokens": len(pair.chosen_token_ids),
             "rejected_tokens": len(pair.rejected_token_ids),
+            **key,
         }
-        for pair, chosen_logprob, rejected_logprob in zip(pairs, chosen, rejected, strict=True)
+        for pair, chosen_logprob, rejected_logprob, key in zip(pairs, chosen, rejected, keys, strict=False)
     ]

@@ -23,6 +23,14 @@ LOGPROBS = Artifact(
     ),
     key=("prompt_id",),
 )
+
+
+def logprob_artifact(pairs: Artifact) -> Artifact:
+    """The schema of the log-probabilities of such pairs: it has their key, with draws if a prompt has several pairs."""
+    more = [pairs.schema.field(name) for name in pairs.key[1:]]
+    return Artifact(LOGPROBS.name, pa.schema([*LOGPROBS.schema, *more]), pairs.key)
+
+
 DRIFT = Artifact(
     "drift",
     table_schema(

@@ -1,8 +1,9 @@
-"""Choose the pair among a prompt's candidates."""
+"""Choose the pairs among a prompt's candidates."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from rlhf.pairs.settings import PairSpec
 
@@ -17,22 +18,50 @@ class Candidate:
     """Its row in the responses."""
 
 
-def choose_pair(candidates: Sequence[Candidate], prompt_id: str, spec: PairSpec) -> tuple[Candidate, Candidate]:
-    """The chosen and the rejected one of at least two candidates; ties go to the lowest draw.
+ChosenPair = tuple[Candidate, Candidate]
+"""The chosen and the rejected one."""
 
-    The two may have equal rewards, which the caller must check. Only `margin` skips candidates that tie with the best
-    one or are below `min_margin`, as long as there are others.
+
+def choose_pairs(candidates: Sequence[Candidate], prompt_id: str, spec: PairSpec) -> list[ChosenPair]:
+    """At most `spec.per_prompt` pairs of at least two candidates, in the order of the choice; ties go to lower draws.
+
+    The two of a pair may have equal rewards, which the caller must check. Only `margin` puts those that tie with the
+    best one or are below `min_margin` behind the others.
     """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.reward, candidate.draw))
-    best, others = ordered[0], ordered[1:]
     if spec.choose == "random":
-        chosen, rejected = sorted(in_random_order(candidates, prompt_id, spec.seed)[:2], key=ordered.index)
-        return chosen, rejected
+        pairs = pairs_in_random_order(ordered, prompt_id, spec.seed)
+    elif spec.choose == "all":
+        pairs = sorted(combinations(ordered, 2), key=lambda pair: pair[1].reward - pair[0].reward)
+    else:
+        best, others = ordered[0], ordered[1:]
+        pairs = [(best, other) for other in _beside_the_best(best, others, prompt_id, spec)]
+    return pairs[: spec.per_prompt]
+
+
+def _beside_the_best(best: Candidate, others: list[Candidate], prompt_id: str, spec: PairSpec) -> list[Candidate]:
     if spec.choose == "best_random":
-        return best, in_random_order(others, prompt_id, spec.seed)[0]
+        return in_random_order(others, prompt_id, spec.seed)
     if spec.target_margin is not None:
-        return best, nearest_margin(best, others, spec.target_margin, spec.min_margin)
-    return best, min(others, key=lambda candidate: (candidate.reward, candidate.draw))
+        return nearest_margins(best, others, spec.target_margin, spec.min_margin)
+    return sorted(others, key=lambda candidate: (candidate.reward, candidate.draw))
+
+
+def pairs_in_random_order(ordered: Sequence[Candidate], prompt_id: str, seed: int | None) -> list[ChosenPair]:
+    """All pairs of candidates; the first k of them are k at random, whatever k is.
+
+    The first pair is that of the two candidates whose hashes are lowest, the others follow by a hash of the pair.
+
+    Args:
+        ordered: candidates, the best first.
+    """
+    drawn = in_random_order(ordered, prompt_id, seed)[:2]
+
+    def key(pair: ChosenPair) -> tuple[bool, str]:
+        low, high = sorted(candidate.draw for candidate in pair)
+        return set(pair) != set(drawn), hashlib.sha256(f"{seed}\0{prompt_id}\0{low}\0{high}".encode()).hexdigest()
+
+    return sorted(combinations(ordered, 2), key=key)
 
 
 def in_random_order(candidates: Sequence[Candidate], prompt_id: str, seed: int | None) -> list[Candidate]:
@@ -44,8 +73,12 @@ def in_random_order(candidates: Sequence[Candidate], prompt_id: str, seed: int |
     return sorted(candidates, key=key)
 
 
-def nearest_margin(best: Candidate, others: Sequence[Candidate], target: float, least: float) -> Candidate:
-    """The candidate in `others` whose margin to `best` is nearest to `target`; one that makes a pair, if possible."""
+def nearest_margins(best: Candidate, others: Sequence[Candidate], target: float, least: float) -> list[Candidate]:
+    """The `others` by the distance of their margin to `best` from `target`; first those that make a pair with it."""
     margins = {other: best.reward - other.reward for other in others}
-    possible = [other for other in others if margins[other] > 0 and margins[other] >= least]
-    return min(possible or others, key=lambda other: (abs(margins[other] - target), other.draw))
+
+    def key(other: Candidate) -> tuple[bool, float, int]:
+        margin = margins[other]
+        return not (margin > 0 and margin >= least), abs(margin - target), other.draw
+
+    return sorted(others, key=key)

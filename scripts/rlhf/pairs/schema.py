@@ -6,13 +6,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import reduce
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, overload
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rlhf.base.artifacts import TOKEN_IDS, Artifact, find_provenance, table_schema
 from rlhf.tokens.prompt_group import PromptGroup, TokenIds
@@ -49,14 +47,26 @@ POOLED_PAIRS = Artifact(
 """Pairs of the responses of several policies: also says whose each response is. Draws are those of that policy."""
 
 
+SIDES = ("chosen", "rejected")
+
+
+def artifact_of_pairs(*, pooled: bool, per_prompt: int) -> Artifact:
+    """The schema of pairs; with several per prompt, the two draws belong to the key, and whose they are if pooled."""
+    artifact = POOLED_PAIRS if pooled else PAIRS
+    if per_prompt == 1:
+        return artifact
+    names = [f"{side}_{name}" for side in SIDES for name in (("policy", "draw") if pooled else ("draw",))]
+    return Artifact(artifact.name, artifact.schema, (*artifact.key, *names))
+
+
 def pair_artifact(path: Path) -> Artifact:
-    """The schema of a file of pairs: of the responses of one policy, or of several."""
-    several = path.is_file() and bool((find_provenance(path) or {}).get("spec", {}).get("pool"))
-    return POOLED_PAIRS if several else PAIRS
+    """The schema of a file of pairs: of the responses of one policy, or of several; one pair per prompt, or several."""
+    spec = (find_provenance(path) or {}).get("spec", {}) if path.is_file() else {}
+    return artifact_of_pairs(pooled=bool(spec.get("pool")), per_prompt=spec.get("per_prompt", 1))
 
 
 def read_pair_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read pairs of the responses of one policy or of several.
+    """Read pairs, of whichever schema.
 
     Raises:
         ArtifactError, DamagedError: as for `Artifact.read`.
@@ -88,6 +98,16 @@ class Pair:
         """The prompt with its two responses, the chosen one first."""
         return PromptGroup(self.prompt_token_ids, [self.chosen_token_ids, self.rejected_token_ids])
 
+    @property
+    def pairs(self) -> Sequence[Pair]:
+        """As a prompt with one pair: itself."""
+        return (self,)
+
+    @property
+    def places(self) -> Sequence[tuple[int, int]]:
+        """Where its chosen and its rejected response are in `prompt_group`."""
+        return ((0, 1),)
+
 
 PAIR_COLUMNS = [field.name for field in fields(Pair) if field.name in PAIRS.schema.names]
 """Columns of `PAIRS` that a `Pair` holds."""
@@ -103,19 +123,12 @@ class PairTable(Sequence[Pair]):
     """
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table
+        self.table = table
         self._batches = table.to_batches()
         self._ends = list(accumulate(batch.num_rows for batch in self._batches))
 
     def __len__(self) -> int:
-        return self._table.num_rows
-
-    @property
-    def longest(self) -> int:
-        """Number of tokens of the longest pair, its prompt counted once; 0 without pairs."""
-        columns = (name for name in PAIR_COLUMNS if PAIRS.schema.field(name).type == TOKEN_IDS)
-        lengths = (pc.list_value_length(self._table[name]) for name in columns)
-        return pc.max(reduce(pc.add, lengths)).as_py() or 0
+        return self.table.num_rows
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...

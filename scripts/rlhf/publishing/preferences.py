@@ -42,6 +42,14 @@ PREFERENCES = Artifact(
 )
 """A row per pair. `prompt` is the last user turn. `chosen` and `rejected` are whole conversations, the prompt included,
 as in UltraFeedback's binarized form (Tunstall et al., "Zephyr", 2023). The scores are the rewards of training."""
+
+
+def preference_artifact(pairs: Artifact) -> Artifact:
+    """The schema of the preferences of such pairs: it has their key."""
+    more = [pairs.schema.field(name) for name in pairs.key if name not in PREFERENCES.schema.names]
+    return Artifact(PREFERENCES.name, pa.schema([*PREFERENCES.schema, *more]), pairs.key)
+
+
 OF_PAIRS = ("prompt_id", "chosen", "rejected", "chosen_reward", "rejected_reward", "chosen_draw", "rejected_draw")
 
 
@@ -58,22 +66,33 @@ def write_preferences(program: Path, prompts: Path, pairs: Path, target: Path) -
     origin = provenance(str(program), Settings(), inputs)
     if target.exists() and stated_provenance(target) == {"artifact": PREFERENCES.name, **origin}:
         return
-    PREFERENCES.write_tables(target, _preferences(prompts, pairs), origin)
+    artifact = preference_artifact(pair_artifact(pairs))
+    artifact.write_tables(target, _preferences(prompts, pairs, artifact.schema), origin)
 
 
-def _preferences(prompts: Path, pairs: Path) -> Iterator[pa.Table]:
+def _preferences(prompts: Path, pairs: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     asked = _prompts(prompts, Rows.model_validate(read_provenance(pairs)["spec"]["rows"]))
+    artifact = pair_artifact(pairs)
+    prompt: Prompt | None = None
     for rows in _slices(range(count_rows(pairs))):
-        table = pair_artifact(pairs).read(pairs, OF_PAIRS, rows)
-        found = [_preference(row, asked, pairs) for row in table.to_pylist()]
-        yield pa.Table.from_pylist(found, schema=PREFERENCES.schema)
+        found = []
+        for row in artifact.read(pairs, [*dict.fromkeys([*OF_PAIRS, *artifact.key])], rows).to_pylist():
+            if prompt is None or prompt.prompt_id != row["prompt_id"]:
+                prompt = _next_prompt(asked, row["prompt_id"], pairs)
+            found.append({**_preference(row, prompt), **{name: row[name] for name in artifact.key}})
+        yield pa.Table.from_pylist(found, schema=schema)
 
 
-def _preference(row: Mapping[str, Any], asked: Iterator[Prompt], pairs: Path) -> dict[str, Any]:
-    """A row of `PREFERENCES`. Pairs are in the order of the prompts, of which some have none."""
-    prompt = next((prompt for prompt in asked if prompt.prompt_id == row["prompt_id"]), None)
-    if prompt is None:
-        raise ArtifactError(f"{pairs}: prompt_id={row['prompt_id']!r} is not among the prompts of its part")
+def _next_prompt(asked: Iterator[Prompt], prompt_id: str, pairs: Path) -> Prompt:
+    """The prompt with this ID. Pairs are in the order of the prompts, of which some have none."""
+    found = next((prompt for prompt in asked if prompt.prompt_id == prompt_id), None)
+    if found is None:
+        raise ArtifactError(f"{pairs}: prompt_id={prompt_id!r} is not among the prompts of its part")
+    return found
+
+
+def _preference(row: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
+    """A row of `PREFERENCES`."""
     before = [{"role": role, "content": content} for role, content in prompt.messages]
     return {
         "prompt": prompt.text,

@@ -194,20 +194,41 @@ def balanced_packs(tokens: Sequence[int], token_budget: int, processes: int = 1)
         count += processes
 
 
+def pieces_of(group: PromptGroup, token_budget: int) -> list[PromptGroup]:
+    """The group, or its prompt with some of the responses each, in their order, if it does not fit a pack.
+
+    Two responses are always together.
+    """
+    if len(group.responses) <= 2 or group.tokens <= token_budget:
+        return [group]
+    pieces = _split(group, token_budget)
+    return [PromptGroup(group.prompt, [group.responses[index] for index in piece]) for piece in pieces]
+
+
+def smallest_packs(group: PromptGroup) -> list[int]:
+    """Tokens of the smallest pieces that a group can be in."""
+    return [piece.tokens for piece in pieces_of(group, token_budget=0)]
+
+
 def _pieces(groups: Sequence[PromptGroup], token_budget: int) -> Iterator[tuple[int, list[int]]]:
     """Groups by size, split where they do not fit the budget."""
     for group in _by_size([group.tokens for group in groups]):
-        prompt, responses = groups[group].prompt, groups[group].responses
-        piece: list[int] = []
-        tokens = len(prompt)
-        for index, response in enumerate(responses):
-            if piece and tokens + len(response) > token_budget:
-                yield group, piece
-                piece, tokens = [], len(prompt)
-            piece.append(index)
-            tokens += len(response)
-        if piece:
+        for piece in _split(groups[group], token_budget):
             yield group, piece
+
+
+def _split(group: PromptGroup, token_budget: int) -> Iterator[list[int]]:
+    """Indices of the responses that are in a piece together: as many as fit, or a single one."""
+    piece: list[int] = []
+    tokens = len(group.prompt)
+    for index, response in enumerate(group.responses):
+        if piece and tokens + len(response) > token_budget:
+            yield piece
+            piece, tokens = [], len(group.prompt)
+        piece.append(index)
+        tokens += len(response)
+    if piece:
+        yield piece
 
 
 def _by_size(tokens: Sequence[int]) -> list[int]:

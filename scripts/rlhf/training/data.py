@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from rlhf.base.artifacts import ArtifactError, count_rows, read_provenance
-from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, PairTable, read_pair_table
+from rlhf.base.artifacts import Artifact, ArtifactError, count_rows, read_provenance
+from rlhf.logprobs.schema import logprob_artifact
+from rlhf.pairs.paired_prompts import STARTS, PairedPrompt, PairedPrompts, with_starts
+from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, pair_artifact, read_pair_table
 from rlhf.tokens.packing import balanced_packs
+from rlhf.tokens.prompt_group import PromptGroup
 from rlhf.training.loss import PairBatch
 from rlhf.training.settings import TrainSpec, mixed_counts
 
@@ -30,7 +33,7 @@ def read_pairs(
     share: Callable[[Callable[[], Iterator[pa.Table]]], pa.Table] = lambda read: pa.concat_tables(read()),
     *,
     earlier: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
-) -> PairTable:
+) -> PairedPrompts:
     """Read the pairs of all files, in order, with their reference log-probabilities if the loss needs them.
 
     Args:
@@ -42,7 +45,7 @@ def read_pairs(
         ArtifactError: log-probabilities are missing, or are of other pairs, another temperature or another precision.
     """
     current = PairFiles(pair_files, logprob_files, spec)
-    return PairTable(share(partial(_mixed, current, PairFiles(*earlier, spec), spec)))
+    return PairedPrompts(share(partial(_mixed, current, PairFiles(*earlier, spec), spec)))
 
 
 class PairFiles:
@@ -61,31 +64,33 @@ class PairFiles:
         self.pairs, self.logprobs, self.spec = pairs, logprobs, spec
 
     def __len__(self) -> int:
-        """The number of pairs."""
-        return sum(map(count_rows, self.pairs))
+        """The number of prompts with pairs."""
+        return sum(map(_count_prompts, self.pairs))
 
     def tables(self) -> Iterator[pa.Table]:
-        """The pairs of each file in turn."""
+        """The pairs of each file in turn, with `STARTS`."""
         if not self.spec.loss.needs_reference:
-            return (read_pair_table(path, PAIR_COLUMNS) for path in self.pairs)
-        return (_with_reference(*both, self.spec) for both in zip(self.pairs, self.logprobs, strict=True))
+            return (with_starts(read_pair_table(path, PAIR_COLUMNS)) for path in self.pairs)
+        files = zip(self.pairs, self.logprobs, strict=True)
+        return (with_starts(_with_reference(*both, self.spec)) for both in files)
 
     def drawn(self, count: int) -> Iterator[pa.Table]:
-        """As `tables`, with `count` of the pairs, those whose hashes are lowest; all if there are no more.
+        """As `tables`, with `count` of the prompts, those whose hashes are lowest; all if there are no more.
 
-        The hash is of seed, policy, prompt and the two responses: it depends on neither files, machines nor other
-        pairs. Two passes over the files, so that no two tables are in memory together.
+        The hash is of seed, policy, prompt and its responses: it depends on neither files, machines nor other prompts.
+        Two passes over the files, so that no two tables are in memory together.
         """
         if count >= len(self):
             yield from self.tables()
             return
-        hashes = [_pair_hash(pair, self.spec) for table in self.tables() for pair in PairTable(table)]
-        lowest = sorted(range(len(hashes)), key=lambda row: (hashes[row], row))[:count]
+        hashes = [_prompt_hash(prompt, self.spec) for table in self.tables() for prompt in PairedPrompts(table)]
+        lowest = sorted(range(len(hashes)), key=lambda number: (hashes[number], number))[:count]
         kept, start = np.zeros(len(hashes), dtype=bool), 0
         kept[lowest] = True
         for table in self.tables():
-            yield table.filter(pa.array(kept[start : start + len(table)]))
-            start += len(table)
+            numbers = table[STARTS].to_numpy().cumsum()
+            yield table.filter(pa.array(kept[start + numbers - 1]))
+            start += numbers[-1] if len(numbers) else 0
 
 
 def _mixed(current: PairFiles, earlier: PairFiles, spec: TrainSpec) -> Iterator[pa.Table]:
@@ -98,23 +103,33 @@ def _mixed(current: PairFiles, earlier: PairFiles, spec: TrainSpec) -> Iterator[
         yield from files.drawn(count)
 
 
-def _pair_hash(pair: Pair, spec: TrainSpec) -> bytes:
-    responses = (np.asarray(ids, dtype="<i4").tobytes() for ids in (pair.chosen_token_ids, pair.rejected_token_ids))
-    return hashlib.sha256(b"\0".join([f"{spec.seed}\0{spec.policy}\0{pair.prompt_id}".encode(), *responses])).digest()
+def _count_prompts(path: Path) -> int:
+    """The prompts of a file of pairs."""
+    if pair_artifact(path).key == ("prompt_id",):
+        return count_rows(path)
+    return len(PairedPrompts(with_starts(read_pair_table(path, ["prompt_id"]))))
+
+
+def _prompt_hash(prompt: PairedPrompt, spec: TrainSpec) -> bytes:
+    responses = (np.asarray(ids, dtype="<i4").tobytes() for ids in prompt.prompt_group.responses)
+    named = f"{spec.seed}\0{spec.policy}\0{prompt.prompt_id}".encode()
+    return hashlib.sha256(b"\0".join([named, *responses])).digest()
 
 
 def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.Table:
-    pairs = read_pair_table(pair_file, PAIR_COLUMNS)
-    reference = _read_logprobs(logprob_file, spec)
-    if not reference["prompt_id"].equals(pairs["prompt_id"]):
+    artifact = pair_artifact(pair_file)
+    pairs = artifact.read(pair_file, [*PAIR_COLUMNS, *artifact.key[1:]])
+    reference = _read_logprobs(logprob_file, logprob_artifact(artifact), spec)
+    if not reference.select(artifact.key).equals(pairs.select(artifact.key)):
         raise ArtifactError(f"{logprob_file}: its log-probabilities are not those of the pairs in {pair_file}")
+    pairs = pairs.select(PAIR_COLUMNS)
     for name in REFERENCE_COLUMNS:
         pairs = pairs.append_column(name, reference[name])
     return pairs
 
 
-def _read_logprobs(path: Path, spec: TrainSpec) -> pa.Table:
-    table = LOGPROBS.read(path)
+def _read_logprobs(path: Path, artifact: Artifact, spec: TrainSpec) -> pa.Table:
+    table = artifact.read(path)
     made_with = read_provenance(path)["spec"]
     for key, wanted in (("temperature", spec.temperature), ("precision", spec.precision)):
         if made_with[key] != wanted:
@@ -123,19 +138,48 @@ def _read_logprobs(path: Path, spec: TrainSpec) -> pa.Table:
 
 
 @lru_cache(maxsize=1)  # called at every step; recomputing would make an epoch quadratic in its steps
-def epoch_order(pairs: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order of the pairs in an epoch, a permutation that depends only on seed and epoch, int64 (pairs,)."""
+def epoch_order(prompts: int, seed: int, epoch: int) -> torch.Tensor:
+    """The order of the prompts in an epoch, a permutation that depends only on seed and epoch, int64 (prompts,)."""
     generator = torch.Generator().manual_seed((seed + 0x9E3779B9 * (epoch + 1)) % 2**63)
-    return torch.randperm(pairs, generator=generator)
+    return torch.randperm(prompts, generator=generator)
 
 
-def micro_batches(pairs: Sequence[Pair], token_budget: int, process: int, processes: int) -> list[list[Pair]]:
-    """The micro-batches of one process: pairs for each forward and backward pass, within the token budget.
+class Grouped(Protocol):
+    """What is packed: a prompt with its pairs, or a piece of one."""
 
-    All processes get the same number of micro-batches, of similar size; some may be empty if there are few pairs.
+    @property
+    def prompt_group(self) -> PromptGroup: ...
+
+
+Unit = TypeVar("Unit", bound=Grouped)
+
+
+def micro_batches(units: Sequence[Unit], token_budget: int, process: int, processes: int) -> list[list[Unit]]:
+    """The micro-batches of one process: prompts for each forward and backward pass, within the token budget.
+
+    All processes get the same number of micro-batches, of similar size; some may be empty if there are few prompts.
     """
-    packs = balanced_packs([pair.prompt_group.tokens for pair in pairs], token_budget, processes)
-    return [[pairs[index] for index in members] for members in packs[process::processes]]
+    packs = balanced_packs([unit.prompt_group.tokens for unit in units], token_budget, processes)
+    return [[units[index] for index in members] for members in packs[process::processes]]
+
+
+def pairs_of(prompts: Iterable[PairedPrompt]) -> list[Pair]:
+    """The pairs of all prompts, one prompt after the other."""
+    return [pair for prompt in prompts for pair in prompt.pairs]
+
+
+def pair_places(prompts: Sequence[PairedPrompt]) -> list[tuple[int, int]]:
+    """Of each pair, where its chosen and its rejected response are among the distinct responses of all prompts."""
+    starts = accumulate((len(prompt.prompt_group.responses) for prompt in prompts), initial=0)
+    placed = zip(prompts, starts, strict=False)
+    return [(start + chosen, start + rejected) for prompt, start in placed for chosen, rejected in prompt.places]
+
+
+def pair_weights(prompts: Sequence[PairedPrompt], spec: TrainSpec) -> list[float]:
+    """What each pair counts in a mean over a batch: all prompts the same, or all pairs (`equal_weight`)."""
+    if spec.recipe.equal_weight == "pairs":
+        return [1.0 for prompt in prompts for _ in prompt.pairs]
+    return [1 / len(prompt.pairs) for prompt in prompts for _ in prompt.pairs]
 
 
 def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:

@@ -11,22 +11,23 @@ from accelerate import Accelerator
 from rlhf.base.errors import UserError
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
-from rlhf.pairs.schema import Pair
+from rlhf.pairs.paired_prompts import PairedPrompt
 from rlhf.tokens.token_budget import TokenBudget
 from rlhf.training.compute_rate import ComputeMeter
+from rlhf.training.data import pairs_of
 from rlhf.training.optimization.optimizers import make_optimizer
 from rlhf.training.optimization.schedule import Schedule
 from rlhf.training.optimization.step import Metrics, Trainer, count_response_tokens, count_tokens
 from rlhf.training.processes.accelerator import full_weights
 from rlhf.training.settings import TrainSpec
 from rlhf.training.state.states import Position, TrainingStates
-from rlhf.training.validation import START_PAIRS, Validation, check_start, spread
+from rlhf.training.validation import START_PROMPTS, Validation, check_start, spread
 
 OUT_OF_MEMORY = (
     "Set `activations: recompute` or more GPUs for train_policy under `hardware`, train adapters (`lora`), or lower "
     "`max_tokens` of prompts or responses"
 )
-"""What to do if a single pair does not fit."""
+"""What to do if a single prompt with its pairs does not fit."""
 
 
 class Trained(NamedTuple):
@@ -42,8 +43,8 @@ class Trained(NamedTuple):
 
 def train(
     model: ResponseLogprobs,
-    pairs: Sequence[Pair],
-    validation_pairs: Sequence[Pair],
+    prompts: Sequence[PairedPrompt],
+    validation_prompts: Sequence[PairedPrompt],
     spec: TrainSpec,
     accelerator: Accelerator,
     token_budget: int,
@@ -56,27 +57,28 @@ def train(
         Stopped: the program was asked to end, and its state is saved.
         UserError: no pairs, log-ratios that are not zero at the start, or a loss or gradient that is not finite.
     """
-    if not pairs:
+    if not prompts:
         raise UserError("there are no pairs to train on: every prompt was dropped by `build_pairs`; see its log")
-    schedule = Schedule(spec.recipe, len(pairs), spec.seed)
+    schedule = Schedule(spec.recipe, len(prompts), spec.seed)
     meter = ComputeMeter(
         model.policy, accelerator.device, accelerator.num_processes, adapters=spec.recipe.lora is not None
     )
     trainer = prepare(model, spec, accelerator, token_budget, states)
     position = states.resume(accelerator) if states else None
     if position is None:
-        position = start(trainer, pairs, validation_pairs)
+        position = start(trainer, prompts, validation_prompts)
     tokens, metrics, validation = position.tokens, position.metrics, None
     left = (schedule.steps - position.step) * schedule.batch_size
-    with Progress(left, "pairs", f"training {spec.policy}", shown=accelerator.is_main_process) as progress:
+    unit = "pairs" if all(len(prompt.pairs) == 1 for prompt in spread(prompts, START_PROMPTS)) else "prompts"
+    with Progress(left, unit, f"training {spec.policy}", shown=accelerator.is_main_process) as progress:
         for step in range(position.step + 1, schedule.steps + 1):
-            batch = schedule.batch(pairs, step)
+            batch = schedule.batch(prompts, step)
             row = trainer.step(batch, step, schedule.learning_rate(step))
             batch_tokens = sum(map(count_tokens, batch))
             tokens += batch_tokens
             row.update(step=step, epoch=schedule.epoch(step), tokens=tokens)
             if schedule.validates_after(step):
-                validation = trainer.validate(validation_pairs)
+                validation = trainer.validate(validation_prompts)
                 row.update(validation.metrics())
             metrics.append(row)
             accelerator.log({name: value for name, value in row.items() if value is not None}, step=step)
@@ -101,7 +103,7 @@ def prepare(
     return Trainer(prepared_model, optimizer, spec, accelerator, budget)
 
 
-def start(trainer: Trainer, pairs: Sequence[Pair], validation_pairs: Sequence[Pair]) -> Position:
+def start(trainer: Trainer, prompts: Sequence[PairedPrompt], validation_prompts: Sequence[PairedPrompt]) -> Position:
     """Validate before the first step, and check that the policy is the reference of validation and training pairs.
 
     A training that starts from another policy than its reference is checked by `check_reference` instead.
@@ -109,9 +111,9 @@ def start(trainer: Trainer, pairs: Sequence[Pair], validation_pairs: Sequence[Pa
     Raises:
         UserError: log-ratios that are not zero.
     """
-    found = trainer.validate(validation_pairs)
+    found = trainer.validate(validation_prompts)
     if trainer.spec.loss.needs_reference and trainer.spec.starts_from_reference:
-        check_start(found, validation_pairs, trainer.spec)
-        checked = spread(pairs, START_PAIRS)
-        check_start(trainer.validate(checked), checked, trainer.spec)
+        check_start(found, pairs_of(validation_prompts), trainer.spec)
+        checked = spread(prompts, START_PROMPTS)
+        check_start(trainer.validate(checked), pairs_of(checked), trainer.spec)
     return Position(step=0, tokens=0, metrics=[{"step": 0, "epoch": 0.0, "tokens": 0, **found.metrics()}])

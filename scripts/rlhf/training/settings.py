@@ -20,6 +20,11 @@ def is_none(value: object) -> bool:
     return value is None
 
 
+def is_prompts(value: object) -> bool:
+    """Whether a key is at its default, and so not part of the JSON."""
+    return value == "prompts"
+
+
 class LoraSettings(Settings):
     """Low-rank adapters: small matrices that are trained instead of the policy's own, and merged into it at the end.
 
@@ -40,9 +45,14 @@ class RecipeSettings(Settings):
     epochs: int = Field(1, ge=1, le=10_000)
     """Passes over the training pairs."""
     pairs: int | None = Field(None, ge=1, le=1_000_000_000)
-    """Number of training pairs, overriding `epochs`; rounded down to whole batches, cycling if the data runs out."""
+    """Number of training pairs, overriding `epochs`; rounded down to whole batches, cycling if the data runs out. With
+    several pairs per prompt (`pairs.per_prompt`), the number of prompts, each with its pairs."""
     batch_size: int = Field(128, ge=1, le=1_000_000)
-    """Pairs per optimizer step, over all processes together."""
+    """Pairs per optimizer step, over all processes together. With several pairs per prompt, prompts per step, each with
+    its pairs."""
+    equal_weight: Literal["prompts", "pairs"] = Field("prompts", exclude_if=is_prompts)
+    """What counts the same in the mean loss of a step where prompts have several pairs: `prompts`, whose pairs share
+    the weight of their prompt, or `pairs`. With one pair per prompt there is no difference."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """`adamw_8bit` keeps AdamW's moments in 8 bits (bitsandbytes); only with the strategies `single` and `ddp`."""
     learning_rate: float = Field(3.0e-7, ge=1e-12, le=1)
@@ -88,7 +98,8 @@ class IterationSettings(Settings):
     now, with log-probabilities under its own reference."""
     earlier_share: float | None = Field(None, ge=0.001, le=0.999)
     """Share of the training pairs that are from earlier iterations, with `pairs_of: accumulated`. As many pairs are
-    taken as allow it; of the side that has too many, they are drawn by a hash. Null takes all pairs."""
+    taken as allow it; of the side that has too many, they are drawn by a hash. Null takes all pairs. A prompt is taken
+    with all its pairs, so with several of them it is the share of the prompts."""
 
 
 def mixed_counts(current: int, earlier: int, share: float) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from rlhf.machine.budgets import forward_budget
 from rlhf.machine.memory import logprob_memory
 from rlhf.machine.model_shapes import known_shape
 from rlhf.models.policies import load_policy
+from rlhf.pairs.paired_prompts import PairedPrompt, undivided
 from rlhf.pairs.schema import Pair
 from rlhf.tokens.token_budget import TokenBudget
-from rlhf.training.data import pair_batch
+from rlhf.training.data import pair_batch, pair_weights, pairs_of
 from rlhf.training.loss import PairBatch
 from rlhf.training.processes.accelerator import unsharded
 from rlhf.training.settings import TrainSpec
@@ -34,8 +36,8 @@ START_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 Measured on Llamas of 8 and 24 layers: bfloat16 differs from float32 by 0.01 to 0.05, and float32 from float64 by 1e-6
 to 2e-5. Forgetting a temperature of 0.8 makes a difference of 0.4 to 2; in one part of eight, a third of that.
 """
-START_PAIRS = 128
-"""Number of training pairs to check, spread over all parts."""
+START_PROMPTS = 128
+"""Number of training prompts whose pairs are checked, spread over all parts."""
 SHOWN = 3
 """Number of responses named in an error."""
 
@@ -46,6 +48,16 @@ class Validation:
 
     batch: PairBatch
     spec: TrainSpec
+    weights: torch.Tensor
+    """What each pair counts in the means, float32 (pairs,)."""
+
+    @classmethod
+    def of(
+        cls, prompts: Sequence[PairedPrompt], chosen: torch.Tensor, rejected: torch.Tensor, spec: TrainSpec
+    ) -> Validation:
+        """Of the log-probabilities of the pairs of all prompts, float32 (pairs,)."""
+        weights = torch.tensor(pair_weights(prompts, spec), device=chosen.device)
+        return cls(pair_batch(pairs_of(prompts), chosen, rejected), spec, weights)
 
     def metrics(self) -> dict[str, Any]:
         """Columns of `TRAINING`: the mean loss, in its published scaling, and the share of pairs with positive margin.
@@ -56,32 +68,35 @@ class Validation:
         if not len(self.batch.chosen_logprob):
             return {"validation_loss": None, "sign_agreement": None}
         return {
-            "validation_loss": float(loss.loss(self.batch).mean()) * loss.reported_scale,
-            "sign_agreement": float((loss.margin(self.batch) > 0).float().mean()),
+            "validation_loss": self._mean(loss.loss(self.batch)) * loss.reported_scale,
+            "sign_agreement": self._mean((loss.margin(self.batch) > 0).float()),
         }
+
+    def _mean(self, values: torch.Tensor) -> float:
+        return float((values * self.weights).sum() / self.weights.sum())
 
 
 def validate(
     model: ResponseLogprobs,
-    pairs: Sequence[Pair],
+    prompts: Sequence[PairedPrompt],
     spec: TrainSpec,
     token_budget: TokenBudget | int,
     accelerator: Accelerator,
 ) -> Validation:
     """Compute the validation pairs with the same function as their reference, distributed over the processes."""
     place = {"process": accelerator.process_index, "processes": accelerator.num_processes}
-    values = pair_logprobs(model, pairs, spec.precision, token_budget, **place)
+    values = pair_logprobs(model, prompts, spec.precision, token_budget, **place)
     chosen, rejected = accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").cpu()
-    return Validation(pair_batch(pairs, chosen, rejected), spec)
+    return Validation.of(prompts, chosen, rejected, spec)
 
 
 def validate_saved(
-    folder: Path, pairs: Sequence[Pair], spec: TrainSpec, token_budget: int, device: torch.device
+    folder: Path, prompts: Sequence[PairedPrompt], spec: TrainSpec, token_budget: int, device: torch.device
 ) -> Validation:
     """Compute the validation pairs with a saved policy, in one process, loaded like later stages load it."""
     model = ResponseLogprobs(load_policy(str(folder), None, "float32", device), spec.temperature)
-    chosen, rejected = pair_logprobs(model, pairs, spec.precision, token_budget)
-    return Validation(pair_batch(pairs, torch.tensor(chosen), torch.tensor(rejected)), spec)
+    chosen, rejected = pair_logprobs(model, prompts, spec.precision, token_budget)
+    return Validation.of(prompts, torch.tensor(chosen), torch.tensor(rejected), spec)
 
 
 def log_kept(saved: Validation, trained: Validation) -> None:
@@ -97,7 +112,7 @@ def log_kept(saved: Validation, trained: Validation) -> None:
 
 def validate_merged(
     folder: Path,
-    pairs: Sequence[Pair],
+    prompts: Sequence[PairedPrompt],
     spec: TrainSpec,
     token_budget: int,
     device: torch.device,
@@ -108,7 +123,7 @@ def validate_merged(
     Args:
         before: the last validation during training, if there was one.
     """
-    merged = validate_saved(folder, pairs, spec, token_budget, device)
+    merged = validate_saved(folder, prompts, spec, token_budget, device)
     if before:
         log_kept(merged, before)
     return merged.metrics()
@@ -117,8 +132,8 @@ def validate_merged(
 def check_reference(
     name: str,
     revision: str | None,
-    pairs: Sequence[Pair],
-    validation_pairs: Sequence[Pair],
+    prompts: Sequence[PairedPrompt],
+    validation_prompts: Sequence[PairedPrompt],
     spec: TrainSpec,
     accelerator: Accelerator,
 ) -> None:
@@ -136,15 +151,16 @@ def check_reference(
     if accelerator.is_main_process:
         shape, device = known_shape(name, revision), accelerator.device
         memory = None if shape is None else partial(logprob_memory, shape, spec.precision)
-        longest = max(pair.prompt_group.tokens for pair in [*validation_pairs, *spread(pairs, START_PAIRS)])
+        samples = validation_prompts, spread(prompts, START_PROMPTS)
+        longest = max(undivided(prompt.prompt_group) for prompt in chain(*samples))
         token_budget = forward_budget("auto", device, memory, longest, "responses.max_tokens")
         with unsharded(accelerator):
             policy = load_policy(name, revision, "float32", device).requires_grad_(False)
             model = checked_logprobs(policy, spec.temperature)
         store_frozen_matrices(policy, spec.precision)
-        for checked in (validation_pairs, spread(pairs, START_PAIRS)):
+        for checked in samples:
             chosen, rejected = map(torch.tensor, pair_logprobs(model, checked, spec.precision, token_budget))
-            check_start(Validation(pair_batch(checked, chosen, rejected), spec), checked, spec)
+            check_start(Validation.of(checked, chosen, rejected, spec), pairs_of(checked), spec)
         del policy, model
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -191,10 +207,10 @@ def start_error(logratios: torch.Tensor, tokens: torch.Tensor) -> float:
     return float((logratios.double().square().sum() / tokens.sum()).sqrt())
 
 
-def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """`count` evenly spaced pairs, or all if there are fewer, so that every part is represented."""
-    count = min(count, len(pairs))
-    return [pairs[number * len(pairs) // count] for number in range(count)]
+def spread(prompts: Sequence[PairedPrompt], count: int) -> list[PairedPrompt]:
+    """`count` evenly spaced prompts, or all if there are fewer, so that every part is represented."""
+    count = min(count, len(prompts))
+    return [prompts[number * len(prompts) // count] for number in range(count)]
 
 
 def _responses(batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -100,7 +100,14 @@ def _score_rows(experiment: Experiment) -> float:
 def _build_pairs(experiment: Experiment) -> float:
     paired = {parent(policy) for policy in experiment.trained_policies()}
     largest = max(len(pooled_policies(experiment, policy)) for policy in paired)
-    return PROGRAM + largest * (2 * _part(experiment) + _rows(experiment) * PYTHON_ROW)
+    return PROGRAM + largest * (2 * _part(experiment) + _rows(experiment) * PYTHON_ROW) + _further_pairs(experiment)
+
+
+def _further_pairs(experiment: Experiment) -> float:
+    """Bytes of the second and further pairs of the prompts of a part, each with its prompt and both responses."""
+    response = TOKEN * experiment.responses.max_tokens + ROW
+    further = experiment.pairs.per_prompt - 1
+    return further * _part_prompts(experiment) * (_prompt(experiment) + 2 * response)
 
 
 def _evaluate_policy(experiment: Experiment) -> float:

@@ -9,7 +9,7 @@ from rlhf.machine.throughput import START_SECONDS, forward_seconds, sampling_sec
 from rlhf.training.settings import mixed_counts
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
-from workflow.iterations import training_prompts
+from workflow.iterations import most_candidates, training_prompts
 from workflow.planning.memory_check import planned_shape, policy_shape, scorer_shape, scorers_of, training_setup
 
 MEAN_PROMPT, MEAN_RESPONSE = 170, 410
@@ -25,21 +25,21 @@ def expected_seconds(
     base, tflops = policy_shape(experiment), experiment.hardware.gpu_tflops
     prompt = min(MEAN_PROMPT, experiment.prompts.max_tokens)
     response = min(MEAN_RESPONSE, experiment.responses.max_tokens)
-    draws = experiment.responses.draws
+    draws, paired = experiment.responses.draws, experiment.pairs.most_responses(most_candidates(experiment))
     hardware = experiment.hardware
     if rule == "train_policy" and base is not None and training.gpu:
         variant = variant_and_iteration(policy)[0]
-        pairs = _pairs(experiment, policy)
+        prompts = _paired_prompts(experiment, policy)
         setup = training_setup(experiment, variant, training)
-        head = pairs * 2 * response
-        return training_seconds(base, setup, pairs * prompt + head, head, training.gpu, tflops)
+        head = prompts * paired * response
+        return training_seconds(base, setup, prompts * prompt + head, head, training.gpu, tflops)
     if rule == "run_benchmark":
         return _benchmark_seconds(experiment, part)
     rows = _rows(experiment, part) if part else 0
     if rule == "generate_responses" and base is not None and hardware.generate_responses.gpu:
         return sampling_seconds(base, rows * draws * response, hardware.generate_responses.gpu, tflops)
     if rule == "compute_logprobs" and base is not None and hardware.compute_logprobs.gpu:
-        head = PAIRED * rows * 2 * response
+        head = PAIRED * rows * paired * response
         return forward_seconds(base, PAIRED * rows * prompt + head, head, tflops)
     if rule == "measure_drift" and base is not None and hardware.measure_drift.gpu:
         responses = experiment.prompts.test * draws
@@ -75,8 +75,8 @@ def _serving_seconds(shape: ModelShape, read: float, written: float, gpus: int, 
     return sampling_seconds(shape, written, gpus, tflops) + reading
 
 
-def _pairs(experiment: Experiment, policy: str) -> float:
-    """The number of pairs that a training processes over all epochs."""
+def _paired_prompts(experiment: Experiment, policy: str) -> float:
+    """The number of prompts whose pairs a training processes over all epochs."""
     variant = variant_and_iteration(policy)[0]
     recipe, share = experiment.recipe(variant), experiment.iteration_settings(variant).earlier_share
     current, earlier = training_prompts(experiment, policy)

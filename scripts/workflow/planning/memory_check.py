@@ -21,6 +21,7 @@ from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import Scorer
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
+from workflow.iterations import most_candidates
 
 planned_shape = cache(known_shape)
 """Cached: a plan asks once per job."""
@@ -163,8 +164,14 @@ def training_setup(experiment: Experiment, variant: str, training: TrainingHardw
 
 
 def longest_pair(experiment: Experiment) -> int:
-    """Tokens of a prompt and two responses of maximum length."""
+    """Tokens of a prompt and two responses of maximum length; the responses of several pairs can be divided."""
     return experiment.prompts.max_tokens + 2 * experiment.responses.max_tokens
+
+
+def largest_prompt(experiment: Experiment) -> int:
+    """Tokens of a prompt and the responses of all its pairs, of maximum length."""
+    responses = experiment.pairs.most_responses(most_candidates(experiment))
+    return experiment.prompts.max_tokens + responses * experiment.responses.max_tokens
 
 
 def policy_shape(experiment: Experiment) -> ModelShape | None:

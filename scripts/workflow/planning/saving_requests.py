@@ -9,7 +9,7 @@ from rlhf.machine.saving import DEFAULT_STOP_SECONDS, stop_seconds, training_dis
 from rlhf.machine.throughput import step_seconds
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
-from workflow.planning.memory_check import longest_pair, policy_shape, training_setup
+from workflow.planning.memory_check import largest_prompt, policy_shape, training_setup
 
 
 def with_stop_seconds(experiment: Experiment, training: TrainingHardware) -> TrainingHardware:
@@ -52,7 +52,7 @@ def _variant_seconds(experiment: Experiment, shape: ModelShape, variant: str, tr
     setup = training_setup(experiment, variant, training)
     if not training.gpu:
         return stop_seconds(shape, setup, step=0)
-    prompts, longest = experiment.prompts, longest_pair(experiment)
+    prompts, longest = experiment.prompts, largest_prompt(experiment)
     tokens = experiment.recipe(variant).batch_size * longest
     validation = min(prompts.test, prompts.part_size) * longest
     return stop_seconds(shape, setup, step_seconds(shape, setup, tokens, validation, experiment.hardware.gpu_tflops))

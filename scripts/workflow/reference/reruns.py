@@ -31,6 +31,7 @@ RERUNS = {
     "training.pairs_of": "log-probabilities under the reference, policies after the first iteration from training on, "
     "report",
     "training.earlier_share": "policies after the first iteration from training on, report",
+    "training.equal_weight": "with several pairs per prompt: all trained policies from training on, report",
     "training.*": "all trained policies from training on, report",
     "variants.<name>.iterations": "raised: the new iterations, report",
     "variants.<name>.start": "policies of that variant after its first iteration from training on, report",
@@ -39,6 +40,7 @@ RERUNS = {
     "variants.<name>.pairs_of": "log-probabilities under the reference, policies of that variant after its first "
     "iteration from training on, report",
     "variants.<name>.earlier_share": "policies of that variant after its first iteration from training on, report",
+    "variants.<name>.equal_weight": "with several pairs per prompt: policies of that variant from training on, report",
     "variants.<name>.*": "policies of that variant from training on, report",
     "sweeps.<name>.*": "candidates that are new, the choice; promoted policies if it is another one; report",
     "evaluation.judge.*": "judgements, evaluations, report",

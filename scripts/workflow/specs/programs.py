@@ -118,6 +118,7 @@ class Specs:
         return PairSpec(
             rows=self.experiment.rows(part),
             choose=pairs.choose,
+            per_prompt=pairs.per_prompt,
             target_margin=pairs.target_margin,
             min_margin=pairs.min_margin,
             seed=self.experiment.seed if pairs.choose in DRAWN_CHOICES else None,
@@ -138,6 +139,9 @@ class Specs:
         reference = separate_reference(experiment, policy)
         trained = experiment.trained[variant]
         settings = trained.settings if point is None else experiment.sweep_points[str(trained.sweep)].settings_of(point)
+        recipe = settings.recipe(experiment.training)
+        if experiment.pairs.per_prompt == 1:
+            recipe = recipe.model_copy(update={"equal_weight": "prompts"})  # no difference, so no rerun
         return TrainSpec(
             seed=experiment.seed + trained.seed,
             policy=policy,
@@ -148,7 +152,7 @@ class Specs:
             precision=experiment.logprobs.precision,
             temperature=experiment.responses.temperature,
             loss=settings.loss,
-            recipe=settings.recipe(experiment.training),
+            recipe=recipe,
         )
 
     def measure_drift(self) -> DriftSpec:

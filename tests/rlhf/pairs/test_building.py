@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drawn_parts import FINITE, PARTS, Draw, built, one_prompt, tables
 from rlhf.pairs.building import DROP_REASONS, win_probability
 from rlhf.pairs.choice import Candidate
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIRS, artifact_of_pairs
 from rlhf.pairs.settings import Choice
 
 
@@ -146,3 +146,88 @@ def test_permutations_of_draws_change_only_their_numbers() -> None:
     for order in itertools.permutations([(1.0, (7,)), (5.0, (8,)), (3.0, (9,))]):
         (row,) = one_prompt(*(Draw(reward, ids) for reward, ids in order)).table.to_pylist()
         assert (row["chosen_token_ids"], row["rejected_token_ids"]) == ([8], [7])
+
+
+# --- several pairs per prompt
+
+
+def test_the_best_response_against_each_of_the_others() -> None:
+    pairs = one_prompt(Draw(1.0), Draw(4.0), Draw(-2.0), Draw(3.0), Draw(4.0), per_prompt=4)
+    rows = pairs.table.to_pylist()
+    assert [(row["chosen_draw"], row["rejected_draw"]) for row in rows] == [(1, 2), (1, 0), (1, 3)]
+    assert {(row["prompt_id"], row["chosen_reward"], row["chosen"]) for row in rows} == {("p0", 4.0, "response 0 1")}
+    assert [row["rejected_reward"] for row in rows] == [-2.0, 1.0, 3.0]
+    assert len({row["chosen_win_probability"] for row in rows}) == 1  # over all draws, whatever the pair
+    assert pairs.counts == {
+        "prompts": 1,
+        "paired_prompts": 1,
+        "pairs": 3,
+        "dropped": dict.fromkeys(DROP_REASONS, 0),
+        "pairs_dropped": {"tie": 1, "identical": 0, "below_margin": 0},
+        "candidates_dropped": {},
+    }
+
+
+def test_a_prompt_is_dropped_for_the_reason_of_its_first_pair() -> None:
+    draws = (Draw(3.0, (1, 2)), Draw(1.0, (1, 2)), Draw(2.5), Draw(3.0))
+    pairs = one_prompt(*draws, min_margin=1.0, per_prompt=3)
+    assert pairs.dropped["identical"] == 1 and sum(pairs.dropped.values()) == 1
+    assert pairs.pairs_dropped == {"tie": 1, "identical": 1, "below_margin": 1}
+    assert len(pairs.table) == 0
+
+
+@given(
+    part=PARTS,
+    min_margin=st.sampled_from([0.0, 0.5, 30.0]),
+    choose=st.sampled_from(["best_worst", "all"]),
+    per_prompt=st.integers(2, 12),
+)
+@settings(deadline=None, max_examples=200)
+def test_several_pairs_are_those_of_a_slow_search(
+    part: list[list[Draw]], min_margin: float, choose: Choice, per_prompt: int
+) -> None:
+    """All pairs of draws, in order of their margins, and what is left of the first ones."""
+    pairs = built(*tables(part), min_margin, choose, per_prompt)
+    artifact_of_pairs(pooled=False, per_prompt=per_prompt).check(pairs.table, Path("pairs.parquet"))
+    expected, dropped, without = [], dict.fromkeys(DROP_REASONS[1:], 0), dict.fromkeys(DROP_REASONS, 0)
+    for number, draws in enumerate(part):
+        usable = [i for i, draw in enumerate(draws) if draw.finish_reason == "stop" and draw.reward is not None]
+        by_reward = sorted(usable, key=lambda i: (-(draws[i].reward or 0.0), i))
+        both = [(i, j) for place, i in enumerate(by_reward) for j in by_reward[place + 1 :]]
+        if choose == "best_worst":
+            both = [(i, j) for i, j in both if i == by_reward[0]]
+            both.sort(key=lambda pair: (draws[pair[1]].reward, pair[1]))
+        else:
+            both.sort(key=lambda pair: (draws[pair[1]].reward or 0.0) - (draws[pair[0]].reward or 0.0))
+        reasons = [reason_of(draws[i], draws[j], (number, i), (number, j), min_margin) for i, j in both[:per_prompt]]
+        kept = [pair for pair, reason in zip(both, reasons, strict=False) if reason is None]
+        expected += [(f"p{number}", *pair) for pair in kept]
+        for reason in filter(None, reasons):
+            dropped[reason] += 1
+        if not kept:
+            without[reasons[0] or "" if reasons else "no_two_candidates"] += 1
+    rows = pairs.table.to_pylist()
+    assert [(row["prompt_id"], row["chosen_draw"], row["rejected_draw"]) for row in rows] == expected
+    assert (pairs.pairs_dropped, pairs.dropped) == (dropped, without)
+    assert pairs.counts["paired_prompts"] == len({row["prompt_id"] for row in rows})
+    assert pairs.counts["paired_prompts"] == len(part) - sum(without.values())
+
+
+def reason_of(one: Draw, other: Draw, ids: tuple[int, int], other_ids: tuple[int, int], margin: float) -> str | None:
+    assert one.reward is not None and other.reward is not None
+    if one.reward == other.reward:
+        return "tie"
+    if (one.ids or ids) == (other.ids or other_ids):
+        return "identical"
+    return "below_margin" if one.reward - other.reward < margin else None
+
+
+@given(part=PARTS, choose=st.sampled_from(["best_worst", "best_random", "random", "margin"]))
+@settings(deadline=None)
+def test_the_first_of_several_pairs_is_the_only_one_of_one(part: list[list[Draw]], choose: Choice) -> None:
+    alone, several = built(*tables(part), choose=choose), built(*tables(part), choose=choose, per_prompt=10)
+    assert alone.counts.keys() == {"prompts", "pairs", "dropped", "candidates_dropped"}
+    assert alone.table.schema == several.table.schema
+    rows = {(row["prompt_id"], row["chosen_draw"], row["rejected_draw"]): row for row in several.table.to_pylist()}
+    for row in alone.table.to_pylist():
+        assert rows[row["prompt_id"], row["chosen_draw"], row["rejected_draw"]] == row

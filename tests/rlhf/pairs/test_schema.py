@@ -43,9 +43,3 @@ def test_the_prompt_group_has_the_chosen_response_first() -> None:
     names = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
     assert [list(ids) for ids in parts] == [row[name] for name in names]
     assert group.tokens == sum(map(len, parts))
-
-
-def test_the_longest_pair_counts_its_prompt_once() -> None:
-    pairs = PairTable(pa.concat_tables([table(7, seed=1), table(5, seed=2)]))
-    assert pairs.longest == max(pair.prompt_group.tokens for pair in pairs)
-    assert PairTable(table(0)).longest == 0

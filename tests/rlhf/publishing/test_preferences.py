@@ -12,9 +12,9 @@ import rlhf.publishing.preferences as preferences
 from arrow_memory import peak_of
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.provenance import digest
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIRS, artifact_of_pairs, pair_artifact
 from rlhf.prompts.schema import CHATS, PROMPTS
-from rlhf.publishing.preferences import PREFERENCES, write_preferences
+from rlhf.publishing.preferences import PREFERENCES, preference_artifact, write_preferences
 
 PROGRAM = Path(preferences.__file__)
 COUNT = 11
@@ -98,6 +98,27 @@ def test_every_pair_is_there_with_its_prompt(
     made = PREFERENCES.read(tmp_path / "made.parquet").to_pylist()
     assert made == [expected(number, system) for number in numbers]
     assert read_provenance(tmp_path / "made.parquet")["inputs"] == {"prompts": digest(prompts), "pairs": digest(pairs)}
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_several_pairs_of_a_prompt_each_have_it(pooled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a slice ends between the pairs of a prompt; the draws of a pool say whose they are."""
+    monkeypatch.setattr(preferences, "ROWS_PER_GROUP", 2)
+    prompts = write_prompts(tmp_path)
+    first, other = PAIRS.read(write_pairs(tmp_path, prompts, [1, 4], 0, 5)).to_pylist()
+    rows: list[dict[str, Any]] = [{**first, "chosen_draw": 0, "rejected_draw": draw} for draw in (1, 2, 3)]
+    rows.append(other)
+    spec = {"rows": {"start": 0, "stop": 5}, "per_prompt": 3, **({"pool": ["a", "b"]} if pooled else {})}
+    if pooled:
+        rows = [{**row, "chosen_policy": "a", "rejected_policy": "b"} for row in rows]
+    path = tmp_path / "pairs.parquet"
+    artifact = artifact_of_pairs(pooled=pooled, per_prompt=3)
+    artifact.write(path, rows, {"spec": spec, "inputs": {"prompts": digest(prompts)}})
+    assert pair_artifact(path) == artifact
+    write_preferences(PROGRAM, prompts, path, tmp_path / "made.parquet")
+    made = preference_artifact(artifact).read(tmp_path / "made.parquet").to_pylist()
+    assert [row["prompt"] for row in made] == ["Question 1?"] * 3 + ["Question 4?"]
+    assert [[row[name] for name in artifact.key] for row in made] == [[r[name] for name in artifact.key] for r in rows]
 
 
 def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:

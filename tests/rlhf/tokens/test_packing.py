@@ -4,7 +4,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf.tokens.packing import CPU_PACK_TOKENS, Pack, PromptGroup, balanced_packs, pack_budget, pack_groups
+from rlhf.tokens.packing import (
+    CPU_PACK_TOKENS,
+    Pack,
+    PromptGroup,
+    balanced_packs,
+    pack_budget,
+    pack_groups,
+    pieces_of,
+    smallest_packs,
+)
 from small_models import CPU
 
 TOKENS = st.lists(st.integers(0, 99), min_size=1, max_size=6)
@@ -88,6 +97,19 @@ def test_packs_hold_every_response_once_within_the_budget(groups: list[PromptGro
             for group, responses in pack
         )
         assert tokens <= budget or [len(responses) for _, responses in pack] == [1]
+
+
+@given(GROUPS, st.integers(0, 60))
+def test_pieces_hold_the_responses_in_order_and_never_divide_two(groups: list[PromptGroup], budget: int) -> None:
+    for group in groups:
+        pieces = pieces_of(group, budget)
+        assert [ids for piece in pieces for ids in piece.responses] == group.responses
+        assert all(piece.prompt == group.prompt for piece in pieces)
+        if len(group.responses) <= 2 or group.tokens <= budget:
+            assert pieces == [group] and (len(group.responses) > 2 or smallest_packs(group) == [group.tokens])
+        else:
+            assert all(piece.tokens <= budget or len(piece.responses) == 1 for piece in pieces)
+            assert smallest_packs(group) == [len(group.prompt) + len(ids) for ids in group.responses]
 
 
 @given(GROUPS)

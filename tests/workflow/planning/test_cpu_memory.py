@@ -84,3 +84,11 @@ def test_pairs_of_a_pool_hold_the_responses_of_all_its_policies() -> None:
     one, two, three = (megabytes(["parent", "base", "earlier"][:count]) for count in (1, 2, 3))
     assert one == job_mb(experiment(), "build_pairs")
     assert one < two < three
+
+
+def test_further_pairs_of_a_prompt_hold_its_tokens_again() -> None:
+    """Nine more pairs of 7,000 prompts, each with the tokens of a prompt and two responses: half a gigabyte."""
+    one = experiment()
+    ten = one.model_copy(update={"pairs": one.pairs.model_copy(update={"choose": "all", "per_prompt": 10})})
+    more = NEEDED["build_pairs"](ten) - NEEDED["build_pairs"](one)
+    assert more == pytest.approx(9 * 7000 * 8 * (170 + 2 * 410), rel=0.1)

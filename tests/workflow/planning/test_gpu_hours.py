@@ -83,3 +83,15 @@ def test_drift_is_the_test_responses_under_two_policies() -> None:
     layers, head = 32 * 218_103_808, 128_256 * 4096
     expected = 2 * (120 + 2 * 5000 * (layers * 580 + head * 410) / 402e12)
     assert forecast().seconds("measure_drift", "rebel-1", "") == pytest.approx(expected, rel=1e-3)
+
+
+def test_four_pairs_are_a_prompt_with_five_responses() -> None:
+    layers, head = 32 * 218_103_808, 128_256 * 4096
+    config = {**yaml.safe_load(PUBLISHED.read_text()), "pairs": {"per_prompt": 4}}
+    experiment = load_experiment(config, "test")
+    found = Forecast(experiment, experiment.hardware.train_policy)
+    operations = (layers * (170 + 5 * 410) + head * 5 * 410) * 0.95
+    training = found.seconds("train_policy", "rebel-1", "")
+    assert training == pytest.approx(120 + 6 * operations * 56_000 / (0.225 * 989e12 * 8), rel=1e-3)
+    logprobs = found.seconds("compute_logprobs", "base", "train-000")
+    assert logprobs == pytest.approx(120 + 2 * operations * 7000 / 402e12, rel=1e-3)

@@ -11,7 +11,7 @@ from published_rows import PUBLISHED, ReadmeRow, experiment_of, hours_of, readme
 from rlhf.base.errors import UserError
 from rlhf.machine.memory import SPARE
 from workflow.experiment import Experiment, load_experiment
-from workflow.planning.memory_check import check_memory, gigabytes, stage_memories
+from workflow.planning.memory_check import check_memory, gigabytes, largest_prompt, stage_memories
 
 ROWS_OF_ULTRAFEEDBACK = 60_800
 """About so many has the split `train_sft` of the published dataset."""
@@ -100,3 +100,31 @@ def test_models_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
     experiment = load_experiment(config, "test")
     rules = {stage.rule for stage in stage_memories(experiment, experiment.hardware.train_policy)}
     assert rules == {"score_responses", "judge_responses"}
+
+
+def several(**pairs: Any) -> Experiment:
+    config = yaml.safe_load(PUBLISHED.read_text())
+    return load_experiment({**config, "pairs": pairs}, "test")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "responses"),
+    [
+        ({}, 2),
+        ({"per_prompt": 2}, 3),
+        ({"per_prompt": 4}, 5),
+        ({"choose": "best_random", "per_prompt": 3}, 4),
+        ({"choose": "random", "per_prompt": 2}, 4),
+        ({"choose": "all", "per_prompt": 10}, 5),
+        ({"choose": "all", "per_prompt": 10, "pool": ["parent", "base"]}, 5),  # of one iteration: base is the parent
+    ],
+    ids=str,
+)
+def test_several_pairs_need_the_memory_of_one_because_they_can_be_divided(
+    pairs: dict[str, Any], responses: int
+) -> None:
+    experiment = several(**pairs)
+    stages = {stage.rule: stage for stage in stage_memories(experiment, experiment.hardware.train_policy)}
+    assert stages["compute_logprobs"].longest == stages["train_policy"].longest == 1024 + 2 * 2048
+    assert largest_prompt(experiment) == 1024 + responses * 2048
+    assert gigabytes(experiment, experiment.hardware.train_policy)["train_policy"] <= 80 * (1 - SPARE)

@@ -111,3 +111,17 @@ def test_the_digest_of_a_program_holds_the_modules_that_its_settings_name() -> N
     assert plain != named
     with pytest.raises(UserError, match="no module 'my_rewards'"):
         program_digest("score_responses", ("my_rewards",))
+
+
+def test_several_pairs_are_a_setting_only_where_there_are_several() -> None:
+    """And so is what counts the same: with one pair per prompt it is no difference, and reruns nothing."""
+    one, several = specs(), specs(pairs__per_prompt=2)
+    assert "per_prompt" not in as_json(one.build_pairs("base", "train-000"))
+    assert several.build_pairs("base", "train-000").per_prompt == 2
+    assert as_json(several.compute_logprobs("base")) == as_json(one.compute_logprobs("base"))
+    assert as_json(several.train_policy("rebel-1")) == as_json(one.train_policy("rebel-1"))
+    weighted = specs(training__equal_weight="pairs")
+    assert as_json(weighted.train_policy("rebel-1")) == as_json(one.train_policy("rebel-1"))
+    both = specs(pairs__per_prompt=2, variants__rebel__equal_weight="pairs")
+    assert both.train_policy("rebel-1").recipe.equal_weight == "pairs"
+    assert as_json(both.train_policy("simpo-1")) == as_json(one.train_policy("simpo-1"))

@@ -13,16 +13,17 @@ from accelerate.optimizer import AcceleratedOptimizer
 
 from rlhf.base.errors import UserError
 from rlhf.logprobs.responses import ResponseLogprobs
-from rlhf.pairs.schema import Pair
-from rlhf.tokens.packing import Pack, pack_budget
+from rlhf.pairs.paired_prompts import PairedPrompt
+from rlhf.tokens.packing import Pack, pack_budget, smallest_packs
 from rlhf.tokens.token_budget import TokenBudget, as_budget
-from rlhf.training.data import micro_batches, pair_batch
+from rlhf.training.data import micro_batches, pair_weights
+from rlhf.training.optimization.divided_prompts import Piece, divide, divided, summed_losses
 from rlhf.training.processes.accelerator import accumulate
 from rlhf.training.settings import TrainSpec
 from rlhf.training.validation import Validation, validate
 
 SUMS = 4
-"""How many numbers `backward` sums over the pairs of a batch."""
+"""How many numbers `summed_losses` sums over the pairs of a batch."""
 Metrics = dict[str, Any]
 """Columns of a row of `TRAINING`."""
 
@@ -37,7 +38,7 @@ class Trainer:
     accelerator: Accelerator
     budget: TokenBudget
 
-    def step(self, batch: Sequence[Pair], number: int, learning_rate: float) -> Metrics:
+    def step(self, batch: Sequence[PairedPrompt], number: int, learning_rate: float) -> Metrics:
         """Train on a batch.
 
         Returns:
@@ -51,63 +52,89 @@ class Trainer:
             group["lr"] = learning_rate
         sums = backward_batch(self.model, batch, self.spec, self.accelerator, self.budget)
         grad_norm = clip_gradient(self.model, self.spec.recipe.max_grad_norm, self.accelerator)
-        found = {**mean_metrics(sums, len(batch), self.spec), "learning_rate": learning_rate, "grad_norm": grad_norm}
+        weight = sum(pair_weights(batch, self.spec))
+        found = {**mean_metrics(sums, weight, self.spec), "learning_rate": learning_rate, "grad_norm": grad_norm}
         refuse_not_finite(number, found, batch)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return found
 
-    def validate(self, pairs: Sequence[Pair]) -> Validation:
+    def validate(self, prompts: Sequence[PairedPrompt]) -> Validation:
         """Compute the validation pairs under the current weights."""
-        return validate(self.model, pairs, self.spec, self.budget, self.accelerator)
+        return validate(self.model, prompts, self.spec, self.budget, self.accelerator)
 
 
 def backward_batch(
     model: ResponseLogprobs,
-    batch: Sequence[Pair],
+    batch: Sequence[PairedPrompt],
     spec: TrainSpec,
     accelerator: Accelerator,
     token_budget: TokenBudget | int,
 ) -> torch.Tensor:
     """Accumulate the gradient of a batch's mean loss; each process computes its share of the micro-batches.
 
-    The gradient must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
+    Prompts whose responses do not fit the budget together are computed in pieces (see `divided_prompts`). The gradient
+    must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
 
     Returns:
-        The sums of `backward` over the whole batch, the same in every process.
+        The sums of `summed_losses` over the whole batch, the same in every process.
     """
 
+    budget = as_budget(token_budget)
+
     def compute(tokens: int) -> torch.Tensor:
-        budget = pack_budget(tokens, accelerator.device)
-        shares = micro_batches(batch, budget, accelerator.process_index, accelerator.num_processes)
+        too_large = [prompt for prompt in batch if divided(prompt, tokens)]
+        units: list[PairedPrompt | Piece] = [prompt for prompt in batch if not divided(prompt, tokens)]
         sums = torch.zeros(SUMS, device=accelerator.device)
-        for number, pairs in enumerate(shares):
+        if too_large:
+            pieces, found = divide(model, too_large, spec, accelerator, tokens, budget)
+            units += pieces
+            sums += found if accelerator.is_main_process else 0.0
+        in_pack = pack_budget(tokens, accelerator.device)
+        shares = micro_batches(units, in_pack, accelerator.process_index, accelerator.num_processes)
+        whole = sum(pair_weights(batch, spec))
+        for number, own in enumerate(shares):
             with accumulate(accelerator, model, last=number + 1 == len(shares)):
                 # An empty micro-batch is computed too, with weight 0: every process must make as many passes.
-                weight = accelerator.num_processes / len(batch) if pairs else 0.0
-                found = backward(model, pairs or batch[:1], weight, spec, accelerator)
-            sums += found if pairs else 0.0
+                weight = accelerator.num_processes / whole if own else 0.0
+                found = backward(model, own or units[:1], weight, spec, accelerator)
+            sums += found if own else 0.0
         return sums
 
-    sums = as_budget(token_budget).repeat(compute, lambda: list(map(count_tokens, batch)), undo=model.zero_grad)
+    def sizes() -> list[int]:
+        return [tokens for prompt in batch for tokens in smallest_packs(prompt.prompt_group)]
+
+    sums = budget.repeat(compute, sizes, undo=model.zero_grad)
     return accelerator.reduce(sums, "sum")
 
 
 def backward(
-    model: ResponseLogprobs, pairs: Sequence[Pair], weight: float, spec: TrainSpec, accelerator: Accelerator
+    model: ResponseLogprobs,
+    units: Sequence[PairedPrompt | Piece],
+    weight: float,
+    spec: TrainSpec,
+    accelerator: Accelerator,
 ) -> torch.Tensor:
-    """Add the gradient of `weight` times the summed loss of one micro-batch.
+    """Add the gradient of `weight` times the summed losses of one micro-batch.
+
+    Every distinct response is computed once; its gradient is the sum over the pairs that it is in.
 
     Returns:
-        Sums over the pairs, float32 (SUMS,): optimised loss, reward gap, log-ratios of chosen and rejected.
+        Sums over the pairs of whole prompts, as `summed_losses` returns them, float32 (SUMS,).
     """
+    prompts = [unit for unit in units if not isinstance(unit, Piece)]
+    pieces = [unit for unit in units if isinstance(unit, Piece)]
     with accelerator.autocast():
-        logprobs = model(Pack([pair.prompt_group for pair in pairs], accelerator.device))
-    batch = pair_batch(pairs, *logprobs.view(-1, 2).unbind(1))
-    losses = spec.loss.loss(batch)
-    accelerator.backward(losses.sum() * weight)
-    gap = batch.chosen_reward - batch.rejected_reward
-    return torch.stack([losses, gap, batch.chosen_logratio, batch.rejected_logratio]).detach().sum(1)
+        groups = [prompt.prompt_group for prompt in prompts] + [piece.prompt_group for piece in pieces]
+        logprobs = model(Pack(groups, accelerator.device))
+    slopes = torch.tensor([slope for piece in pieces for slope in piece.slopes], device=logprobs.device)
+    own, of_pieces = logprobs[: len(logprobs) - len(slopes)], logprobs[len(logprobs) - len(slopes) :]
+    loss, sums = (of_pieces * slopes).sum(), torch.zeros(SUMS, device=logprobs.device)
+    if prompts:
+        whole, sums = summed_losses(prompts, own, spec)
+        loss = loss + whole
+    accelerator.backward(loss * weight)
+    return sums
 
 
 def clip_gradient(model: ResponseLogprobs, max_norm: float | None, accelerator: Accelerator) -> float:
@@ -117,9 +144,9 @@ def clip_gradient(model: ResponseLogprobs, max_norm: float | None, accelerator: 
     return float(norm if full_tensor is None else full_tensor())
 
 
-def mean_metrics(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
-    """Means over the pairs of a batch; the loss in its published scaling."""
-    loss, gap, chosen, rejected = (sums / pairs).tolist()
+def mean_metrics(sums: torch.Tensor, weight: float, spec: TrainSpec) -> Metrics:
+    """Weighted means over the pairs of a batch; the loss in its published scaling."""
+    loss, gap, chosen, rejected = (sums / weight).tolist()
     return {
         "loss": loss * spec.loss.reported_scale,
         "reward_gap": gap,
@@ -128,22 +155,22 @@ def mean_metrics(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
     }
 
 
-def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Pair]) -> None:
+def refuse_not_finite(step: int, found: Metrics, batch: Sequence[PairedPrompt]) -> None:
     """Raise UserError if a step's loss or gradient is not finite."""
     loss, grad_norm = found["loss"], found["grad_norm"]
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
-    names = ", ".join(pair.prompt_id for pair in batch)
+    names = ", ".join(prompt.prompt_id for prompt in batch)
     raise UserError(
         f"step {step}: the loss is {loss} and the norm of its gradient {grad_norm}. Lower the learning rate or clip "
         f"the gradient (`max_grad_norm`), or look at the pairs of this batch: {names}"
     )
 
 
-def count_tokens(pair: Pair) -> int:
-    """Tokens of a pair, its prompt once."""
-    return pair.prompt_group.tokens
+def count_tokens(prompt: PairedPrompt) -> int:
+    """Tokens that are computed of a prompt with its pairs: its own and those of each distinct response."""
+    return prompt.prompt_group.tokens
 
 
-def count_response_tokens(pair: Pair) -> int:
-    return len(pair.chosen_token_ids) + len(pair.rejected_token_ids)
+def count_response_tokens(prompt: PairedPrompt) -> int:
+    return sum(map(len, prompt.prompt_group.responses))
