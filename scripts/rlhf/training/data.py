@@ -65,7 +65,9 @@ class PairFiles:
         return sum(map(count_rows, self.pairs))
 
     def tables(self) -> Iterator[pa.Table]:
-        """The pairs of each file in turn."""
+        """The pairs of each file in turn; without rejected responses where the loss reads none."""
+        if not self.spec.loss.needs_rejected:
+            return (without_rejected(read_pair_table(path, PAIR_COLUMNS)) for path in self.pairs)
         if not self.spec.loss.needs_reference:
             return (read_pair_table(path, PAIR_COLUMNS) for path in self.pairs)
         return (_with_reference(*both, self.spec) for both in zip(self.pairs, self.logprobs, strict=True))
@@ -113,6 +115,13 @@ def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.
     return pairs
 
 
+def without_rejected(pairs: pa.Table) -> pa.Table:
+    """The pairs with empty rejected responses, which cost no computation."""
+    place = pairs.schema.get_field_index("rejected_token_ids")
+    empty = pa.array([[]] * len(pairs), pairs.schema.field(place).type)
+    return pairs.set_column(place, pairs.schema.field(place), empty)
+
+
 def _read_logprobs(path: Path, spec: TrainSpec) -> pa.Table:
     table = LOGPROBS.read(path)
     made_with = read_provenance(path)["spec"]
@@ -142,10 +151,15 @@ def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tens
     """A batch of pairs for the loss.
 
     Args:
-        chosen, rejected: the policy's log-probabilities of the responses, float32 (pairs,).
+        chosen, rejected: the policy's log-probabilities of the responses, float32 (pairs,); or what `ResponseLogprobs`
+            returns with `expected`, (pairs, 2).
     """
+    sides = (side.unbind(1) if side.dim() == 2 else [side] for side in (chosen, rejected))
+    (chosen, *chosen_expected), (rejected, *rejected_expected) = sides
     stored = torch.tensor(list(map(_stored_numbers, pairs)), dtype=torch.float32, device=chosen.device)
-    return PairBatch(chosen, rejected, *stored.reshape(-1, STORED_NUMBERS).T.contiguous())
+    return PairBatch(
+        chosen, rejected, *stored.reshape(-1, STORED_NUMBERS).T.contiguous(), *chosen_expected, *rejected_expected
+    )
 
 
 def _stored_numbers(pair: Pair) -> tuple[float, ...]:

@@ -50,14 +50,15 @@ class Validation:
     def metrics(self) -> dict[str, Any]:
         """Columns of `TRAINING`: the mean loss, in its published scaling, and the share of pairs with positive margin.
 
-        Null if there are no validation pairs.
+        Null if there are no validation pairs; the share also if the loss reads the chosen responses alone.
         """
         loss = self.spec.loss
         if not len(self.batch.chosen_logprob):
             return {"validation_loss": None, "sign_agreement": None}
+        agreement = float((loss.margin(self.batch) > 0).float().mean()) if loss.needs_rejected else None
         return {
-            "validation_loss": float(loss.loss(self.batch).mean()) * loss.reported_scale,
-            "sign_agreement": float((loss.margin(self.batch) > 0).float().mean()),
+            "validation_loss": float(loss.objective(self.batch).mean()) * loss.reported_scale,
+            "sign_agreement": agreement,
         }
 
 

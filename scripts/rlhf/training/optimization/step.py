@@ -102,10 +102,10 @@ def backward(
         Sums over the pairs, float32 (SUMS,): optimised loss, reward gap, log-ratios of chosen and rejected.
     """
     with accelerator.autocast():
-        logprobs = model(Pack([pair.prompt_group for pair in pairs], accelerator.device))
-    batch = pair_batch(pairs, *logprobs.view(-1, 2).unbind(1))
-    losses = spec.loss.loss(batch)
-    accelerator.backward(losses.sum() * weight)
+        logprobs = model(Pack([pair.prompt_group for pair in pairs], accelerator.device), spec.loss.wpo)
+    batch = pair_batch(pairs, *logprobs.unflatten(0, (-1, 2)).unbind(1))
+    losses = spec.loss.objective(batch)
+    accelerator.backward((losses * spec.loss.pair_weight(batch)).sum() * weight)
     gap = batch.chosen_reward - batch.rejected_reward
     return torch.stack([losses, gap, batch.chosen_logratio, batch.rejected_logratio]).detach().sum(1)
 
