@@ -95,6 +95,7 @@ def check_iterations(experiment: Experiment) -> None:
             )
     _check_logprob_jobs(experiment)
     _check_pool(experiment)
+    _check_chosen_alone(experiment)
 
 
 def _check_logprob_jobs(experiment: Experiment) -> None:
@@ -123,4 +124,16 @@ def _check_pool(experiment: Experiment) -> None:
             raise ValueError(
                 f"pairs.pool: it is {experiment.pairs.pool}, and {key} scores a response by comparing it with others "
                 "of its own policy, so that scores of two policies cannot be compared; allowed with it: ['parent']"
+            )
+
+
+def _check_chosen_alone(experiment: Experiment) -> None:
+    """The pairs of `best` hold ties, and responses that are paired with themselves."""
+    for variant, trained in experiment.trained.items():
+        loss = trained.settings.loss
+        if experiment.pairs.choose == "best" and loss.needs_rejected:
+            raise ValueError(
+                f"pairs.choose: it is 'best', which is for losses that read the chosen response alone, and "
+                f"variants.{variant} has the loss {loss.name}; allowed with it: 'best_worst' and the others, or the "
+                "loss sft in every variant"
             )

@@ -20,11 +20,15 @@ class Candidate:
 def choose_pair(candidates: Sequence[Candidate], prompt_id: str, spec: PairSpec) -> tuple[Candidate, Candidate]:
     """The chosen and the rejected one of at least two candidates; ties go to the lowest draw.
 
+    With `best` there may be a single candidate, and the rejected one may be the chosen one itself.
+
     The two may have equal rewards, which the caller must check. Only `margin` skips candidates that tie with the best
     one or are below `min_margin`, as long as there are others.
     """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.reward, candidate.draw))
     best, others = ordered[0], ordered[1:]
+    if spec.choose == "best":
+        return best, ordered[-1]
     if spec.choose == "random":
         chosen, rejected = sorted(in_random_order(candidates, prompt_id, spec.seed)[:2], key=ordered.index)
         return chosen, rejected

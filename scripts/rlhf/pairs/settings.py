@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from rlhf.base.names import Rows
 from rlhf.base.settings import Settings
 
-Choice = Literal["best_worst", "best_random", "random", "margin"]
+Choice = Literal["best_worst", "best_random", "random", "margin", "best"]
 Member = Literal["parent", "base", "earlier"]
 DRAWN_CHOICES = ("best_random", "random")
 
@@ -29,11 +29,13 @@ class PairSettings(Settings):
     choose: Choice = "best_worst"
     """`best_worst`: the highest against the lowest reward. `best_random`: the highest against a random other one.
     `random`: two at random, as in the analysis of REBEL. `margin`: the highest against the one whose margin is nearest
-    to `target_margin`."""
+    to `target_margin`. `best`: as `best_worst`, but a prompt whose responses are all equal, or whose only response is
+    left, has its best one too; for losses that read the chosen response alone (`sft`)."""
     target_margin: float | None = Field(None, ge=1e-9, le=LARGEST_MARGIN)
     """Target reward margin of `choose: margin`; null for other choices."""
     min_margin: float = Field(0.0, ge=0, le=LARGEST_MARGIN)
-    """Minimum reward margin of a pair; pairs below it are dropped and counted. Ties are always dropped."""
+    """Minimum reward margin of a pair; pairs below it are dropped and counted. Ties are always dropped, but for
+    `choose: best`."""
     pool: list[Member] = Field(["parent"])
     """Whose responses to a prompt its pair is chosen from, from the second iteration on: those of `parent`, and beside
     them those of `base`, and of the policies of `earlier` iterations. Win probabilities (SPPO) are over all of them."""

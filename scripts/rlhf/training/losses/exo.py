@@ -33,7 +33,7 @@ class ExoSettings(PairLoss):
     beta: Strength = 0.1
     """Strength of the regularisation towards the reference."""
     label_smoothing: float = Field(1.0e-3, ge=1e-9, lt=0.5)
-    """Probability that is given to the rejected response being the better one; the paper's value."""
+    """Probability, by the preference, that the rejected response is the better one; by default the paper's."""
 
     def loss(self, batch: PairBatch) -> Tensor:
         return exo_loss(batch, self.beta, self.label_smoothing)
