@@ -66,11 +66,11 @@ class PairFiles:
 
     def tables(self) -> Iterator[pa.Table]:
         """The pairs of each file in turn; without rejected responses where the loss reads none."""
-        if not self.spec.loss.needs_rejected:
-            return (without_rejected(read_pair_table(path, PAIR_COLUMNS)) for path in self.pairs)
-        if not self.spec.loss.needs_reference:
-            return (read_pair_table(path, PAIR_COLUMNS) for path in self.pairs)
-        return (_with_reference(*both, self.spec) for both in zip(self.pairs, self.logprobs, strict=True))
+        if self.spec.loss.needs_reference:
+            found = (_with_reference(*both, self.spec) for both in zip(self.pairs, self.logprobs, strict=True))
+        else:
+            found = (read_pair_table(path, PAIR_COLUMNS) for path in self.pairs)
+        return found if self.spec.loss.needs_rejected else map(without_rejected, found)
 
     def drawn(self, count: int) -> Iterator[pa.Table]:
         """As `tables`, with `count` of the pairs, those whose hashes are lowest; all if there are no more.
