@@ -181,7 +181,7 @@ def check_inputs(
     # Only `base` is from the hub, so the start and the reference have one commit between them.
     commits = {"policy": start.commit or (resolved_revision(*reference) if reference else None)}
     common_commits(chain(*files.values(), *earlier.values()), commits)
-    facts = {"model_revision": start.commit}
+    facts = {"model_revision": start.commit, "margin": spec.loss.margin_meaning}
     if reference is not None:
         facts["reference_revision"] = resolved_revision(*reference)
     given = {name: paths for name, paths in inputs.items() if paths}

@@ -99,7 +99,10 @@ def test_no_file_has_more_than_250_lines_and_no_function_more_than_50(path: Path
 
 
 def test_no_folder_of_the_library_has_more_than_ten_modules() -> None:
+    """But for choices: one file each."""
+    choices = SCRIPTS / "rlhf/training/losses"
     modules = Counter(path.parent for path in SCRIPTS.glob("*/**/*.py") if path.stem != "__init__")
+    del modules[choices]
     assert {folder: count for folder, count in modules.items() if count > 10} == {}
 
 

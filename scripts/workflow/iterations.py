@@ -102,6 +102,7 @@ def check_iterations(experiment: Experiment) -> None:
     _check_logprob_jobs(experiment)
     _check_pool(experiment)
     _check_pairs_per_prompt(experiment)
+    _check_chosen_alone(experiment)
 
 
 def _check_logprob_jobs(experiment: Experiment) -> None:
@@ -142,3 +143,15 @@ def _check_pairs_per_prompt(experiment: Experiment) -> None:
             f"pairs.per_prompt: it is {pairs.per_prompt}, and of {candidates} responses to a prompt "
             f"(`responses.draws`) `choose: {pairs.choose}` makes at most {most}; allowed with it: 1 to {most}"
         )
+
+
+def _check_chosen_alone(experiment: Experiment) -> None:
+    """The pairs of `best` hold ties, and responses that are paired with themselves."""
+    for variant, trained in experiment.trained.items():
+        loss = trained.settings.loss
+        if experiment.pairs.choose == "best" and loss.needs_rejected:
+            raise ValueError(
+                f"pairs.choose: it is 'best', which is for losses that read the chosen response alone, and "
+                f"variants.{variant} has the loss {loss.name}; allowed with it: 'best_worst' and the others, or the "
+                "loss sft in every variant"
+            )

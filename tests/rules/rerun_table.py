@@ -1,6 +1,7 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
 from rerun_iterations import AFTER_THE_FIRST
+from rerun_losses import LOSSES
 from rerun_rows import (
     ARMO,
     BENCHMARK,
@@ -17,7 +18,6 @@ from rerun_rows import (
     PAIRS,
     PARENT,
     PROMPTS_ON,
-    REBEL,
     RECIPE,
     REPORT,
     REPORT_ALONE,
@@ -93,22 +93,10 @@ TABLE = [
         | {"publish.upload": {"publish": {"upload": True, "namespace": "my-org"}}},
     ),
     Row("report", one("benchmarks.published", {"paper": {"gsm8k": 79.6}})),
+    *LOSSES,
     Row(
         "policies of that variant from training on, report",
-        {
-            "variants.<name>.loss.eta": {"variants.rebel.loss.eta": 11.0},
-            "variants.<name>.loss.name": {"variants.rebel.loss": {"name": "dpo"}},
-        },
-        REBEL,
-        REPORT,
-    ),
-    Row(
-        "policies of that variant from training on, report",
-        {
-            "variants.<name>.loss.beta": {"variants.simpo.loss.beta": 2.6},
-            "variants.<name>.loss.gamma": {"variants.simpo.loss.gamma": 1.0},
-        }
-        | {f"variants.<name>.lora.{name}": {"variants.simpo.lora": {name: value}} for name, value in LORA.items()}
+        {f"variants.<name>.lora.{name}": {"variants.simpo.lora": {name: value}} for name, value in LORA.items()}
         | of_simpo(**RECIPE),
         SIMPO,
         REPORT,

@@ -16,7 +16,7 @@ from rlhf.pairs.schema import PAIRS
 from rlhf.training.schema import TRAINING
 from rlhf.training.settings import TrainSpec
 from small_models import run_program, save_small_policy
-from training_inputs import flags, spec, write_all, write_pairs
+from training_inputs import WITHOUT_REFERENCE, flags, spec, write_all, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,10 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({"name": "rebel", "eta": 1e6}, "bfloat16"),
         ({"name": "simpo", "beta": 2.0, "gamma": 1.0}, "float32"),
+        ({"name": "sft"}, "float32"),
+        ({"name": "dpo", "beta": 0.5, "sft_weight": 0.3, "wpo": True}, "bfloat16"),
     ],
-    ids=["rebel-bfloat16", "simpo-float32"],
+    ids=["rebel-bfloat16", "simpo-float32", "sft-float32", "weighted-bfloat16"],
 )
 def test_a_trained_policy(tmp_path: Path, policy: Path, loss: dict[str, Any], precision: Precision) -> None:
     write_all(tmp_path, policy, precision)
@@ -43,7 +45,8 @@ def test_a_trained_policy(tmp_path: Path, policy: Path, loss: dict[str, Any], pr
     metrics = TRAINING.read(output / "training.parquet").to_pylist()
     assert [row["step"] for row in metrics] == [0, 1, 2, 3]
     assert [row["step"] for row in metrics if row["validation_loss"] is not None] == [0, 2, 3]
-    if loss["name"] != "simpo":
+    has_reference = loss["name"] not in WITHOUT_REFERENCE
+    if has_reference:
         tolerance = 1e-4 if precision == "float32" else 2e-2
         assert abs(metrics[1]["chosen_logratio"]) < 12 * tolerance
 
@@ -58,7 +61,9 @@ def test_a_trained_policy(tmp_path: Path, policy: Path, loss: dict[str, Any], pr
     assert origin["spec"] == settings
     assert origin["inputs"]["pairs"] == [digest(tmp_path / f"{name}.parquet") for name in ("first", "second")]
     assert origin["inputs"]["policy"] == digest(policy)
-    assert len(origin["inputs"].get("logprobs", [])) == (0 if loss["name"] == "simpo" else 2)
+    assert len(origin["inputs"].get("logprobs", [])) == (2 if has_reference else 0)
+    assert origin["margin"] == TrainSpec.model_validate(settings).loss.margin_meaning
+    assert (metrics[-1]["sign_agreement"] is None) == (loss["name"] == "sft")
     of_checkpoint = json.loads((output / "checkpoint" / "provenance.json").read_text())
     assert {**of_checkpoint, "artifact": "training"} == origin
 

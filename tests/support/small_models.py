@@ -155,6 +155,18 @@ def direct_logprob(policy: PreTrainedModel, prompt: TokenIds, response: TokenIds
     return rows[torch.arange(len(response)), torch.tensor(response)].sum()
 
 
+def wpo_weight(policy: PreTrainedModel, pair: Pair, temperature: float) -> float:
+    """The weight of WPO: of both responses, exp of the mean over tokens of log p(token) - log sum_v p(v)^2."""
+    weight = 1.0
+    for response in (pair.chosen_token_ids, pair.rejected_token_ids):
+        with torch.no_grad():
+            logits = policy(torch.tensor([[*pair.prompt_token_ids, *response]])).logits[0] / temperature
+        rows = torch.log_softmax(logits[len(pair.prompt_token_ids) - 1 : -1], dim=-1)
+        expected = rows.exp().square().sum(1).log().mean()
+        weight *= float((rows[torch.arange(len(response)), torch.tensor(response)].mean() - expected).exp())
+    return weight
+
+
 def with_reference(policy: LlamaForCausalLM, pairs: list[Pair], temperature: float) -> list[Pair]:
     """The pairs with their log-probabilities under `policy`, as returned by `read_pairs`."""
 
@@ -197,7 +209,7 @@ def step_by_hand(
 ) -> tuple[torch.Tensor, float, float]:
     """Weights after one AdamW step on the mean loss, the published loss and the gradient's norm, all in float64."""
     policy = small_llama().double()
-    losses = []
+    losses, weighted = [], []
     for pair in batch:
         chosen, rejected = (
             direct_logprob(policy, pair.prompt_token_ids, response, spec.temperature)
@@ -211,8 +223,11 @@ def step_by_hand(
         else:
             means = chosen / len(pair.chosen_token_ids) - rejected / len(pair.rejected_token_ids)
             losses.append(-torch.log(torch.sigmoid(2.5 * means - 1.0)))
+        if spec.loss.sft_weight:
+            losses[-1] = losses[-1] - spec.loss.sft_weight * chosen / len(pair.chosen_token_ids)
+        weighted.append(losses[-1] * (wpo_weight(policy, pair, spec.temperature) if spec.loss.wpo else 1.0))
     loss = torch.stack(losses).mean()
-    loss.backward()
+    torch.stack(weighted).mean().backward()
     parameters = list(policy.parameters())
     norm = float(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm())
     factor = 1.0 if max_norm is None else min(1.0, max_norm / norm)

@@ -152,4 +152,6 @@ def _write_training(folder: Path, policy: str, chance: random.Random) -> None:
                 "tokens": None if step == 0 else 1000,
             }
         )
-    TRAINING.write(folder / "training.parquet", rows, {"spec": {"policy": policy, "loss": policy}, "versions": {}})
+    margin = "difference of log-ratios" if reference else "difference of mean log-probabilities"
+    origin = {"spec": {"policy": policy, "loss": policy}, "versions": {}, "margin": margin}
+    TRAINING.write(folder / "training.parquet", rows, origin)

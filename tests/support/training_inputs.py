@@ -14,6 +14,7 @@ from rlhf.training.settings import RecipeSettings
 from small_models import CPU, pair_rows, random_pairs
 
 TEMPERATURE = 0.8
+WITHOUT_REFERENCE = ("simpo", "sft")
 
 
 def spec(loss: dict[str, Any], precision: str) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def flags(folder: Path, policy: Path, output: Path, settings: dict[str, Any]) ->
     found += ["--checkpoint", output / "checkpoint", "--metrics", output / "training.parquet"]
     for flag, names in {"": ["first", "second"], "validation-": ["test"]}.items():
         found += [f"--{flag}pairs", *(folder / f"{name}.parquet" for name in names), f"--{flag}logprobs"]
-        if settings["loss"]["name"] != "simpo":
+        if settings["loss"]["name"] not in WITHOUT_REFERENCE:
             found += [folder / f"{name}-logprobs.parquet" for name in names]
     return found
 

@@ -32,7 +32,7 @@ class TokenLogprobs(nn.Module):
         self.bias = head.bias
         self.temperature = temperature
 
-    def forward(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, targets: torch.Tensor, expected: bool = False) -> torch.Tensor:
         """Log-probabilities log softmax(logits / temperature)[target] of the targets, float32 (tokens,).
 
         Matrix products use autocast's dtype if it is enabled; everything after them is float32.
@@ -40,11 +40,15 @@ class TokenLogprobs(nn.Module):
         Args:
             hidden: final hidden states, (tokens, hidden size).
             targets: token IDs, int64 (tokens,).
+            expected: also return log sum_v p(v)^2 for each token, the log of the expected probability of a token that
+                is sampled there, without a gradient: (tokens, 2).
         """
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-        logprobs: torch.Tensor = _TiledLogprobs.apply(hidden, self.weight, self.bias, targets, self.temperature, dtype)
-        return logprobs
+        inputs = (hidden, self.weight, self.bias, targets, self.temperature, dtype)
+        logprobs: torch.Tensor
+        logprobs, log_squares = _TiledLogprobs.apply(*inputs, expected)
+        return torch.stack([logprobs, log_squares], 1) if expected else logprobs
 
 
 class _TiledLogprobs(torch.autograd.Function):
@@ -57,20 +61,29 @@ class _TiledLogprobs(torch.autograd.Function):
         targets: torch.Tensor,
         temperature: float,
         dtype: torch.dtype,
-    ) -> torch.Tensor:
+        expected: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         logits_of_targets = torch.zeros(len(targets), device=hidden.device)
         normalizers = torch.full_like(logits_of_targets, -torch.inf)
+        log_squares = torch.full_like(normalizers, -torch.inf) if expected else None
         for tile in _tiles(hidden, weight, bias, targets, temperature, dtype):
             own = tile.logits.gather(1, tile.columns[:, None])[:, 0]
             logits_of_targets[tile.tokens] += own.where(tile.holds_target, 0.0)
-            normalizers[tile.tokens] = torch.logaddexp(normalizers[tile.tokens], _logsumexp(tile.logits))
+            highest, powers = _powers(tile.logits)
+            normalizers[tile.tokens] = torch.logaddexp(normalizers[tile.tokens], powers.sum(1).log_() + highest)
+            if log_squares is not None:
+                norms = torch.linalg.vector_norm(powers, dim=1)
+                log_squares[tile.tokens] = torch.logaddexp(log_squares[tile.tokens], 2 * (norms.log_() + highest))
         context.save_for_backward(hidden, weight, bias, targets, normalizers)
         context.temperature, context.dtype = temperature, dtype
-        return logits_of_targets.sub_(normalizers)
+        if log_squares is not None:
+            log_squares.sub_(normalizers, alpha=2)
+            context.mark_non_differentiable(log_squares)
+        return logits_of_targets.sub_(normalizers), log_squares
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(context: Any, gradient: torch.Tensor, _: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, targets, normalizers = context.saved_tensors
         temperature, dtype = context.temperature, context.dtype
         of_hidden = torch.zeros_like(hidden, dtype=torch.float32)
@@ -96,6 +109,7 @@ class _TiledLogprobs(torch.autograd.Function):
             of_hidden.mul_(scale).to(hidden.dtype),
             None if of_weight is None else of_weight.to(weight.dtype),
             None if of_bias is None else of_bias.to(bias.dtype),
+            None,
             None,
             None,
             None,
@@ -142,7 +156,7 @@ def _slices(length: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, length)) for start in range(0, length, step))
 
 
-def _logsumexp(logits: torch.Tensor) -> torch.Tensor:
-    """Log-sum-exp of each row, (rows,). Overwrites `logits`."""
+def _powers(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The highest logit z of each row, (rows,), and exp(logits - z), which overwrites `logits`."""
     highest = logits.amax(1, keepdim=True)
-    return logits.sub_(highest).exp_().sum(1).log_() + highest[:, 0]
+    return highest[:, 0], logits.sub_(highest).exp_()

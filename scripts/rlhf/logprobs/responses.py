@@ -41,20 +41,21 @@ class ResponseLogprobs(nn.Module):
         self.policy = policy
         self._no_split_modules = policy._no_split_modules  # accelerate reads this to wrap layers for FSDP
 
-    def forward(self, pack: Pack) -> torch.Tensor:
+    def forward(self, pack: Pack, expected: bool = False) -> torch.Tensor:
         """Log-probability of each response given its prompt: sum of log softmax(logits / temperature) over its tokens.
 
         Only the positions that predict response tokens go through the head.
 
         Returns:
-            float32 (responses,).
+            float32 (responses,); with `expected` the sums of both columns of `TokenLogprobs`, (responses, 2).
         """
         hidden = packed_hidden_states(self.policy.get_decoder(), pack)
         tokens = pack.response_tokens()
         head = self.policy.get_output_embeddings()
-        token_logprobs: torch.Tensor = head(hidden[tokens.predictors], pack.input_ids[0, tokens.targets])
+        targets = pack.input_ids[0, tokens.targets]
+        token_logprobs: torch.Tensor = head(hidden[tokens.predictors], targets, expected)
         # Summing a thousand tokens in float32 would be off by 1e-2.
-        sums = token_logprobs.new_zeros(len(pack.responses), dtype=torch.float64)
+        sums = token_logprobs.new_zeros(len(pack.responses), *token_logprobs.shape[1:], dtype=torch.float64)
         return sums.index_add(0, tokens.of_response, token_logprobs.double()).float()
 
 

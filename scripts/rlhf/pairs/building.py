@@ -52,6 +52,8 @@ class Pairs:
 def build(prompts: pa.Table, members: Sequence[Sampled], spec: PairSpec) -> Pairs:
     """Build the pairs of each prompt.
 
+    With the choice `best` a prompt needs one candidate, and neither a margin nor different sequences.
+
     Candidates are responses that were not truncated and have a reward. There is no pair if fewer than two candidates
     are left, the margin is 0 or below `spec.min_margin`, or the token sequences are identical. The order of the rows of
     responses and rewards does not matter.
@@ -73,8 +75,8 @@ def build(prompts: pa.Table, members: Sequence[Sampled], spec: PairSpec) -> Pair
     prompt_rows: list[int] = []
     for prompt_row, prompt in enumerate(prompts["prompt_id"].to_pylist()):
         valid = pool.candidates[prompt]
-        looked_at = choose_pairs(valid, prompt, spec) if len(valid) >= 2 else []
-        reasons = [_reason(pair, token_ids, spec.min_margin) for pair in looked_at]
+        looked_at = choose_pairs(valid, prompt, spec) if len(valid) >= spec.fewest_candidates else []
+        reasons = [_reason(pair, token_ids, spec) for pair in looked_at]
         for pair, reason in zip(looked_at, reasons, strict=True):
             if reason is not None:
                 pairs_dropped[reason] += 1
@@ -92,10 +94,11 @@ def build(prompts: pa.Table, members: Sequence[Sampled], spec: PairSpec) -> Pair
 def win_probability(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
     """Mean of sigmoid(r - r_j) over the other candidates j: SPPO's estimate of the win rate against the policy.
 
-    The sum is exact (`math.fsum`), so that the order of the candidates does not matter.
+    One half if there are none. The sum is exact (`math.fsum`), so that the order of the candidates does not matter.
     """
     others = [other for other in candidates if other.draw != candidate.draw]
-    return math.fsum(_sigmoid(candidate.reward - other.reward) for other in others) / len(others)
+    wins = math.fsum(_sigmoid(candidate.reward - other.reward) for other in others)
+    return wins / len(others) if others else 0.5
 
 
 def _sigmoid(x: float) -> float:
@@ -103,15 +106,16 @@ def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-def _reason(pair: ChosenPair, token_ids: pa.ListArray, min_margin: float) -> str | None:
+def _reason(pair: ChosenPair, token_ids: pa.ListArray, spec: PairSpec) -> str | None:
     """Why these two are no pair; None if they are one."""
     better, worse = pair
     margin = better.reward - worse.reward
-    if margin == 0:
-        return "tie"
-    if token_ids[better.row].equals(token_ids[worse.row]):
-        return "identical"
-    return "below_margin" if margin < min_margin else None
+    if spec.choose != "best":
+        if margin == 0:
+            return "tie"
+        if token_ids[better.row].equals(token_ids[worse.row]):
+            return "identical"
+    return "below_margin" if margin < spec.min_margin else None
 
 
 @dataclass

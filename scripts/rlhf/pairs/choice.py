@@ -25,10 +25,13 @@ ChosenPair = tuple[Candidate, Candidate]
 def choose_pairs(candidates: Sequence[Candidate], prompt_id: str, spec: PairSpec) -> list[ChosenPair]:
     """At most `spec.per_prompt` pairs of at least two candidates, in the order of the choice; ties go to lower draws.
 
-    The two of a pair may have equal rewards, which the caller must check. Only `margin` puts those that tie with the
-    best one or are below `min_margin` behind the others.
+    With `best` there may be a single candidate, and the rejected one may be the chosen one itself. The two of a pair
+    may have equal rewards, which the caller must check. Only `margin` puts those that tie with the best one or are
+    below `min_margin` behind the others.
     """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.reward, candidate.draw))
+    if spec.choose == "best":
+        return [(ordered[0], ordered[-1])]
     if spec.choose == "random":
         pairs = pairs_in_random_order(ordered, prompt_id, spec.seed)
     elif spec.choose == "all":

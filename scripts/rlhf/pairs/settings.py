@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from rlhf.base.names import Rows
 from rlhf.base.settings import Settings
 
-Choice = Literal["best_worst", "best_random", "random", "margin", "all"]
+Choice = Literal["best_worst", "best_random", "random", "margin", "all", "best"]
 Member = Literal["parent", "base", "earlier"]
 DRAWN_CHOICES = ("best_random", "random")
 FREE_CHOICES = ("random", "all")
@@ -42,7 +42,9 @@ class PairSettings(Settings):
     choose: Choice = "best_worst"
     """`best_worst`: the highest against the lowest reward. `best_random`: the highest against a random other one.
     `random`: two at random, as in the analysis of REBEL. `margin`: the highest against the one whose margin is nearest
-    to `target_margin`. `all`: any two, the largest margin first; only with `per_prompt` above 1."""
+    to `target_margin`. `all`: any two, the largest margin first; only with `per_prompt` above 1. `best`: as
+    `best_worst`, but a prompt whose responses are all equal, or whose only response is left, has its best one too; for
+    losses that read the chosen response alone (`sft`)."""
     per_prompt: int = Field(1, ge=1, le=10_000)
     """Pairs per prompt, at most. With several, `best_worst`, `best_random` and `margin` pair the highest reward with as
     many others: the lowest first, at random, or the nearest to `target_margin` first. Each response is computed once,
@@ -50,7 +52,8 @@ class PairSettings(Settings):
     target_margin: float | None = Field(None, ge=1e-9, le=LARGEST_MARGIN)
     """Target reward margin of `choose: margin`; null for other choices."""
     min_margin: float = Field(0.0, ge=0, le=LARGEST_MARGIN)
-    """Minimum reward margin of a pair; pairs below it are dropped and counted. Ties are always dropped."""
+    """Minimum reward margin of a pair; pairs below it are dropped and counted. Ties are always dropped, but for
+    `choose: best`."""
     pool: list[Member] = Field(["parent"])
     """Whose responses to a prompt its pair is chosen from, from the second iteration on: those of `parent`, and beside
     them those of `base`, and of the policies of `earlier` iterations. Win probabilities (SPPO) are over all of them."""
@@ -70,6 +73,8 @@ class PairSettings(Settings):
 
     def most_pairs(self, candidates: int) -> int:
         """How many pairs there are to choose from, if a prompt has so many candidates."""
+        if self.choose == "best":
+            return 1
         return comb(candidates, 2) if self.choose in FREE_CHOICES else candidates - 1
 
     def most_responses(self, candidates: int) -> int:
@@ -104,3 +109,8 @@ class PairSpec(Settings):
         if (self.choose in DRAWN_CHOICES) != (self.seed is not None):
             raise ValueError(f"`seed` goes with the choices {', '.join(DRAWN_CHOICES)} only")
         return self
+
+    @property
+    def fewest_candidates(self) -> int:
+        """Candidates that a prompt needs for a pair."""
+        return 1 if self.choose == "best" else 2

@@ -16,9 +16,10 @@ LOGRATIO_GAP = "logratio_gap"
 """Not a column: `chosen_logratio` less `rejected_logratio`."""
 MOST_MARKERS = 30
 """Curves of more points are lines without dots."""
+SIGN_AGREEMENT = "sign_agreement"
 COMPARED = (
-    ("sign_agreement", "Sign agreement", "sign agreement",
-     "Share of the validation pairs on which the policy has moved towards the chosen response."),
+    (SIGN_AGREEMENT, "Sign agreement", "sign agreement",
+     "Share of the validation pairs with a positive margin: on which the policy prefers the chosen response."),
     (LOGRATIO_GAP, "Log-ratio gap", "chosen − rejected",
      "Log-ratio of chosen less that of rejected, mean over a training batch: how far the policy tells them apart."),
     ("grad_norm", "Gradient norm", "norm of the gradient", "Before clipping, of the loss as it is optimised."),
@@ -33,7 +34,8 @@ def training_figures(material: Material) -> Iterator[Drawing]:
     for column, title, unit, caption in COMPARED:
         svg = _compared(trained, colours, column, unit)
         if svg:
-            yield Drawing(column, "training", title, caption, svg)
+            meant = margins(trained) if column == SIGN_AGREEMENT else []
+            yield Drawing(column, "training", title, " ".join([caption, *meant]), svg)
     for number, variant in enumerate(dict.fromkeys(policy.variant for policy in trained)):
         policies = [policy for policy in trained if policy.variant == variant]
         colour = colours[policies[0].name]
@@ -60,13 +62,23 @@ def curve(training: pa.Table, column: str) -> tuple[list[int], list[float]]:
     return [step for step, _ in kept], [value for _, value in kept]
 
 
+def margins(policies: Sequence[Policy]) -> list[str]:
+    """A sentence for each meaning that the margin has, as training recorded it, with the variants whose it is."""
+    variants: dict[str, dict[str, None]] = {}
+    for policy in policies:
+        meaning = policy.provenance["training"].get("margin")
+        if meaning is not None:
+            variants.setdefault(meaning, {})[policy.variant] = None
+    return [f"Margin of {', '.join(names)}: {meaning}." for meaning, names in variants.items()]
+
+
 def _compared(policies: Sequence[Policy], colours: dict[str, str], column: str, unit: str) -> str | None:
     figure, axes = new_figure(HEIGHT + 0.16 * max(0, len(policies) // 4 - 1))
     for policy in policies:
         _plot(axes, policy, column, colours[policy.name], label=policy.name)
     if not axes.lines:
         return None
-    if column == "sign_agreement":
+    if column == SIGN_AGREEMENT:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _finish(axes, unit)
     add_legend(figure, axes)

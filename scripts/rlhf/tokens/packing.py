@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlhf.tokens.prompt_group import PromptGroup, TokenIds
+from rlhf.tokens.prompt_group import PromptGroup
 
 CPU_PACK_TOKENS = 2048
 """Larger packs do not fit a CPU's caches, and are slower."""
@@ -69,26 +69,27 @@ class Pack:
     Attributes:
         input_ids: int64 (1, tokens).
         position_ids: int64 (1, tokens).
-        segments: in the order of the tokens.
-        responses: the segments of the responses, group by group.
+        segments: in the order of the tokens; none is empty.
+        responses: the segments of the responses, group by group; empty ones too.
     """
 
     def __init__(self, groups: Sequence[PromptGroup], device: torch.device) -> None:
-        ids: list[TokenIds] = []
+        ids: list[NDArray[np.int64]] = []
         positions: list[NDArray[np.int64]] = []
-        self.segments: list[Segment] = []
+        segments: list[Segment] = []
         end = 0
         for group in groups:
             prompt = Segment(end, end + len(group.prompt))
             prefix, start = range(0), 0
             for part in (group.prompt, *group.responses):
-                self.segments.append(Segment(end, end + len(part), prefix))
-                ids.append(part)
+                segments.append(Segment(end, end + len(part), prefix))
+                ids.append(np.asarray(part, np.int64))
                 positions.append(np.arange(start, start + len(part)))
                 end += len(part)
                 prefix, start = range(prompt.start, prompt.stop), prompt.tokens
-        self._ids = np.concatenate(ids, dtype=np.int64)
-        self.responses = [segment for segment in self.segments if segment.prefix]
+        self._ids = np.concatenate(ids)
+        self.segments = [segment for segment in segments if segment.tokens]
+        self.responses = [segment for segment in segments if segment.prefix]
         self.input_ids = torch.tensor(self._ids[None], device=device)
         self.position_ids = torch.tensor(np.concatenate(positions)[None], device=device)
 
@@ -112,7 +113,7 @@ class Pack:
         predictors: list[int] = []
         targets: list[int] = []
         for segment in self.responses:
-            predictors += [segment.prefix.stop - 1, *range(segment.start, segment.stop - 1)]
+            predictors += [segment.prefix.stop - 1, *range(segment.start, segment.stop)][: segment.tokens]
             targets += range(segment.start, segment.stop)
         of_response = [index for index, segment in enumerate(self.responses) for _ in range(segment.tokens)]
         return ResponseTokens(self._index(predictors), self._index(targets), self._index(of_response))

@@ -13,7 +13,10 @@ TokenIds = Sequence[int] | NDArray[np.int32]
 
 @dataclass(frozen=True)
 class PromptGroup:
-    """A prompt and responses to it, as token ids (NumPy views where they lie in Arrow); none is empty."""
+    """A prompt and responses to it, as token ids (NumPy views where they lie in Arrow).
+
+    A response is empty where it is not to be computed.
+    """
 
     prompt: TokenIds
     responses: Sequence[TokenIds]

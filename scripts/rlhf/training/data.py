@@ -68,11 +68,12 @@ class PairFiles:
         return sum(map(_count_prompts, self.pairs))
 
     def tables(self) -> Iterator[pa.Table]:
-        """The pairs of each file in turn, with `STARTS`."""
-        if not self.spec.loss.needs_reference:
-            return (with_starts(read_pair_table(path, PAIR_COLUMNS)) for path in self.pairs)
-        files = zip(self.pairs, self.logprobs, strict=True)
-        return (with_starts(_with_reference(*both, self.spec)) for both in files)
+        """The pairs of each file in turn, with `STARTS`; without rejected responses where the loss reads none."""
+        if self.spec.loss.needs_reference:
+            found = (_with_reference(*both, self.spec) for both in zip(self.pairs, self.logprobs, strict=True))
+        else:
+            found = (read_pair_table(path, PAIR_COLUMNS) for path in self.pairs)
+        return map(with_starts, found if self.spec.loss.needs_rejected else map(without_rejected, found))
 
     def drawn(self, count: int) -> Iterator[pa.Table]:
         """As `tables`, with `count` of the prompts, those whose hashes are lowest; all if there are no more.
@@ -126,6 +127,13 @@ def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.
     for name in REFERENCE_COLUMNS:
         pairs = pairs.append_column(name, reference[name])
     return pairs
+
+
+def without_rejected(pairs: pa.Table) -> pa.Table:
+    """The pairs with empty rejected responses, which cost no computation."""
+    place = pairs.schema.get_field_index("rejected_token_ids")
+    empty = pa.array([[]] * len(pairs), pairs.schema.field(place).type)
+    return pairs.set_column(place, pairs.schema.field(place), empty)
 
 
 def _read_logprobs(path: Path, artifact: Artifact, spec: TrainSpec) -> pa.Table:
@@ -186,10 +194,15 @@ def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tens
     """A batch of pairs for the loss.
 
     Args:
-        chosen, rejected: the policy's log-probabilities of the responses, float32 (pairs,).
+        chosen, rejected: the policy's log-probabilities of the responses, float32 (pairs,); or what `ResponseLogprobs`
+            returns with `expected`, (pairs, 2).
     """
+    sides = (side.unbind(1) if side.dim() == 2 else [side] for side in (chosen, rejected))
+    (chosen, *chosen_expected), (rejected, *rejected_expected) = sides
     stored = torch.tensor(list(map(_stored_numbers, pairs)), dtype=torch.float32, device=chosen.device)
-    return PairBatch(chosen, rejected, *stored.reshape(-1, STORED_NUMBERS).T.contiguous())
+    return PairBatch(
+        chosen, rejected, *stored.reshape(-1, STORED_NUMBERS).T.contiguous(), *chosen_expected, *rejected_expected
+    )
 
 
 def _stored_numbers(pair: Pair) -> tuple[float, ...]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from operator import not_
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, model_validator
 
 from rlhf.base.choices import Choice
 
@@ -31,6 +34,15 @@ class PairBatch:
     rejected_win_probability: Tensor
     chosen_tokens: Tensor
     rejected_tokens: Tensor
+    chosen_expected: Tensor | None = None
+    """Log of the probability that a token would have on average, had the policy sampled it itself: log sum_v p(v)^2,
+    summed over the response's places. None unless the pairs are weighted (`wpo`)."""
+    rejected_expected: Tensor | None = None
+
+    @property
+    def chosen_likelihood_loss(self) -> Tensor:
+        """-log pi(y_w | x) / |y_w|"""
+        return -self.chosen_logprob / self.chosen_tokens
 
     @property
     def chosen_logratio(self) -> Tensor:
@@ -62,8 +74,26 @@ class PairLoss(Choice):
 
     name: str
     """Name of the loss, and of its file."""
+    sft_weight: float | None = Field(None, ge=1e-6, le=1e6, exclude_if=not_)
+    """Adds this times the mean negative log-probability of a token of the chosen response (RPO), which keeps the
+    chosen response from becoming less likely together with the rejected one. It is added to the loss as it is
+    optimised: REBEL's and SPPO's are divided by a constant first. Null adds nothing."""
+    wpo: bool = Field(False, exclude_if=not_)
+    """Weight each pair by how likely the policy is to give its two responses (WPO), so that responses of other policies
+    count less. Reported losses are without the weights."""
     needs_reference: ClassVar[bool] = True
     """Whether it reads reference log-probabilities; if not, they are not computed."""
+    needs_rejected: ClassVar[bool] = True
+    """Whether it reads the rejected response; if not, that is not computed, and `pairs.choose` may be `best`."""
+    margin_meaning: ClassVar[str] = "log-ratio of chosen less that of rejected, log(π/π_ref) summed over tokens"
+    """What `margin` is, in words for the report."""
+
+    @model_validator(mode="after")
+    def _check_two_responses(self) -> PairLoss:
+        for key, value in (("sft_weight", self.sft_weight), ("wpo", self.wpo)):
+            if value and not self.needs_rejected:
+                raise ValueError(f"`{key}` is for losses of two responses; {self.name} reads the chosen one alone")
+        return self
 
     @property
     def reported_scale(self) -> float:
@@ -72,7 +102,31 @@ class PairLoss(Choice):
 
     @abstractmethod
     def loss(self, batch: PairBatch) -> Tensor:
-        """The optimised loss of each pair, float32 (batch,)."""
+        """The optimised loss of each pair, float32 (batch,), by the formula alone."""
+
+    def objective(self, batch: PairBatch) -> Tensor:
+        """What is minimised for each pair, before it is weighted: the loss and its term `sft_weight`, float32 (batch,).
+
+        L - alpha log pi(y_w | x) / |y_w|, as in Pang et al., "Iterative Reasoning Preference Optimization" (2024),
+        equation 1. Metrics report it times `reported_scale`, both terms.
+        """
+        if self.sft_weight is None:
+            return self.loss(batch)
+        return self.loss(batch) + self.sft_weight * batch.chosen_likelihood_loss
+
+    def pair_weight(self, batch: PairBatch) -> Tensor:
+        """The weight of each pair's objective, float32 (batch,), a constant for the gradient; 1 unless `wpo`.
+
+        w(y_w) w(y_l) with w(y) = exp(1 / |y| sum_t log(p(y_t) / sum_v p(v)^2)), where p is the policy's distribution
+        of token t: Zhou et al., "WPO: Enhancing RLHF with Weighted Preference Optimization" (2024), with its sampled
+        alignment, which gives what the policy samples itself about the same weight however certain it is.
+        """
+        if not self.wpo:
+            return batch.chosen_logprob.new_ones(batch.chosen_logprob.shape)
+        assert batch.chosen_expected is not None and batch.rejected_expected is not None
+        chosen = (batch.chosen_logprob - batch.chosen_expected) / batch.chosen_tokens
+        rejected = (batch.rejected_logprob - batch.rejected_expected) / batch.rejected_tokens
+        return (chosen + rejected).exp().detach()
 
     def margin(self, batch: PairBatch) -> Tensor:
         """Positive where the policy prefers the chosen response, float32 (batch,); a - b unless a loss overrides it."""
@@ -83,6 +137,7 @@ class ReferenceFreeLoss(PairLoss):
     """A loss of the mean per-token log-probabilities; their difference is its margin."""
 
     needs_reference: ClassVar[bool] = False
+    margin_meaning: ClassVar[str] = "mean log-probability of a token of chosen less that of rejected"
 
     def margin(self, batch: PairBatch) -> Tensor:
         return batch.chosen_logprob / batch.chosen_tokens - batch.rejected_logprob / batch.rejected_tokens

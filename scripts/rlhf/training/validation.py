@@ -62,14 +62,15 @@ class Validation:
     def metrics(self) -> dict[str, Any]:
         """Columns of `TRAINING`: the mean loss, in its published scaling, and the share of pairs with positive margin.
 
-        Null if there are no validation pairs.
+        Null if there are no validation pairs; the share also if the loss reads the chosen responses alone.
         """
         loss = self.spec.loss
         if not len(self.batch.chosen_logprob):
             return {"validation_loss": None, "sign_agreement": None}
+        agreement = self._mean((loss.margin(self.batch) > 0).float()) if loss.needs_rejected else None
         return {
-            "validation_loss": self._mean(loss.loss(self.batch)) * loss.reported_scale,
-            "sign_agreement": self._mean((loss.margin(self.batch) > 0).float()),
+            "validation_loss": self._mean(loss.objective(self.batch)) * loss.reported_scale,
+            "sign_agreement": agreement,
         }
 
     def _mean(self, values: torch.Tensor) -> float:

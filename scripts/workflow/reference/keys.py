@@ -2,7 +2,7 @@
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rlhf.base.choices import Choice
+from rlhf.training.loss import PairLoss
 from workflow.experiment import Experiment
 from workflow.reference.reruns import reruns
 
@@ -44,14 +45,24 @@ PART_HEADER = """# {title}
 
 """
 PARTS = {
-    "losses.md": ("Losses", "The keys of `variants.<name>.loss`, by the loss's name."),
+    "losses.md": (
+        "Losses",
+        "The keys of `variants.<name>.loss`, by the loss's name. A pair's margin is positive where the policy\n"
+        "prefers the chosen response; `sign_agreement` in `training.parquet` is the share of such validation pairs.",
+    ),
     "tiny.md": ("The tiny world", "The keys of the section `tiny`, of experiments that make their own models."),
 }
+LOSS = "variants.<name>.loss"
+OF_EVERY_LOSS = {name: field for name, field in PairLoss.model_fields.items() if name != PairLoss.key}
+"""Keys that are listed once."""
 
 
 def reference() -> dict[str, str]:
     """The text of each Markdown file in `config/`, by its name."""
-    sections: dict[str, list[str]] = {"README.md": [_section("Top level", Experiment, prefix="")]}
+    sections = {
+        "README.md": [_section("Top level", Experiment, prefix="")],
+        "losses.md": ["\n".join(["## Every loss of two responses", "", *_table(OF_EVERY_LOSS, LOSS), ""])],
+    }
     seen: set[type[BaseModel]] = set()
     for prefix, model in _sections(Experiment, ""):
         if model not in seen or prefix == "variants.<name>":
@@ -87,9 +98,16 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
 def _section(title: str, model: type[BaseModel], prefix: str) -> str:
     tag = _tag(model)
     heading = f"## {title}" + (f" ({tag})" if tag else "")
-    rows = [_row(name, field, prefix) for name, field in model.model_fields.items()]
-    table = ["| key | type | default | meaning | an edit reruns |", "| --- | --- | --- | --- | --- |", *rows]
-    return "\n".join([heading, _one_line(model.__doc__ or ""), "", *table, ""])
+    about, fields = [_one_line(model.__doc__ or ""), ""], model.model_fields
+    if issubclass(model, PairLoss):
+        about += [f"Its margin: {model.margin_meaning}.", ""]
+        fields = {name: field for name, field in fields.items() if name not in OF_EVERY_LOSS}
+    return "\n".join([heading, *about, *_table(fields, prefix), ""])
+
+
+def _table(fields: Mapping[str, FieldInfo], prefix: str) -> list[str]:
+    rows = [_row(name, field, prefix) for name, field in fields.items()]
+    return ["| key | type | default | meaning | an edit reruns |", "| --- | --- | --- | --- | --- |", *rows]
 
 
 def _row(name: str, field: FieldInfo, prefix: str) -> str:

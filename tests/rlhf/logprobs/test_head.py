@@ -54,6 +54,31 @@ def test_values_and_gradients_are_those_of_log_softmax_in_float64(
         torch.testing.assert_close(tensor.grad.double(), reference.grad, rtol=1e-4, atol=1e-5)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 30), st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 50))
+def test_expected_probabilities_are_those_of_float64_and_change_nothing_else(
+    tokens: int, seed: int, rows: int, columns: int
+) -> None:
+    """log sum_v p(v)^2, in tiles; log-probabilities and gradients are the same to the bit."""
+    head, hidden, targets, counts = case(tokens, seed, bias=True)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rlhf.logprobs.head, "TILE_TOKENS", rows)
+        patch.setattr(rlhf.logprobs.head, "CPU_TILE_VOCABULARY", columns)
+        for expected in (False, True):
+            inputs = hidden.clone().requires_grad_()
+            values = TokenLogprobs(head, 0.8)(inputs, targets, expected)
+            logprobs = values[:, 0] if expected else values
+            (logprobs * counts).sum().backward()
+            assert inputs.grad is not None
+            found.append((logprobs.detach(), inputs.grad))
+    for first, second in zip(*found, strict=True):
+        assert torch.equal(first, second)
+    logits = torch.nn.functional.linear(hidden.double(), head.weight.double(), head.bias.double()) / 0.8
+    exact = torch.softmax(logits, dim=-1).square().sum(1).log()
+    torch.testing.assert_close(values[:, 1].detach().double(), exact, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("large", [1e4, -1e4])
 def test_large_logits_neither_overflow_nor_vanish(large: float) -> None:
     head = torch.nn.Linear(1, 3, bias=False)

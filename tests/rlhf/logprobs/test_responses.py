@@ -56,6 +56,14 @@ def test_a_prompt_shared_by_its_responses_gives_the_same_values() -> None:
     torch.testing.assert_close(shared, alone, rtol=0, atol=2e-5)
 
 
+def test_an_empty_response_is_zero_and_changes_no_other() -> None:
+    model = ResponseLogprobs(small_llama(), TEMPERATURE)
+    groups = [PromptGroup(prompt, [response, []]) for prompt, response in zip(PROMPTS, RESPONSES, strict=True)]
+    found = model(Pack(groups, CPU)).view(-1, 2)
+    assert torch.equal(found[:, 1], torch.zeros(12))
+    assert torch.equal(found[:, 0], model(pack_of(list(zip(PROMPTS, RESPONSES, strict=True)))))
+
+
 def test_a_change_of_one_sequence_changes_no_other() -> None:
     model = ResponseLogprobs(small_llama(), TEMPERATURE)
     sequences = list(zip(PROMPTS, RESPONSES, strict=True))

@@ -44,3 +44,18 @@ def test_there_is_a_figure_for_what_is_not_null(tmp_path: Path, policies: list[s
     material = read_material(spec, write_experiment(tmp_path, policies, judged=False))
     with figure_style():
         assert {drawing.name for drawing in training_figures(material)} == expected
+
+
+def test_the_caption_says_what_the_margin_of_each_loss_is(tmp_path: Path) -> None:
+    policies = ["base", "dpo-1", "dpo-2", "rebel-1", "simpo-1"]
+    spec = ReportSpec(experiment="e", policies=policies, judge_label=None, examples=0)
+    files = write_experiment(tmp_path, policies, judged=False)
+    old = tmp_path / "rebel-1/training.parquet"
+    TRAINING.write(old, TRAINING.read(old), {"spec": {}, "versions": {}})  # of a version that did not record it
+    with figure_style():
+        captions = {drawing.name: drawing.caption for drawing in training_figures(read_material(spec, files))}
+    assert captions["sign_agreement"].endswith(
+        "prefers the chosen response. Margin of dpo: difference of log-ratios. Margin of simpo: difference of mean "
+        "log-probabilities."
+    )
+    assert "Margin" not in captions["grad_norm"]

@@ -52,6 +52,17 @@ def test_the_layout_of_a_pack() -> None:
     assert layout.query_starts.dtype == layout.key_starts.dtype == torch.int32
 
 
+def test_an_empty_response_is_a_response_without_tokens_and_no_segment() -> None:
+    pack = Pack([PromptGroup([1, 2], [[], [3]]), PromptGroup([4], [[5, 6], []])], CPU)
+    assert [(one.start, one.stop) for one in pack.segments] == [(0, 2), (2, 3), (3, 4), (4, 6)]
+    assert [one.tokens for one in pack.responses] == [0, 1, 2, 0]
+    tokens = pack.response_tokens()
+    assert tokens.predictors.tolist() == [1, 3, 4]
+    assert tokens.targets.tolist() == [2, 4, 5]
+    assert tokens.of_response.tolist() == [1, 2, 2]
+    assert pack.flash_layout.query_starts.tolist() == [0, 2, 3, 4, 6]
+
+
 @given(GROUPS)
 def test_each_response_with_its_prefix_is_the_whole_sequence(groups: list[PromptGroup]) -> None:
     pack = Pack(groups, CPU)

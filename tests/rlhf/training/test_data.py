@@ -56,6 +56,17 @@ def test_a_loss_without_a_reference_needs_no_log_probabilities(tmp_path: Path) -
     assert math.isnan(pairs[0].chosen_logprob)
 
 
+def test_a_loss_of_the_chosen_response_alone_gets_no_rejected_ones(tmp_path: Path) -> None:
+    pair_file, _, whole = write(tmp_path, 1)
+    pairs = read_pairs([pair_file], [], train_spec({"name": "sft"}))
+    assert [list(pair.chosen_token_ids) for pair in pairs] == [pair.chosen_token_ids for pair in whole]
+    assert all(len(pair.rejected_token_ids) == 0 for pair in pairs)
+    tokens = [len(pair.prompt_token_ids) + len(pair.chosen_token_ids) for pair in whole]
+    assert [pair.prompt_group.tokens for pair in pairs] == tokens
+    assert pairs.longest == max(tokens)
+    assert pairs[0].chosen_reward == pytest.approx(whole[0].chosen_reward)
+
+
 def test_missing_log_probabilities(tmp_path: Path) -> None:
     first, second = write(tmp_path, 1), write(tmp_path, 2)
     with pytest.raises(ArtifactError, match=r"dpo needs reference .*: 2 file\(s\) of pairs .*, but 1 were given"):

@@ -25,7 +25,20 @@ TEMPERATURE = 0.8
 REBEL = {"name": "rebel", "eta": 10.0}
 DPO = {"name": "dpo", "beta": 0.5}
 SIMPO = {"name": "simpo", "beta": 2.5, "gamma": 1.0}
+WEIGHTED = {**DPO, "sft_weight": 0.3, "wpo": True}
 LOSSES = [REBEL, DPO, SIMPO]
+LEARNT: list[tuple[dict[str, Any], float]] = [
+    (REBEL, 0.2),
+    (DPO, 0.2),
+    (SIMPO, 0.2),
+    ({"name": "robust", "beta": 0.5}, 0.0),
+    ({"name": "exo", "beta": 0.5}, 0.2),
+    ({"name": "nca", "beta": 0.5}, 0.75),
+    ({"name": "sft"}, 0.3),
+    ({"name": "dpo_norm", "beta": 5.0}, 0.2),
+    (WEIGHTED, 0.6),
+]
+"""Losses, and what is left of them on a toy problem. NCA's least is 0.69 of its start; robust DPO falls below zero."""
 ALL_AT_ONCE = 10**6
 
 
@@ -57,7 +70,7 @@ def run(
 STEP: dict[str, Any] = {"batch_size": 32, "learning_rate": 1e-3, "adam_epsilon": 1e-2, "weight_decay": 0.1}
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
+@pytest.mark.parametrize("loss", [*LOSSES, WEIGHTED], ids=repr)
 @pytest.mark.parametrize("max_grad_norm", [None, 0.05, 1e3])
 def test_a_step_is_that_of_adamw_on_the_mean_loss(
     loss: dict[str, Any],
@@ -106,15 +119,18 @@ def test_a_step_does_not_see_the_gradient_of_the_one_before(pairs: list[Pair]) -
 # --- whole runs
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
-def test_the_loss_falls_on_a_toy_problem(loss: dict[str, Any], pairs: list[Pair], validation_pairs: list[Pair]) -> None:
+@pytest.mark.parametrize(("loss", "left"), LEARNT, ids=repr)
+def test_the_loss_falls_on_a_toy_problem(loss: dict[str, Any], left: float, pairs: list[Pair]) -> None:
     spec = train_spec(loss, batch_size=8, epochs=8, learning_rate=3e-3, max_grad_norm=1.0, validation_interval=10)
+    if not spec.loss.needs_rejected:
+        pairs = [replace(pair, rejected_token_ids=[]) for pair in pairs]
     _, metrics = run(pairs, pairs, spec)
-    assert metrics[-1]["validation_loss"] < 0.2 * metrics[0]["validation_loss"]
+    assert metrics[-1]["validation_loss"] < left * metrics[0]["validation_loss"]
     losses = [row["loss"] for row in metrics[1:]]
-    assert np.mean(losses[-4:]) < 0.4 * np.mean(losses[:4])
+    assert np.mean(losses[-4:]) < (left + 0.2) * np.mean(losses[:4])
     if spec.loss.needs_reference:
         assert metrics[-1]["sign_agreement"] > 0.95
+    assert spec.loss.needs_rejected or metrics[-1]["sign_agreement"] is None
 
 
 def test_two_runs_are_bit_identical(pairs: list[Pair], validation_pairs: list[Pair]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rlhf.base.settings import Strength
 from rlhf.training.loss import PairBatch, PairLoss, log_sigmoid
@@ -22,6 +22,7 @@ def dpo_norm_loss(batch: PairBatch, beta: float) -> Tensor:
 class DpoNormSettings(PairLoss):
     """Length-normalised DPO (Tulu 3): logistic loss on the difference of the per-token log-ratios."""
 
+    margin_meaning: ClassVar[str] = "mean log-ratio of a token of chosen less that of rejected"
     name: Literal["dpo_norm"] = "dpo_norm"
     """Length-normalised direct preference optimization."""
     beta: Strength = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rlhf.base.settings import Strength
 from rlhf.training.loss import PairBatch, PairLoss
@@ -24,6 +24,7 @@ def ipo_loss(batch: PairBatch, tau: float, per_token: bool) -> Tensor:
 class IpoSettings(PairLoss):
     """IPO: regress the difference of the log-ratios onto a constant."""
 
+    margin_meaning: ClassVar[str] = "log-ratio of chosen less that of rejected; means over tokens if `per_token`"
     name: Literal["ipo"] = "ipo"
     """Identity preference optimization."""
     tau: Strength = 0.1

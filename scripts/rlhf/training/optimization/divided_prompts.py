@@ -77,7 +77,7 @@ def summed_losses(
     places = torch.tensor(pair_places(prompts), device=logprobs.device)
     weights = torch.tensor(pair_weights(prompts, spec), device=logprobs.device)
     batch = pair_batch(pairs_of(prompts), *logprobs[places].unbind(1))
-    losses = spec.loss.loss(batch)
+    losses = spec.loss.objective(batch)
     gap = batch.chosen_reward - batch.rejected_reward
     sums = torch.stack([losses, gap, batch.chosen_logratio, batch.rejected_logratio]).detach() * weights
-    return (losses * weights).sum(), sums.sum(1)
+    return (losses * spec.loss.pair_weight(batch) * weights).sum(), sums.sum(1)

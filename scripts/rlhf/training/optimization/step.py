@@ -126,9 +126,10 @@ def backward(
     pieces = [unit for unit in units if isinstance(unit, Piece)]
     with accelerator.autocast():
         groups = [prompt.prompt_group for prompt in prompts] + [piece.prompt_group for piece in pieces]
-        logprobs = model(Pack(groups, accelerator.device))
+        logprobs = model(Pack(groups, accelerator.device), spec.loss.wpo)
     slopes = torch.tensor([slope for piece in pieces for slope in piece.slopes], device=logprobs.device)
     own, of_pieces = logprobs[: len(logprobs) - len(slopes)], logprobs[len(logprobs) - len(slopes) :]
+    of_pieces = of_pieces[:, 0] if spec.loss.wpo else of_pieces
     loss, sums = (of_pieces * slopes).sum(), torch.zeros(SUMS, device=logprobs.device)
     if prompts:
         whole, sums = summed_losses(prompts, own, spec)
