@@ -14,7 +14,7 @@ from itertools import chain
 import torch
 from accelerate import Accelerator
 
-from rlhf.logprobs.pairs import divided_logprobs
+from rlhf.logprobs.groups import group_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.pairs.paired_prompts import PairedPrompt
 from rlhf.tokens.packing import pieces_of
@@ -53,7 +53,7 @@ def divide(
     """
     groups = [prompt.prompt_group for prompt in prompts]
     place = {"process": accelerator.process_index, "processes": accelerator.num_processes}
-    found = divided_logprobs(model, groups, spec.precision, budget, **place)
+    found = group_logprobs(model, groups, spec.precision, budget, **place)
     values = torch.tensor(list(chain.from_iterable(found)), device=accelerator.device)
     values = accelerator.reduce(values, "sum").requires_grad_()
     total, sums = summed_losses(prompts, values, spec)
