@@ -20,7 +20,7 @@ SEVERAL_PAIRS = [
     Case(
         "four pairs per prompt: training, against four separate pairs, UltraFeedback's lengths",
         "pairs_per_prompt",
-        1.5,
+        1.4,
         {**OPTIONS, **ULTRAFEEDBACK, "work": "gradient", "against": "separate pairs"},
         QUICK,
         peer="separate pairs",

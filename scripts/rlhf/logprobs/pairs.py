@@ -1,7 +1,7 @@
 """Log-probabilities of pairs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any
 
 from rlhf.base.settings import Precision
@@ -10,9 +10,7 @@ from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.machine.progress import Progress
 from rlhf.pairs.paired_prompts import PairedPrompt
 from rlhf.pairs.schema import Pair
-from rlhf.tokens.packing import pieces_of
-from rlhf.tokens.prompt_group import PromptGroup
-from rlhf.tokens.token_budget import TokenBudget, as_budget
+from rlhf.tokens.token_budget import TokenBudget
 
 
 def pair_logprobs(
@@ -28,35 +26,12 @@ def pair_logprobs(
     """Log-probabilities of the chosen and of the rejected responses, in the order of the pairs of all prompts.
 
     Args:
-        token_budget, progress, process, processes: as for `divided_logprobs`.
+        token_budget, progress, process, processes: as for `group_logprobs`.
     """
     groups = [prompt.prompt_group for prompt in prompts]
-    found = divided_logprobs(model, groups, precision, token_budget, progress, process=process, processes=processes)
+    found = group_logprobs(model, groups, precision, token_budget, progress, process=process, processes=processes)
     placed = [(values, place) for prompt, values in zip(prompts, found, strict=True) for place in prompt.places]
     return [values[chosen] for values, (chosen, _) in placed], [values[rejected] for values, (_, rejected) in placed]
-
-
-def divided_logprobs(
-    model: ResponseLogprobs,
-    groups: Sequence[PromptGroup],
-    precision: Precision,
-    token_budget: TokenBudget | int,
-    progress: Progress | None = None,
-    *,
-    process: int = 0,
-    processes: int = 1,
-) -> list[list[float]]:
-    """As `group_logprobs`; groups that do not fit a pack are divided (see `pieces_of`), their prompt computed again.
-
-    Args:
-        progress: counts pieces.
-    """
-    divided = [pieces_of(group, as_budget(token_budget).tokens) for group in groups]
-    pieces = list(chain.from_iterable(divided))
-    if progress is not None:
-        progress.expect(len(pieces))
-    found = iter(group_logprobs(model, pieces, precision, token_budget, progress, process=process, processes=processes))
-    return [[value for _ in of_one for value in next(found)] for of_one in divided]
 
 
 def logprob_rows(

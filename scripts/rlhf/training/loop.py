@@ -27,7 +27,7 @@ OUT_OF_MEMORY = (
     "Set `activations: recompute` or more GPUs for train_policy under `hardware`, train adapters (`lora`), or lower "
     "`max_tokens` of prompts or responses"
 )
-"""What to do if a single prompt with its pairs does not fit."""
+"""What to do if a single pair does not fit."""
 
 
 class Trained(NamedTuple):

@@ -8,7 +8,8 @@ from accelerate import Accelerator
 
 from limited_memory import LimitedMemory
 from rlhf.base.errors import UserError
-from rlhf.logprobs.pairs import divided_logprobs, pair_logprobs
+from rlhf.logprobs.groups import group_logprobs
+from rlhf.logprobs.pairs import pair_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.pairs.paired_prompts import PairedPrompt, SeveralPairs
 from rlhf.pairs.schema import Pair
@@ -161,7 +162,7 @@ def test_only_what_does_not_fit_is_computed_in_pieces(prompts: list[PairedPrompt
 
 @pytest.mark.parametrize(
     "memory",
-    [LimitedMemory(30), LimitedMemory(30, "backward"), LimitedMemory(30, full_from=3)],
+    [LimitedMemory(30), LimitedMemory(30, "backward"), LimitedMemory(30, full_from=1)],
     ids=["forward", "backward", "after some packs"],
 )
 def test_prompts_that_do_not_fit_into_memory_are_divided(
@@ -180,8 +181,8 @@ def test_prompts_that_do_not_fit_into_memory_are_divided(
 def test_pieces_are_found_by_every_process(prompts: list[PairedPrompt]) -> None:
     groups = [prompt.prompt_group for prompt in prompts]
     model = ResponseLogprobs(small_llama(), TEMPERATURE)
-    whole = divided_logprobs(model, groups, "float32", ALL_AT_ONCE)
-    shares = [divided_logprobs(model, groups, "float32", 20, process=number, processes=2) for number in (0, 1)]
+    whole = group_logprobs(model, groups, "float32", ALL_AT_ONCE)
+    shares = [group_logprobs(model, groups, "float32", 20, process=number, processes=2) for number in (0, 1)]
     for found, first, second in zip(whole, *shares, strict=True):
         assert [a + b for a, b in zip(first, second, strict=True)] == pytest.approx(found, abs=1e-4)
         assert all(0.0 in both for both in zip(first, second, strict=True))

@@ -14,7 +14,7 @@ from itertools import chain
 import torch
 from accelerate import Accelerator
 
-from rlhf.logprobs.pairs import divided_logprobs
+from rlhf.logprobs.groups import group_columns
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.pairs.paired_prompts import PairedPrompt
 from rlhf.tokens.packing import pieces_of
@@ -53,11 +53,12 @@ def divide(
     """
     groups = [prompt.prompt_group for prompt in prompts]
     place = {"process": accelerator.process_index, "processes": accelerator.num_processes}
-    found = divided_logprobs(model, groups, spec.precision, budget, **place)
+    found = group_columns(model, groups, spec.precision, budget, **place, expected=spec.loss.wpo)
     values = torch.tensor(list(chain.from_iterable(found)), device=accelerator.device)
-    values = accelerator.reduce(values, "sum").requires_grad_()
+    values = accelerator.reduce(values if spec.loss.wpo else values[:, 0], "sum").requires_grad_()
     total, sums = summed_losses(prompts, values, spec)
-    slopes = iter(torch.autograd.grad(total, values)[0].tolist())
+    (slopes_of_values,) = torch.autograd.grad(total, values)
+    slopes = iter(slopes_of_values.reshape(len(values), -1)[:, 0].tolist())
     pieces = chain.from_iterable(pieces_of(group, tokens) for group in groups)
     return [Piece(piece, [next(slopes) for _ in piece.responses]) for piece in pieces], sums
 
@@ -68,7 +69,8 @@ def summed_losses(
     """The sum of the losses of all pairs, each times its weight (see `pair_weights`).
 
     Args:
-        logprobs: of the distinct responses of all prompts, float32 (responses,).
+        logprobs: of the distinct responses of all prompts, float32 (responses,), or (responses, 2) with what `wpo`
+            needs beside them.
 
     Returns:
         The sum, float32 (); and without gradient the sums of optimised loss, reward gap, and log-ratios of chosen and

@@ -79,7 +79,6 @@ def backward_batch(
     Returns:
         The sums of `summed_losses` over the whole batch, the same in every process.
     """
-
     budget = as_budget(token_budget)
 
     def compute(tokens: int) -> torch.Tensor:
@@ -88,6 +87,8 @@ def backward_batch(
         sums = torch.zeros(SUMS, device=accelerator.device)
         if too_large:
             pieces, found = divide(model, too_large, spec, accelerator, tokens, budget)
+            if budget.tokens < tokens:  # memory ran out meanwhile, so that more prompts have to be divided
+                return compute(budget.tokens)
             units += pieces
             sums += found if accelerator.is_main_process else 0.0
         in_pack = pack_budget(tokens, accelerator.device)
