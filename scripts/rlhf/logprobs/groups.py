@@ -34,8 +34,7 @@ def group_logprobs(
         progress: counts groups.
         process, processes: rank and number of processes. Responses that other processes compute are 0 in the result.
     """
-    place = {"process": process, "processes": processes}
-    found = group_columns(model, groups, precision, token_budget, progress, **place)
+    found = group_columns(model, groups, precision, token_budget, progress, process=process, processes=processes)
     return [[value for (value,) in of_group] for of_group in found]
 
 
@@ -51,8 +50,8 @@ def group_columns(
     processes: int = 1,
     expected: bool = False,
 ) -> list[list[list[float]]]:
-    """As `group_logprobs`, with a list for each response: its log-probability, and with `expected` what the head returns
-    beside it (see `TokenLogprobs`)."""
+    """As `group_logprobs`, with a list for each response: its log-probability, and with `expected` what the head
+    returns beside it (see `TokenLogprobs`)."""
     columns = 2 if expected else 1
     found = [[[0.0] * columns for _ in group.responses] for group in groups]
     if not groups:

@@ -26,7 +26,8 @@ TEMPERATURE = 0.8
 REBEL = {"name": "rebel", "eta": 10.0}
 DPO = {"name": "dpo", "beta": 0.5}
 SIMPO = {"name": "simpo", "beta": 2.5, "gamma": 1.0}
-LOSSES = [REBEL, DPO, SIMPO, {"name": "sppo"}, {"name": "ipo"}]
+WPO = {**DPO, "wpo": True, "sft_weight": 0.5}
+LOSSES = [REBEL, DPO, SIMPO, {"name": "sppo"}, {"name": "ipo"}, WPO]
 ALL_AT_ONCE = 10**6
 
 
@@ -122,9 +123,9 @@ class Counting(ResponseLogprobs):
 
     tokens = 0
 
-    def forward(self, pack: Pack) -> torch.Tensor:
+    def forward(self, pack: Pack, expected: bool = False) -> torch.Tensor:
         self.tokens += pack.input_ids.numel()
-        return super().forward(pack)
+        return super().forward(pack, expected)
 
 
 def test_a_prompt_and_each_response_are_computed_once(prompts: list[PairedPrompt]) -> None:
