@@ -20,6 +20,8 @@ from workflow.records.accepted_code import ACCEPTED
 
 STORE = "results"
 """The folder that holds the results of all experiments in a working directory."""
+LOGPROBS_OF = {"pairs": "logprobs", "examples": "example_logprobs"}
+"""The folder with the log-probabilities of what policies learn from."""
 
 
 @dataclass(frozen=True)
@@ -114,22 +116,22 @@ class Paths:
         reference = separate_reference(self.experiment, policy)
         return [] if reference is None else self.policy_folder(reference)
 
-    def training_pairs(self, policy: str) -> list[str]:
-        """The parent's pairs that the policy is trained on."""
-        return self._pairs_of([parent(policy)])
+    def training_rows(self, policy: str) -> list[str]:
+        """The parent's pairs that the policy is trained on; its examples, for a loss that learns from those."""
+        return self._rows_of(policy, [parent(policy)])
 
-    def earlier_pairs(self, policy: str) -> list[str]:
-        """The pairs of iterations before the parent's that the policy is trained on too."""
-        return self._pairs_of(earlier_policies(self.experiment, policy))
+    def earlier_rows(self, policy: str) -> list[str]:
+        """The same of iterations before the parent's, that the policy is trained on too."""
+        return self._rows_of(policy, earlier_policies(self.experiment, policy))
 
-    def validation_pairs(self, policy: str) -> list[str]:
-        """The pairs of the parent's first test part; for a candidate of a sweep, of its first selection part."""
-        return self._parts("pairs", parent(policy), self.experiment.compared_parts(policy)[:1])
+    def validation_rows(self, policy: str) -> list[str]:
+        """The same of the parent's first test part; for a candidate of a sweep, of its first selection part."""
+        return self._parts(self._unit(policy), parent(policy), self.experiment.compared_parts(policy)[:1])
 
-    def under_reference(self, pairs: list[str], policy: str) -> list[str]:
-        """The log-probabilities of pairs under the reference of a training; empty for a loss without a reference."""
+    def under_reference(self, rows: list[str], policy: str) -> list[str]:
+        """The log-probabilities of pairs or examples under the reference of a training; empty for a loss without."""
         reference = reference_policy(self.experiment, policy)
-        return [] if reference is None else [logprobs_path(path, reference) for path in pairs]
+        return [] if reference is None else [logprobs_path(path, reference) for path in rows]
 
     def all_test_parts(self, artifact: str) -> list[str]:
         """An artifact of the test parts of all policies."""
@@ -161,24 +163,39 @@ class Paths:
     def all_training_pairs(self) -> list[str]:
         """The pairs that any policy is trained on, each file once."""
         trained = self.experiment.trained_policies()
-        return list(dict.fromkeys(path for policy in trained for path in self.training_pairs(policy)))
+        return list(dict.fromkeys(path for policy in trained for path in pairs_in(self.training_rows(policy))))
 
     def all_drifts(self) -> list[str]:
         """The drift of all trained policies; empty if the evaluation does not ask for it."""
         asked = self.experiment.evaluation.kl_to_base
         return [f"{self.results}/{policy}/drift.parquet" for policy in self.experiment.trained_policies() if asked]
 
-    def _pairs_of(self, policies: list[str]) -> list[str]:
-        parts = {policy: self.experiment.train_parts(following_iteration(policy)) for policy in policies}
-        return [path for policy in policies for path in self._parts("pairs", policy, parts[policy])]
+    def _rows_of(self, policy: str, sources: list[str]) -> list[str]:
+        parts = {source: self.experiment.train_parts(following_iteration(source)) for source in sources}
+        return [path for source in sources for path in self._parts(self._unit(policy), source, parts[source])]
+
+    def _unit(self, policy: str) -> str:
+        """What a policy learns from, as an artifact: pairs or examples."""
+        return "examples" if self.experiment.loss(policy).unpaired else "pairs"
 
     def _parts(self, artifact: str, policy: str, parts: list[str]) -> list[str]:
         return [f"{self.results}/{policy}/{artifact}/{part}.parquet" for part in parts]
 
 
-def logprobs_path(pairs: str, reference: str) -> str:
+def logprobs_path(rows: str, reference: str) -> str:
     """The log-probabilities of a file of pairs under a policy: `{policy}/logprobs/{part}.parquet` under the policy of
-    the pairs itself, `{policy}/logprobs/{reference}/{part}.parquet` under another one."""
-    folder, _, part = pairs.rsplit("/", 2)
+    the pairs itself, `{policy}/logprobs/{reference}/{part}.parquet` under another one. Those of a file of examples lie
+    likewise in `{policy}/example_logprobs`."""
+    folder, unit, part = rows.rsplit("/", 2)
     under = "" if folder.endswith(f"/{reference}") else f"{reference}/"
-    return f"{folder}/logprobs/{under}{part}"
+    return f"{folder}/{LOGPROBS_OF[unit]}/{under}{part}"
+
+
+def pairs_in(rows: list[str]) -> list[str]:
+    """The files of pairs among those that policies learn from."""
+    return [path for path in rows if path.rsplit("/", 2)[1] == "pairs"]
+
+
+def examples_in(rows: list[str]) -> list[str]:
+    """The files of examples among those that policies learn from."""
+    return [path for path in rows if path.rsplit("/", 2)[1] == "examples"]

@@ -18,6 +18,7 @@ from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, PairTable, 
 from rlhf.tokens.packing import balanced_packs
 from rlhf.training.loss import PairBatch
 from rlhf.training.settings import TrainSpec, mixed_counts
+from rlhf.training.units.unit import AnyRow
 
 STORED_NUMBERS = 8
 """Length of `_stored_numbers`."""
@@ -129,13 +130,13 @@ def epoch_order(pairs: int, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(pairs, generator=generator)
 
 
-def micro_batches(pairs: Sequence[Pair], token_budget: int, process: int, processes: int) -> list[list[Pair]]:
-    """The micro-batches of one process: pairs for each forward and backward pass, within the token budget.
+def micro_batches(rows: Sequence[AnyRow], token_budget: int, process: int, processes: int) -> list[list[AnyRow]]:
+    """The micro-batches of one process: rows for each forward and backward pass, within the token budget.
 
-    All processes get the same number of micro-batches, of similar size; some may be empty if there are few pairs.
+    All processes get the same number of micro-batches, of similar size; some may be empty if there are few rows.
     """
-    packs = balanced_packs([pair.prompt_group.tokens for pair in pairs], token_budget, processes)
-    return [[pairs[index] for index in members] for members in packs[process::processes]]
+    packs = balanced_packs([row.prompt_group.tokens for row in rows], token_budget, processes)
+    return [[rows[index] for index in members] for members in packs[process::processes]]
 
 
 def pair_batch(pairs: Sequence[Pair], chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:

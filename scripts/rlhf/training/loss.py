@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlhf.base.choices import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from rlhf.pairs.schema import Pair
+    from rlhf.training.units.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return functional.logsigmoid(x)
 
 
-class PairLoss(Choice):
-    """The settings of a loss and its value; one subclass per file of `rlhf.training.losses`."""
+class Loss(Choice):
+    """The settings of a loss; one subclass per file of `rlhf.training.losses`."""
 
     package: ClassVar[str] = "rlhf.training.losses"
     key: ClassVar[str] = "name"
@@ -64,11 +67,28 @@ class PairLoss(Choice):
     """Name of the loss, and of its file."""
     needs_reference: ClassVar[bool] = True
     """Whether it reads reference log-probabilities; if not, they are not computed."""
+    unpaired: ClassVar[bool] = False
+    """Whether it learns from examples instead of pairs."""
 
     @property
     def reported_scale(self) -> float:
         """Factor from the optimised loss to the loss as published; metrics report the latter."""
         return 1.0
+
+    @classmethod
+    @abstractmethod
+    def unit(cls) -> Unit[Any]:
+        """What the loss learns from, and how that is read and computed."""
+
+
+class PairLoss(Loss):
+    """A loss of preference pairs, and its value."""
+
+    @classmethod
+    def unit(cls) -> Unit[Pair]:
+        from rlhf.training.units.pairs import PairUnit  # the workflow reads the settings without torch
+
+        return PairUnit()
 
     @abstractmethod
     def loss(self, batch: PairBatch) -> Tensor:

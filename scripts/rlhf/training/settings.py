@@ -9,7 +9,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.settings import GivenText, Precision, Settings
 from rlhf.machine.choices import Strategy
 from rlhf.models.source import ModelSource
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss, PairLoss
 
 SAVED_STATES = "training_state"
 """The folder beside a checkpoint from which a killed training resumes."""
@@ -158,7 +158,7 @@ class TrainSpec(Settings):
     """Dtype of the computation, the same as for the reference log-probabilities; the trained weights are float32."""
     temperature: float
     """Sampling temperature: logits are divided by it."""
-    loss: PairLoss
+    loss: Loss
     """The loss and its hyperparameters."""
     recipe: RecipeSettings
     """Optimizer, schedule and length."""
@@ -167,3 +167,9 @@ class TrainSpec(Settings):
     def starts_from_reference(self) -> bool:
         """Whether the reference is the policy that training starts from; true for a loss without a reference."""
         return not self.loss.needs_reference or self.lineage.first_weights == self.lineage.reference_policy
+
+    @property
+    def pair_loss(self) -> PairLoss:
+        """The loss, where it is one of pairs."""
+        assert isinstance(self.loss, PairLoss)
+        return self.loss

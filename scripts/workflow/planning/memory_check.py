@@ -134,7 +134,8 @@ def _policy_stages(experiment: Experiment, shape: ModelShape, training: Training
         memory = partial(logprob_memory, shape, experiment.logprobs.precision)
         remedy = partial(smaller_budget_remedy, memory, longest, "responses.max_tokens")
         budget = hardware.compute_logprobs.token_budget
-        yield StageMemory("compute_logprobs", "hardware.compute_logprobs", memory, budget, longest, remedy)
+        for rule in ("compute_logprobs", "compute_example_logprobs"):  # an example has two responses, like a pair
+            yield StageMemory(rule, "hardware.compute_logprobs", memory, budget, longest, remedy)
     if experiment.evaluation.kl_to_base and hardware.measure_drift.gpu:
         response = experiment.prompts.max_tokens + responses.max_tokens
         memory = partial(logprob_memory, shape, experiment.logprobs.precision)

@@ -41,11 +41,11 @@ def published_files(paths: Paths) -> list[str]:
     described = [policy for policy in experiment.policies() if policy in family]
     trained = described[1:]  # the first is `base`
     learned = {policy: _learned_from(paths, policy) for policy in trained}
-    pairs = [path for files in learned.values() for path in files]
+    rows = [path for files in learned.values() for path in files]
     logprobs = [path for policy, files in learned.items() for path in paths.under_reference(files, policy)]
     tests = [path for policy in described for path in paths.test_parts("responses", policy)]
     sampled = [
-        path for found in map(Path, pairs) for path in paths.pooled_parts("responses", found.parts[-3], found.stem)
+        path for found in map(Path, rows) for path in paths.pooled_parts("responses", found.parts[-3], found.stem)
     ]
     responses = [*sampled, *tests]
     rewards = [path.replace("/responses/", "/rewards/") for path in responses]
@@ -61,7 +61,7 @@ def published_files(paths: Paths) -> list[str]:
     whole = [f"{paths.results}/{name}.parquet" for name in names] + paths.contamination + made
     return list(
         dict.fromkeys(
-            [*whole, *paths.benchmark_summary, *about, *responses, *rewards, *scores, *judgements, *pairs, *logprobs]
+            [*whole, *paths.benchmark_summary, *about, *responses, *rewards, *scores, *judgements, *rows, *logprobs]
         )
     )
 
@@ -80,8 +80,8 @@ def published_checkpoints(paths: Paths) -> list[str]:
 
 
 def _learned_from(paths: Paths, policy: str) -> list[str]:
-    """The pairs that a policy was trained on and validated with."""
-    return [*paths.training_pairs(policy), *paths.earlier_pairs(policy), *paths.validation_pairs(policy)]
+    """The pairs or examples that a policy was trained on and validated with."""
+    return [*paths.training_rows(policy), *paths.earlier_rows(policy), *paths.validation_rows(policy)]
 
 
 def _with_ancestors(policies: Iterable[str]) -> set[str]:

@@ -107,7 +107,7 @@ def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -
     (chosen, rejected), zero = logratios.float().unbind(1), torch.zeros(len(logratios))
     found = PairBatch(chosen, rejected, zero, zero, zero, zero, zero, zero, *tokens.float().unbind(1))
     pairs = [replace(ONE_PAIR, prompt_id=f"pair-{index}") for index in range(len(logratios))]
-    check_start(Validation(found, DPO), pairs, DPO.model_copy(update={"precision": precision}))
+    check_start(Validation(found, DPO, pairs), pairs, DPO.model_copy(update={"precision": precision}))
 
 
 def rounding(tokens: torch.Tensor, precision: Precision, generator: torch.Generator) -> torch.Tensor:
@@ -165,7 +165,7 @@ def batch(differences: list[float]) -> PairBatch:
 
 
 def test_sign_agreement_and_loss_by_hand() -> None:
-    metrics = Validation(batch([1.0, -1.0, 0.0, 3.0, 0.5]), DPO).metrics()
+    metrics = Validation(batch([1.0, -1.0, 0.0, 3.0, 0.5]), DPO, []).metrics()
     assert metrics["sign_agreement"] == pytest.approx(3 / 5)  # a difference of zero does not agree
     expected = sum(math.log1p(math.exp(-2.0 * d)) for d in (1.0, -1.0, 0.0, 3.0, 0.5)) / 5
     assert metrics["validation_loss"] == pytest.approx(expected, rel=1e-6)
@@ -173,13 +173,13 @@ def test_sign_agreement_and_loss_by_hand() -> None:
 
 def test_the_loss_of_rebel_has_its_published_scaling() -> None:
     spec = train_spec({"name": "rebel", "eta": 100.0})
-    metrics = Validation(batch([1.0, 4.0]), spec).metrics()
+    metrics = Validation(batch([1.0, 4.0]), spec, []).metrics()
     assert metrics["validation_loss"] == pytest.approx(((1 - 100) ** 2 + (4 - 100) ** 2) / 2, rel=1e-6)
 
 
 def test_without_pairs_and_without_a_reference() -> None:
     without_pairs = {"validation_loss": None, "sign_agreement": None}
-    assert Validation(batch([]), DPO).metrics() == without_pairs
-    metrics = Validation(batch([1.0]), SIMPO).metrics()
+    assert Validation(batch([]), DPO, []).metrics() == without_pairs
+    metrics = Validation(batch([1.0]), SIMPO, []).metrics()
     assert metrics["sign_agreement"] == 1.0
     assert metrics["validation_loss"] == pytest.approx(math.log1p(math.exp(-(2.0 * (0.25 + 0.25) - 0.5))), rel=1e-6)

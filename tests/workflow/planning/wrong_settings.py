@@ -2,7 +2,7 @@
 
 import datetime
 
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss
 from wrong_changes import (
     HUGE,
     INFINITE,
@@ -18,7 +18,7 @@ from wrong_changes import (
     two_scorers,
 )
 
-LOSSES = ", ".join(map(repr, PairLoss.choices()))
+LOSSES = ", ".join(map(repr, Loss.choices()))
 SETTINGS: list[Case] = [
     # names of the experiment and its policies
     ({"experiment": ...}, ["experiment: this key is missing", "folder under `results/`"]),

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf.pairs.schema import Pair
 from rlhf.training.data import epoch_order
 from rlhf.training.settings import RecipeSettings
+from rlhf.training.units.unit import AnyRow
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Schedule:
         """Epochs that are done after a step."""
         return step / self.steps_per_epoch
 
-    def batch(self, pairs: Sequence[Pair], step: int) -> list[Pair]:
-        """The pairs of a step; each epoch has an order of its own."""
+    def batch(self, rows: Sequence[AnyRow], step: int) -> list[AnyRow]:
+        """The pairs or examples of a step; each epoch has an order of its own."""
         epoch, number = divmod(step - 1, self.steps_per_epoch)
         order, size = epoch_order(self.pairs, self.seed, epoch), self.recipe.batch_size
-        return [pairs[index] for index in order[number * size : (number + 1) * size].tolist()]
+        return [rows[index] for index in order[number * size : (number + 1) * size].tolist()]
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up over the first share of the steps, then a cosine to zero after the last one."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,12 +18,10 @@ from rlhf.tokens.token_budget import TokenBudget, as_budget
 from rlhf.training.data import micro_batches, pair_batch
 from rlhf.training.processes.accelerator import accumulate
 from rlhf.training.settings import TrainSpec
-from rlhf.training.validation import Validation, validate
+from rlhf.training.units.unit import AnyRow, Measured, Metrics, Row
 
 SUMS = 4
 """How many numbers `backward` sums over the pairs of a batch."""
-Metrics = dict[str, Any]
-"""Columns of a row of `TRAINING`."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,11 @@ class Trainer:
     accelerator: Accelerator
     budget: TokenBudget
 
-    def step(self, batch: Sequence[Pair], number: int, learning_rate: float) -> Metrics:
+    def step(self, batch: Sequence[Row], number: int, learning_rate: float) -> Metrics:
         """Train on a batch.
 
         Returns:
-            What `mean_metrics` returns, the `learning_rate`, and `grad_norm`, the norm before clipping.
+            The metrics of the batch, the `learning_rate`, and `grad_norm`, the norm before clipping.
 
         Raises:
             UserError: the loss or the gradient is not finite. The weights are unchanged (except under DeepSpeed, which
@@ -49,17 +46,18 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        sums = backward_batch(self.model, batch, self.spec, self.accelerator, self.budget)
+        unit = self.spec.loss.unit()
+        metrics = unit.backward(self.model, batch, self.spec, self.accelerator, self.budget)
         grad_norm = clip_gradient(self.model, self.spec.recipe.max_grad_norm, self.accelerator)
-        found = {**mean_metrics(sums, len(batch), self.spec), "learning_rate": learning_rate, "grad_norm": grad_norm}
-        refuse_not_finite(number, found, batch)
+        found = {**metrics, "learning_rate": learning_rate, "grad_norm": grad_norm}
+        refuse_not_finite(number, found, batch, unit.name)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return found
 
-    def validate(self, pairs: Sequence[Pair]) -> Validation:
-        """Compute the validation pairs under the current weights."""
-        return validate(self.model, pairs, self.spec, self.budget, self.accelerator)
+    def measure(self, rows: Sequence[Row]) -> Measured:
+        """Compute rows under the current weights."""
+        return self.spec.loss.unit().measure(self.model, rows, self.spec, self.budget, self.accelerator)
 
 
 def backward_batch(
@@ -69,24 +67,48 @@ def backward_batch(
     accelerator: Accelerator,
     token_budget: TokenBudget | int,
 ) -> torch.Tensor:
-    """Accumulate the gradient of a batch's mean loss; each process computes its share of the micro-batches.
-
-    The gradient must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
+    """Accumulate the gradient of the mean loss of a batch of pairs, see `accumulate_gradient`.
 
     Returns:
         The sums of `backward` over the whole batch, the same in every process.
     """
 
+    def micro_batch(pairs: Sequence[Pair], weight: float) -> torch.Tensor:
+        return backward(model, pairs, weight, spec, accelerator)
+
+    return accumulate_gradient(model, batch, micro_batch, SUMS, accelerator, token_budget)
+
+
+def accumulate_gradient(
+    model: ResponseLogprobs,
+    batch: Sequence[AnyRow],
+    micro_batch: Callable[[Sequence[AnyRow], float], torch.Tensor],
+    numbers: int,
+    accelerator: Accelerator,
+    token_budget: TokenBudget | int,
+) -> torch.Tensor:
+    """Accumulate the gradient of a batch's mean loss; each process computes its share of the micro-batches.
+
+    The gradient must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
+
+    Args:
+        micro_batch: adds the gradient of a weight times the summed loss of some rows, and returns sums over them.
+        numbers: how many sums those are.
+
+    Returns:
+        These sums over the whole batch, the same in every process.
+    """
+
     def compute(tokens: int) -> torch.Tensor:
         budget = pack_budget(tokens, accelerator.device)
         shares = micro_batches(batch, budget, accelerator.process_index, accelerator.num_processes)
-        sums = torch.zeros(SUMS, device=accelerator.device)
-        for number, pairs in enumerate(shares):
+        sums = torch.zeros(numbers, device=accelerator.device)
+        for number, rows in enumerate(shares):
             with accumulate(accelerator, model, last=number + 1 == len(shares)):
                 # An empty micro-batch is computed too, with weight 0: every process must make as many passes.
-                weight = accelerator.num_processes / len(batch) if pairs else 0.0
-                found = backward(model, pairs or batch[:1], weight, spec, accelerator)
-            sums += found if pairs else 0.0
+                weight = accelerator.num_processes / len(batch) if rows else 0.0
+                found = micro_batch(rows or batch[:1], weight)
+            sums += found if rows else 0.0
         return sums
 
     sums = as_budget(token_budget).repeat(compute, lambda: list(map(count_tokens, batch)), undo=model.zero_grad)
@@ -104,7 +126,7 @@ def backward(
     with accelerator.autocast():
         logprobs = model(Pack([pair.prompt_group for pair in pairs], accelerator.device))
     batch = pair_batch(pairs, *logprobs.view(-1, 2).unbind(1))
-    losses = spec.loss.loss(batch)
+    losses = spec.pair_loss.loss(batch)
     accelerator.backward(losses.sum() * weight)
     gap = batch.chosen_reward - batch.rejected_reward
     return torch.stack([losses, gap, batch.chosen_logratio, batch.rejected_logratio]).detach().sum(1)
@@ -128,22 +150,22 @@ def mean_metrics(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
     }
 
 
-def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Pair]) -> None:
-    """Raise UserError if a step's loss or gradient is not finite."""
+def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Row], unit: str) -> None:
+    """Raise UserError if a step's loss or gradient is not finite; `unit` says what the batch is made of."""
     loss, grad_norm = found["loss"], found["grad_norm"]
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
-    names = ", ".join(pair.prompt_id for pair in batch)
+    names = ", ".join(row.prompt_id for row in batch)
     raise UserError(
         f"step {step}: the loss is {loss} and the norm of its gradient {grad_norm}. Lower the learning rate or clip "
-        f"the gradient (`max_grad_norm`), or look at the pairs of this batch: {names}"
+        f"the gradient (`max_grad_norm`), or look at the {unit} of this batch: {names}"
     )
 
 
-def count_tokens(pair: Pair) -> int:
-    """Tokens of a pair, its prompt once."""
-    return pair.prompt_group.tokens
+def count_tokens(row: Row) -> int:
+    """Tokens of a pair or an example, its prompt once."""
+    return row.prompt_group.tokens
 
 
-def count_response_tokens(pair: Pair) -> int:
-    return len(pair.chosen_token_ids) + len(pair.rejected_token_ids)
+def count_response_tokens(row: Row) -> int:
+    return sum(map(len, row.prompt_group.responses))
