@@ -111,6 +111,11 @@ class Paths:
         members = pooled_policies(self.experiment, policy)
         return [path for member in members for path in self._parts(artifact, member, [part])]
 
+    def sampled(self, artifact: str, rows: str) -> list[str]:
+        """An artifact of the responses that a file of pairs or examples is made of."""
+        _, policy, unit, part = rows.removesuffix(".parquet").rsplit("/", 3)
+        return self.pooled_parts(artifact, policy, part) if unit == "pairs" else self._parts(artifact, policy, [part])
+
     def separate_reference(self, policy: str) -> list[str]:
         """The reference of a training that starts from another policy; empty if it is the start or a hub model."""
         reference = separate_reference(self.experiment, policy)

@@ -44,9 +44,7 @@ def published_files(paths: Paths) -> list[str]:
     rows = [path for files in learned.values() for path in files]
     logprobs = [path for policy, files in learned.items() for path in paths.under_reference(files, policy)]
     tests = [path for policy in described for path in paths.test_parts("responses", policy)]
-    sampled = [
-        path for found in map(Path, rows) for path in paths.pooled_parts("responses", found.parts[-3], found.stem)
-    ]
+    sampled = [path for found in rows for path in paths.sampled("responses", found)]
     responses = [*sampled, *tests]
     rewards = [path.replace("/responses/", "/rewards/") for path in responses]
     scores = [score for path in responses for score in paths.scores(Path(path).parts[-3], Path(path).stem)]
