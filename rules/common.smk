@@ -22,7 +22,7 @@ from rlhf.benchmarks.catalogue import suite
 from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
 from workflow.iterations import start_policy
-from workflow.paths import Paths, examples_in, pairs_in
+from workflow.paths import Paths
 from workflow.planning.input_checks import require_keys
 from workflow.requests import Requests
 from workflow.sources import require_conda

@@ -7,16 +7,20 @@ rule train_policy:
         choice=lambda wildcards: wait_for_choice(wildcards.policy),
         policy=lambda wildcards: PATHS.policy_folder(start_policy(EXPERIMENT, wildcards.policy)),
         reference=lambda wildcards: PATHS.separate_reference(wildcards.policy),
-        pairs=lambda wildcards: pairs_in(PATHS.training_rows(wildcards.policy)),
-        examples=lambda wildcards: examples_in(PATHS.training_rows(wildcards.policy)),
-        logprobs=lambda wildcards: PATHS.under_reference(PATHS.training_rows(wildcards.policy), wildcards.policy),
-        earlier_pairs=lambda wildcards: pairs_in(PATHS.earlier_rows(wildcards.policy)),
-        earlier_examples=lambda wildcards: examples_in(PATHS.earlier_rows(wildcards.policy)),
-        earlier_logprobs=lambda wildcards: PATHS.under_reference(PATHS.earlier_rows(wildcards.policy), wildcards.policy),
-        validation_pairs=lambda wildcards: pairs_in(PATHS.validation_rows(wildcards.policy)),
-        validation_examples=lambda wildcards: examples_in(PATHS.validation_rows(wildcards.policy)),
+        pairs=lambda wildcards: PATHS.training_pairs(wildcards.policy),
+        examples=lambda wildcards: PATHS.training_examples(wildcards.policy),
+        logprobs=lambda wildcards: PATHS.under_reference(
+            PATHS.training_pairs(wildcards.policy) + PATHS.training_examples(wildcards.policy), wildcards.policy
+        ),
+        earlier_pairs=lambda wildcards: PATHS.earlier_pairs(wildcards.policy),
+        earlier_examples=lambda wildcards: PATHS.earlier_examples(wildcards.policy),
+        earlier_logprobs=lambda wildcards: PATHS.under_reference(
+            PATHS.earlier_pairs(wildcards.policy) + PATHS.earlier_examples(wildcards.policy), wildcards.policy
+        ),
+        validation_pairs=lambda wildcards: PATHS.validation_pairs(wildcards.policy),
+        validation_examples=lambda wildcards: PATHS.validation_examples(wildcards.policy),
         validation_logprobs=lambda wildcards: PATHS.under_reference(
-            PATHS.validation_rows(wildcards.policy), wildcards.policy
+            PATHS.validation_pairs(wildcards.policy) + PATHS.validation_examples(wildcards.policy), wildcards.policy
         ),
     output:
         checkpoint=directory(f"{RESULTS}/{{policy}}/checkpoint"),

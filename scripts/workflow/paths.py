@@ -121,17 +121,29 @@ class Paths:
         reference = separate_reference(self.experiment, policy)
         return [] if reference is None else self.policy_folder(reference)
 
-    def training_rows(self, policy: str) -> list[str]:
-        """The parent's pairs that the policy is trained on; its examples, for a loss that learns from those."""
-        return self._rows_of(policy, [parent(policy)])
+    def training_pairs(self, policy: str) -> list[str]:
+        """The parent's pairs that the policy is trained on; none for a loss that learns from examples."""
+        return self._learned_from("pairs", policy, [parent(policy)])
 
-    def earlier_rows(self, policy: str) -> list[str]:
-        """The same of iterations before the parent's, that the policy is trained on too."""
-        return self._rows_of(policy, earlier_policies(self.experiment, policy))
+    def training_examples(self, policy: str) -> list[str]:
+        """The parent's examples that the policy is trained on; none for a loss that learns from pairs."""
+        return self._learned_from("examples", policy, [parent(policy)])
 
-    def validation_rows(self, policy: str) -> list[str]:
-        """The same of the parent's first test part; for a candidate of a sweep, of its first selection part."""
-        return self._parts(self._unit(policy), parent(policy), self.experiment.compared_parts(policy)[:1])
+    def earlier_pairs(self, policy: str) -> list[str]:
+        """The pairs of iterations before the parent's that the policy is trained on too."""
+        return self._learned_from("pairs", policy, earlier_policies(self.experiment, policy))
+
+    def earlier_examples(self, policy: str) -> list[str]:
+        """The examples of iterations before the parent's that the policy is trained on too."""
+        return self._learned_from("examples", policy, earlier_policies(self.experiment, policy))
+
+    def validation_pairs(self, policy: str) -> list[str]:
+        """The pairs of the parent's first test part; for a candidate of a sweep, of its first selection part."""
+        return self._validated_with("pairs", policy)
+
+    def validation_examples(self, policy: str) -> list[str]:
+        """The examples of the parent's first test part; for a candidate of a sweep, of its first selection part."""
+        return self._validated_with("examples", policy)
 
     def under_reference(self, rows: list[str], policy: str) -> list[str]:
         """The log-probabilities of pairs or examples under the reference of a training; empty for a loss without."""
@@ -168,19 +180,24 @@ class Paths:
     def all_training_pairs(self) -> list[str]:
         """The pairs that any policy is trained on, each file once."""
         trained = self.experiment.trained_policies()
-        return list(dict.fromkeys(path for policy in trained for path in pairs_in(self.training_rows(policy))))
+        return list(dict.fromkeys(path for policy in trained for path in self.training_pairs(policy)))
 
     def all_drifts(self) -> list[str]:
         """The drift of all trained policies; empty if the evaluation does not ask for it."""
         asked = self.experiment.evaluation.kl_to_base
         return [f"{self.results}/{policy}/drift.parquet" for policy in self.experiment.trained_policies() if asked]
 
-    def _rows_of(self, policy: str, sources: list[str]) -> list[str]:
+    def _learned_from(self, unit: str, policy: str, sources: list[str]) -> list[str]:
+        """The train parts of pairs or examples, if the policy learns from those."""
         parts = {source: self.experiment.train_parts(following_iteration(source)) for source in sources}
-        return [path for source in sources for path in self._parts(self._unit(policy), source, parts[source])]
+        found = [path for source in sources for path in self._parts(unit, source, parts[source])]
+        return found if unit == self._unit(policy) else []
+
+    def _validated_with(self, unit: str, policy: str) -> list[str]:
+        found = self._parts(unit, parent(policy), self.experiment.compared_parts(policy)[:1])
+        return found if unit == self._unit(policy) else []
 
     def _unit(self, policy: str) -> str:
-        """What a policy learns from, as an artifact: pairs or examples."""
         return "examples" if self.experiment.loss(policy).unpaired else "pairs"
 
     def _parts(self, artifact: str, policy: str, parts: list[str]) -> list[str]:
@@ -194,13 +211,3 @@ def logprobs_path(rows: str, reference: str) -> str:
     folder, unit, part = rows.rsplit("/", 2)
     under = "" if folder.endswith(f"/{reference}") else f"{reference}/"
     return f"{folder}/{LOGPROBS_OF[unit]}/{under}{part}"
-
-
-def pairs_in(rows: list[str]) -> list[str]:
-    """The files of pairs among those that policies learn from."""
-    return [path for path in rows if path.rsplit("/", 2)[1] == "pairs"]
-
-
-def examples_in(rows: list[str]) -> list[str]:
-    """The files of examples among those that policies learn from."""
-    return [path for path in rows if path.rsplit("/", 2)[1] == "examples"]

@@ -1,5 +1,6 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
+from rerun_examples import OF_EXAMPLES
 from rerun_iterations import AFTER_THE_FIRST
 from rerun_rows import (
     ARMO,
@@ -128,6 +129,7 @@ TABLE = [
         REPORT,
     ),
     *AFTER_THE_FIRST,
+    *OF_EXAMPLES,
     Row(
         "log-probabilities, all trained policies, report",
         one("logprobs.precision", "bfloat16"),

@@ -21,6 +21,7 @@ from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import Scorer
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
+from workflow.variants.examples import learns_from_examples
 
 planned_shape = cache(known_shape)
 """Cached: a plan asks once per job."""
@@ -134,7 +135,8 @@ def _policy_stages(experiment: Experiment, shape: ModelShape, training: Training
         memory = partial(logprob_memory, shape, experiment.logprobs.precision)
         remedy = partial(smaller_budget_remedy, memory, longest, "responses.max_tokens")
         budget = hardware.compute_logprobs.token_budget
-        for rule in ("compute_logprobs", "compute_example_logprobs"):  # an example has two responses, like a pair
+        of_examples = ["compute_example_logprobs"] if learns_from_examples(experiment) else []
+        for rule in ("compute_logprobs", *of_examples):  # an example has two responses, like a pair
             yield StageMemory(rule, "hardware.compute_logprobs", memory, budget, longest, remedy)
     if experiment.evaluation.kl_to_base and hardware.measure_drift.gpu:
         response = experiment.prompts.max_tokens + responses.max_tokens

@@ -79,7 +79,9 @@ def published_checkpoints(paths: Paths) -> list[str]:
 
 def _learned_from(paths: Paths, policy: str) -> list[str]:
     """The pairs or examples that a policy was trained on and validated with."""
-    return [*paths.training_rows(policy), *paths.earlier_rows(policy), *paths.validation_rows(policy)]
+    pairs = [*paths.training_pairs(policy), *paths.earlier_pairs(policy), *paths.validation_pairs(policy)]
+    examples = [*paths.training_examples(policy), *paths.earlier_examples(policy), *paths.validation_examples(policy)]
+    return pairs + examples
 
 
 def _with_ancestors(policies: Iterable[str]) -> set[str]:

@@ -23,6 +23,7 @@ from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
 from wrong_benchmarks import BENCHMARKS
 from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, imported
+from wrong_examples import EXAMPLES
 from wrong_iterations import ITERATIONS
 from wrong_publishing import PUBLISHING
 from wrong_settings import SETTINGS
@@ -31,7 +32,7 @@ from wrong_sources import PUBLISHED, SOURCES
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
-    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS]),
+    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS, *EXAMPLES]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 
