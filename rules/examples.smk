@@ -1,4 +1,5 @@
 # examples: single responses that are desirable or undesirable, for losses that learn from those instead of pairs.
+from workflow.specs.examples import example_spec
 
 
 rule build_examples:
@@ -19,7 +20,7 @@ rule build_examples:
     resources:
         **REQUESTS.cpu("build_examples"),
     params:
-        spec=lambda wildcards: spec(SPECS.build_examples, wildcards.part),
+        spec=lambda wildcards: spec(example_spec, EXPERIMENT, wildcards.part),
         code=code("build_examples"),
     shell:
         """

@@ -38,11 +38,12 @@ class RecipeSettings(Settings):
     """Optimizer, schedule and length of a training."""
 
     epochs: int = Field(1, ge=1, le=10_000)
-    """Passes over the training pairs."""
+    """Passes over the training pairs, or examples if the loss learns from those."""
     pairs: int | None = Field(None, ge=1, le=1_000_000_000)
-    """Number of training pairs, overriding `epochs`; rounded down to whole batches, cycling if the data runs out."""
+    """Number of training pairs (or examples), overriding `epochs`; rounded down to whole batches, cycling if the data
+    runs out."""
     batch_size: int = Field(128, ge=1, le=1_000_000)
-    """Pairs per optimizer step, over all processes together."""
+    """Pairs (or examples) per optimizer step, over all processes together."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """`adamw_8bit` keeps AdamW's moments in 8 bits (bitsandbytes); only with the strategies `single` and `ddp`."""
     learning_rate: float = Field(3.0e-7, ge=1e-12, le=1)

@@ -13,7 +13,6 @@ from rlhf.base.source_digest import SCRIPTS, source_digest
 from rlhf.benchmarks.catalogue import CATALOGUE
 from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec, SummarySpec
 from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
-from rlhf.examples.settings import ExampleSpec
 from rlhf.logprobs.settings import DriftSpec, LogprobSpec
 from rlhf.models.source import ModelSource
 from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
@@ -118,16 +117,6 @@ class Specs:
             min_margin=pairs.min_margin,
             seed=self.experiment.seed if pairs.choose in DRAWN_CHOICES else None,
             pool=pool if len(pool) > 1 else [],
-        )
-
-    def build_examples(self, part: str) -> ExampleSpec:
-        examples = self.experiment.examples
-        assert examples.desirable_above is not None and examples.undesirable_below is not None  # see `check_examples`
-        return ExampleSpec(
-            rows=self.experiment.rows(part),
-            desirable_above=examples.desirable_above,
-            undesirable_below=examples.undesirable_below,
-            seed=self.experiment.seed,
         )
 
     def compute_logprobs(self, policy: str) -> LogprobSpec:
