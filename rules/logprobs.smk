@@ -8,6 +8,7 @@ rule compute_logprobs:
     """Log-probabilities of the chosen and rejected responses of a part, at the sampling temperature."""
     input:
         pairs=f"{RESULTS}/{{policy}}/pairs/{{part}}.parquet",
+        examples=[],
         policy=lambda wildcards: PATHS.policy_folder(reference_of(wildcards)),
     output:
         f"{RESULTS}/{{policy}}/logprobs/{{reference}}{{part}}.parquet",
@@ -27,7 +28,8 @@ rule compute_logprobs:
         code=code("compute_logprobs"),
     shell:
         """
-        python {resources.scripts:q}/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --policy {input.policy} \
+        python {resources.scripts:q}/compute_logprobs.py --spec {params.spec:q} --pairs {input.pairs} --examples {input.examples} \
+            --policy {input.policy} \
             --revisions {resources.revisions} --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --output {output} 2>{log}

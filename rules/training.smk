@@ -1,21 +1,26 @@
-# training: a policy, from its parent and the pairs of its parent; or as `training.start`, `reference`, `pairs_of` say.
+# training: a policy, from its parent and the pairs or examples of its parent; or as `training.start`, `reference`, `pairs_of` say.
 
 
 rule train_policy:
-    """Train a policy on its parent's pairs, and those of earlier iterations if they accumulate."""
+    """Train a policy on its parent's pairs or examples, and those of earlier iterations if they accumulate."""
     input:
         choice=lambda wildcards: wait_for_choice(wildcards.policy),
         policy=lambda wildcards: PATHS.policy_folder(start_policy(EXPERIMENT, wildcards.policy)),
         reference=lambda wildcards: PATHS.separate_reference(wildcards.policy),
         pairs=lambda wildcards: PATHS.training_pairs(wildcards.policy),
-        logprobs=lambda wildcards: PATHS.under_reference(PATHS.training_pairs(wildcards.policy), wildcards.policy),
+        examples=lambda wildcards: PATHS.training_examples(wildcards.policy),
+        logprobs=lambda wildcards: PATHS.under_reference(
+            PATHS.training_pairs(wildcards.policy) + PATHS.training_examples(wildcards.policy), wildcards.policy
+        ),
         earlier_pairs=lambda wildcards: PATHS.earlier_pairs(wildcards.policy),
+        earlier_examples=lambda wildcards: PATHS.earlier_examples(wildcards.policy),
         earlier_logprobs=lambda wildcards: PATHS.under_reference(
-            PATHS.earlier_pairs(wildcards.policy), wildcards.policy
+            PATHS.earlier_pairs(wildcards.policy) + PATHS.earlier_examples(wildcards.policy), wildcards.policy
         ),
         validation_pairs=lambda wildcards: PATHS.validation_pairs(wildcards.policy),
+        validation_examples=lambda wildcards: PATHS.validation_examples(wildcards.policy),
         validation_logprobs=lambda wildcards: PATHS.under_reference(
-            PATHS.validation_pairs(wildcards.policy), wildcards.policy
+            PATHS.validation_pairs(wildcards.policy) + PATHS.validation_examples(wildcards.policy), wildcards.policy
         ),
     output:
         checkpoint=directory(f"{RESULTS}/{{policy}}/checkpoint"),
@@ -39,9 +44,10 @@ rule train_policy:
         """
         exec python {resources.scripts:q}/train_policy.py --spec {params.spec:q} --policy {input.policy} \
             --reference {input.reference} --revisions {resources.revisions} \
-            --pairs {input.pairs} --logprobs {input.logprobs} \
-            --earlier-pairs {input.earlier_pairs} --earlier-logprobs {input.earlier_logprobs} \
-            --validation-pairs {input.validation_pairs} --validation-logprobs {input.validation_logprobs} \
+            --pairs {input.pairs} --examples {input.examples} --logprobs {input.logprobs} \
+            --earlier-pairs {input.earlier_pairs} --earlier-examples {input.earlier_examples} \
+            --earlier-logprobs {input.earlier_logprobs} --validation-pairs {input.validation_pairs} \
+            --validation-examples {input.validation_examples} --validation-logprobs {input.validation_logprobs} \
             --gpus {resources.gpu_request} --granted-gpus {resources.gpu} \
             --threads {resources.compute_threads} \
             --token-budget {resources.token_budget} --save-seconds {resources.save_seconds} \

@@ -1,4 +1,4 @@
-"""Train a policy on preference pairs: those of its parent, and of earlier iterations where there are any."""
+"""Train a policy on pairs or examples: those of its parent, and of earlier iterations where there are any."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from rlhf.models.policies import load_policy
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import check_vocabulary, load_tokenizer
 from rlhf.pairs.paired_prompts import PairedPrompts
-from rlhf.training.data import read_pairs
 from rlhf.training.loop import train
 from rlhf.training.model import trainable
 from rlhf.training.processes.accelerator import make_accelerator, release
@@ -36,14 +35,15 @@ from rlhf.training.state.checkpoint import describe_policy, save_policy
 from rlhf.training.state.claim import claimed
 from rlhf.training.state.states import TrainingStates, identity_of, state_layout
 from rlhf.training.trackers import check_tracker, start_tracking
+from rlhf.training.units.reading import Rows, read_rows
 from rlhf.training.validation import check_reference, validate_merged
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedTokenizerBase
 
-FILES = ("pairs", "logprobs", "validation_pairs", "validation_logprobs")
-EARLIER = ("earlier_pairs", "earlier_logprobs")
+FILES = ("pairs", "examples", "logprobs", "validation_pairs", "validation_examples", "validation_logprobs")
+EARLIER = ("earlier_pairs", "earlier_examples", "earlier_logprobs")
 
 
 class Start(NamedTuple):
@@ -68,26 +68,28 @@ def main() -> None:
     reference = find_reference(arguments, spec)
     origin = check_inputs(arguments, spec, start, reference)
     accelerator = start_accelerator(arguments, spec)
-    prompts, validation_prompts = read_data(arguments, spec, accelerator)
+    given = {name: getattr(arguments, name) for name in (*FILES, *EARLIER)}
+    rows, validation_rows = read_rows(given, spec, partial(once_per_machine, accelerator=accelerator))
     setup = training_setup(spec, arguments.strategy, arguments.processes, arguments.activations)
-    budget = plan_memory(arguments, spec, start, setup, prompts, validation_prompts, accelerator)
+    budget = plan_memory(arguments, spec, start, setup, rows, validation_rows, accelerator)
     if reference is not None:
-        check_reference(*reference, prompts, validation_prompts, spec, accelerator)
+        check_reference(*reference, rows, validation_rows, spec, accelerator)
     policy = load_policy(start.name, start.revision, "float32", accelerator.device)
     model = trainable(policy, spec, setup)
     layout = state_layout(arguments.strategy, arguments.processes)
     states = TrainingStates(states_folder, identity_of(origin), arguments.save_seconds, layout)
     with claimed(states_folder, accelerator), leaving_to_start_again():
-        metrics, weights, validation = train(model, prompts, validation_prompts, spec, accelerator, budget, states)
+        metrics, weights, validation = train(model, rows, validation_rows, spec, accelerator, budget, states)
         release(accelerator)
         if accelerator.is_main_process:
             with whole_folder(arguments.checkpoint) as folder:
                 save_policy(folder, policy, weights, start.tokenizer, spec)
                 del policy, model, weights  # frees their memory: the merged policy is loaded once more
                 if spec.recipe.lora:
-                    merged = validate_merged(folder, validation_prompts, spec, budget, accelerator.device, validation)
+                    merged = validate_merged(folder, validation_rows, spec, budget, accelerator.device, validation)
                     metrics[-1].update(merged)
-                describe_policy(folder, spec, len(prompts.pairs), metrics, origin)
+                count = len(rows.pairs) if isinstance(rows, PairedPrompts) else len(rows)
+                describe_policy(folder, spec, count, metrics, origin)
             TRAINING.write(arguments.metrics, metrics, origin)
             states.keep_last()
     if arguments.processes > 1:
@@ -98,14 +100,7 @@ def make_parser() -> ArgumentParser:
     parser = program_parser(__doc__, TrainSpec)
     parser.add_argument("--policy", type=Path, nargs="?", help="the folder of the start (default: the spec's model)")
     parser.add_argument("--reference", type=Path, nargs="?", help="the folder of the reference, if it is not the start")
-    parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="the parent's pairs, Parquet")
-    parser.add_argument(
-        "--logprobs", type=Path, nargs="*", default=[], help="their log-probabilities, in the same order"
-    )
-    parser.add_argument("--earlier-pairs", type=Path, nargs="*", default=[], help="pairs of earlier iterations")
-    parser.add_argument("--earlier-logprobs", type=Path, nargs="*", default=[], help="their log-probabilities")
-    parser.add_argument("--validation-pairs", type=Path, nargs="+", required=True, help="pairs of test prompts")
-    parser.add_argument("--validation-logprobs", type=Path, nargs="*", default=[], help="their log-probabilities")
+    add_row_flags(parser)
     parser.add_argument("--checkpoint", type=Path, required=True, help="the folder of the new policy")
     parser.add_argument("--metrics", type=Path, required=True, help="the training metrics, Parquet")
     parser.add_argument(
@@ -133,6 +128,16 @@ def make_parser() -> ArgumentParser:
     )
     add_model_flags(parser)
     return parser
+
+
+def add_row_flags(parser: ArgumentParser) -> None:
+    """What is learned from: pairs or examples, whichever the loss needs, and their reference log-probabilities."""
+    for name, whose in (("", "the parent's"), ("earlier-", "earlier iterations'"), ("validation-", "test prompts'")):
+        for rows in ("pairs", "examples"):
+            parser.add_argument(f"--{name}{rows}", type=Path, nargs="*", default=[], help=f"{whose} {rows}, Parquet")
+        parser.add_argument(
+            f"--{name}logprobs", type=Path, nargs="*", default=[], help="their log-probabilities, in the same order"
+        )
 
 
 def check_hardware(arguments: Namespace, spec: TrainSpec) -> None:
@@ -175,7 +180,7 @@ def check_inputs(
     earlier = {name: getattr(arguments, name) for name in EARLIER}
     under = arguments.policy if reference is None else arguments.reference
     checked_inputs(policy=under, **files)
-    checked_inputs(policy=under, pairs=arguments.earlier_pairs, logprobs=arguments.earlier_logprobs)
+    checked_inputs(policy=under, **{name.removeprefix("earlier_"): paths for name, paths in earlier.items()})
     checked_inputs(policy=arguments.policy)
     inputs = {"policy": arguments.policy, "reference": reference and arguments.reference, **files, **earlier}
     # Only `base` is from the hub, so the start and the reference have one commit between them.
@@ -207,28 +212,13 @@ def start_accelerator(arguments: Namespace, spec: TrainSpec) -> Accelerator:
     return accelerator
 
 
-def read_data(arguments: Namespace, spec: TrainSpec, accelerator: Accelerator) -> tuple[PairedPrompts, PairedPrompts]:
-    """Prompts with pairs to train on and to validate on, in memory once per machine."""
-    share = partial(once_per_machine, accelerator=accelerator)
-    return (
-        read_pairs(
-            arguments.pairs,
-            arguments.logprobs,
-            spec,
-            share,
-            earlier=(arguments.earlier_pairs, arguments.earlier_logprobs),
-        ),
-        read_pairs(arguments.validation_pairs, arguments.validation_logprobs, spec, share),
-    )
-
-
 def plan_memory(
     arguments: Namespace,
     spec: TrainSpec,
     start: Start,
     setup: TrainingSetup,
-    prompts: PairedPrompts,
-    validation_prompts: PairedPrompts,
+    rows: Rows,
+    validation_rows: Rows,
     accelerator: Accelerator,
 ) -> int:
     """The token budget, and a warning if the state could not be saved in time.
@@ -237,10 +227,10 @@ def plan_memory(
         UserError: the training does not fit the GPU of this process.
     """
     shape = known_shape(start.name, start.revision)
-    longest = max(prompts.longest, validation_prompts.longest)
+    longest = max(rows.longest, validation_rows.longest)
     budget = common_budget(arguments.token_budget, shape, setup, longest, accelerator)
     if shape is not None and accelerator.is_main_process:
-        tokens = spec.recipe.batch_size * prompts.largest, len(validation_prompts) * validation_prompts.largest
+        tokens = spec.recipe.batch_size * rows.largest, len(validation_rows) * validation_rows.largest
         warn_of_short_notice(arguments.stop_seconds, shape, setup, *tokens, accelerator.device)
     return budget
 

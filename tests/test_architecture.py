@@ -21,6 +21,7 @@ STAGES = (
     "responses",
     "rewards",
     "pairs",
+    "examples",
     "logprobs",
     "training",
     "evaluation",
@@ -30,10 +31,15 @@ STAGES = (
 )
 EXCEPTIONS = {
     ("rlhf.rewards.imported", "rlhf.responses.imported"),  # both are columns of one dataset
+    ("rlhf.examples.building", "rlhf.pairs.candidates"),  # what may be part of a pair may be an example
     ("rlhf.training.loop", "rlhf.logprobs.responses"),  # policy and reference are computed by the same functions
     ("rlhf.training.model", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.model", "rlhf.logprobs.responses"),
     ("rlhf.training.optimization.step", "rlhf.logprobs.responses"),
+    ("rlhf.training.units.examples", "rlhf.logprobs.groups"),
+    ("rlhf.training.units.examples", "rlhf.logprobs.responses"),
+    ("rlhf.training.units.pairs", "rlhf.logprobs.responses"),
+    ("rlhf.training.units.unit", "rlhf.logprobs.responses"),
     ("rlhf.training.validation", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),

@@ -10,6 +10,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.names import Rows, part_names, part_rows, variant_and_iteration
 from rlhf.base.settings import GivenText, Settings
 from rlhf.benchmarks.settings import BenchmarksSettings
+from rlhf.examples.settings import ExampleSettings
 from rlhf.logprobs.settings import LogprobSettings
 from rlhf.models.source import ModelSettings
 from rlhf.pairs.settings import PairSettings
@@ -22,11 +23,11 @@ from rlhf.rewards.kinds.combined import CombinedSettings
 from rlhf.rewards.model_scorer import ModelScorer
 from rlhf.rewards.scorer import RewardSettings, Scorer
 from rlhf.tiny.settings import TinySettings
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss
 from rlhf.training.settings import IterationSettings, RecipeSettings, TrainingSettings, check_optimizer
 from workflow.hardware import HardwareSettings
 from workflow.iterations import check_iterations
-from workflow.planning.sizes import check_lengths, check_number_of_parts, check_sweeps, check_tiny_prompts
+from workflow.planning import sizes
 from workflow.reference.errors import describe
 from workflow.sections import EvaluationSettings, SplitSettings
 from workflow.variants.settings import SweepName, SweepSettings, VariantName, VariantSettings
@@ -64,6 +65,8 @@ class Experiment(Settings):
     """The reward that chooses the pairs and that training learns from."""
     pairs: PairSettings = PairSettings()
     """How the chosen and the rejected response of a prompt are picked."""
+    examples: ExampleSettings = ExampleSettings()
+    """Which responses are examples, for losses that need no pairs."""
     logprobs: LogprobSettings = LogprobSettings()
     """How log-probabilities are computed, for the reference and in training."""
     training: TrainingSettings = TrainingSettings()
@@ -93,18 +96,14 @@ class Experiment(Settings):
             )
         self._check_made_by_rules()
         check_publishing(self.publish, self.experiment, self.trained_policies())
-        check_lengths(self.prompts, self.responses)
-        check_sweeps(self.sweeps, self.prompts, self.judges())
+        sizes.check_lengths(self.prompts, self.responses)
+        sizes.check_sweeps(self.sweeps, self.prompts, self.judges())
         iterations = [self.iterations(name) for name, variant in self.trained.items() if not variant.is_candidate]
-        check_number_of_parts(self.prompts, iterations, len(self.candidates()))
+        sizes.check_number_of_parts(self.prompts, iterations, len(self.candidates()))
         check_iterations(self)
         if self.tiny and self.prompts.dataset == WORLD_PROMPTS:
-            check_tiny_prompts(self.prompts, self.tiny.prompts)
-        if self.responses.engine == "vllm" and (budget := self.hardware.generate_responses.token_budget) != "auto":
-            raise ValueError(
-                f"hardware.generate_responses.token_budget: it is {budget}, and vLLM batches by a budget of its own; "
-                "allowed with `responses.engine: vllm`: auto"
-            )
+            sizes.check_tiny_prompts(self.prompts, self.tiny.prompts)
+        sizes.check_sampling_budget(self.responses, self.hardware.generate_responses.token_budget)
         for variant in self.trained:
             try:
                 check_optimizer(self.recipe(variant), self.hardware.train_policy.effective_strategy)
@@ -205,7 +204,7 @@ class Experiment(Settings):
     def is_candidate(self, policy: str) -> bool:
         return policy != "base" and self.trained[variant_and_iteration(policy)[0]].is_candidate
 
-    def loss(self, policy: str) -> PairLoss:
+    def loss(self, policy: str) -> Loss:
         """The loss that a policy is trained with; of a promoted one, its values may differ."""
         return self.trained[variant_and_iteration(policy)[0]].settings.loss
 

@@ -158,8 +158,10 @@ class HardwareSettings(Settings):
     """Scores the test responses with the judge of the evaluation."""
     build_pairs: JobHardware = JobHardware()
     """Chooses pairs."""
+    build_examples: JobHardware = JobHardware()
+    """Labels responses as desirable or undesirable."""
     compute_logprobs: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=240)
-    """Computes log-probabilities of the pairs under the reference policy."""
+    """Computes log-probabilities of the pairs, and of examples, under the reference policy."""
     train_policy: TrainingHardware = TrainingHardware(gpu=1, threads=4, mem_mb=128000, runtime=1440)
     """Trains a policy."""
     measure_drift: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=240)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rlhf.base.names import parent, split_name, variant_and_iteration
 from rlhf.training.settings import IterationSettings
+from workflow.variants.examples import check_examples
 
 if TYPE_CHECKING:
     from workflow.experiment import Experiment
@@ -99,6 +100,7 @@ def check_iterations(experiment: Experiment) -> None:
                 f"variants.{variant}.earlier_share: it is {chosen.earlier_share}, and with `pairs_of: current` there "
                 "are no pairs of earlier iterations; allowed: null, or `pairs_of: accumulated` with it"
             )
+    check_examples(experiment)
     _check_logprob_jobs(experiment)
     _check_pool(experiment)
     _check_pairs_per_prompt(experiment)

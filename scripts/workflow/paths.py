@@ -20,6 +20,8 @@ from workflow.records.accepted_code import ACCEPTED
 
 STORE = "results"
 """The folder that holds the results of all experiments in a working directory."""
+LOGPROBS_OF = {"pairs": "logprobs", "examples": "example_logprobs"}
+"""The folder with the log-probabilities of what policies learn from."""
 
 
 @dataclass(frozen=True)
@@ -109,27 +111,44 @@ class Paths:
         members = pooled_policies(self.experiment, policy)
         return [path for member in members for path in self._parts(artifact, member, [part])]
 
+    def sampled(self, artifact: str, rows: str) -> list[str]:
+        """An artifact of the responses that a file of pairs or examples is made of."""
+        _, policy, unit, part = rows.removesuffix(".parquet").rsplit("/", 3)
+        return self.pooled_parts(artifact, policy, part) if unit == "pairs" else self._parts(artifact, policy, [part])
+
     def separate_reference(self, policy: str) -> list[str]:
         """The reference of a training that starts from another policy; empty if it is the start or a hub model."""
         reference = separate_reference(self.experiment, policy)
         return [] if reference is None else self.policy_folder(reference)
 
     def training_pairs(self, policy: str) -> list[str]:
-        """The parent's pairs that the policy is trained on."""
-        return self._pairs_of([parent(policy)])
+        """The parent's pairs that the policy is trained on; none for a loss that learns from examples."""
+        return self._learned_from("pairs", policy, [parent(policy)])
+
+    def training_examples(self, policy: str) -> list[str]:
+        """The parent's examples that the policy is trained on; none for a loss that learns from pairs."""
+        return self._learned_from("examples", policy, [parent(policy)])
 
     def earlier_pairs(self, policy: str) -> list[str]:
         """The pairs of iterations before the parent's that the policy is trained on too."""
-        return self._pairs_of(earlier_policies(self.experiment, policy))
+        return self._learned_from("pairs", policy, earlier_policies(self.experiment, policy))
+
+    def earlier_examples(self, policy: str) -> list[str]:
+        """The examples of iterations before the parent's that the policy is trained on too."""
+        return self._learned_from("examples", policy, earlier_policies(self.experiment, policy))
 
     def validation_pairs(self, policy: str) -> list[str]:
         """The pairs of the parent's first test part; for a candidate of a sweep, of its first selection part."""
-        return self._parts("pairs", parent(policy), self.experiment.compared_parts(policy)[:1])
+        return self._validated_with("pairs", policy)
 
-    def under_reference(self, pairs: list[str], policy: str) -> list[str]:
-        """The log-probabilities of pairs under the reference of a training; empty for a loss without a reference."""
+    def validation_examples(self, policy: str) -> list[str]:
+        """The examples of the parent's first test part; for a candidate of a sweep, of its first selection part."""
+        return self._validated_with("examples", policy)
+
+    def under_reference(self, rows: list[str], policy: str) -> list[str]:
+        """The log-probabilities of pairs or examples under the reference of a training; empty for a loss without."""
         reference = reference_policy(self.experiment, policy)
-        return [] if reference is None else [logprobs_path(path, reference) for path in pairs]
+        return [] if reference is None else [logprobs_path(path, reference) for path in rows]
 
     def all_test_parts(self, artifact: str) -> list[str]:
         """An artifact of the test parts of all policies."""
@@ -168,17 +187,27 @@ class Paths:
         asked = self.experiment.evaluation.kl_to_base
         return [f"{self.results}/{policy}/drift.parquet" for policy in self.experiment.trained_policies() if asked]
 
-    def _pairs_of(self, policies: list[str]) -> list[str]:
-        parts = {policy: self.experiment.train_parts(following_iteration(policy)) for policy in policies}
-        return [path for policy in policies for path in self._parts("pairs", policy, parts[policy])]
+    def _learned_from(self, unit: str, policy: str, sources: list[str]) -> list[str]:
+        """The train parts of pairs or examples, if the policy learns from those."""
+        parts = {source: self.experiment.train_parts(following_iteration(source)) for source in sources}
+        found = [path for source in sources for path in self._parts(unit, source, parts[source])]
+        return found if unit == self._unit(policy) else []
+
+    def _validated_with(self, unit: str, policy: str) -> list[str]:
+        found = self._parts(unit, parent(policy), self.experiment.compared_parts(policy)[:1])
+        return found if unit == self._unit(policy) else []
+
+    def _unit(self, policy: str) -> str:
+        return "examples" if self.experiment.loss(policy).unpaired else "pairs"
 
     def _parts(self, artifact: str, policy: str, parts: list[str]) -> list[str]:
         return [f"{self.results}/{policy}/{artifact}/{part}.parquet" for part in parts]
 
 
-def logprobs_path(pairs: str, reference: str) -> str:
+def logprobs_path(rows: str, reference: str) -> str:
     """The log-probabilities of a file of pairs under a policy: `{policy}/logprobs/{part}.parquet` under the policy of
-    the pairs itself, `{policy}/logprobs/{reference}/{part}.parquet` under another one."""
-    folder, _, part = pairs.rsplit("/", 2)
+    the pairs itself, `{policy}/logprobs/{reference}/{part}.parquet` under another one. Those of a file of examples lie
+    likewise in `{policy}/example_logprobs`."""
+    folder, unit, part = rows.rsplit("/", 2)
     under = "" if folder.endswith(f"/{reference}") else f"{reference}/"
-    return f"{folder}/logprobs/{under}{part}"
+    return f"{folder}/{LOGPROBS_OF[unit]}/{under}{part}"

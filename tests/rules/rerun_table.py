@@ -1,5 +1,6 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
+from rerun_examples import OF_EXAMPLES
 from rerun_iterations import AFTER_THE_FIRST
 from rerun_losses import LOSSES
 from rerun_rows import (
@@ -130,6 +131,7 @@ TABLE = [
             ("variants.<name>", "variants.simpo", "policies of that variant"),
         )
     ),
+    *OF_EXAMPLES,
     Row(
         "log-probabilities, all trained policies, report",
         one("logprobs.precision", "bfloat16"),

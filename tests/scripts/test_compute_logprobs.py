@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from random_examples import example_rows
 from rlhf.base.artifacts import read_provenance
 from rlhf.base.provenance import digest
-from rlhf.logprobs.schema import LOGPROBS, logprob_artifact
+from rlhf.examples.schema import EXAMPLES
+from rlhf.logprobs.schema import EXAMPLE_LOGPROBS, LOGPROBS, logprob_artifact
 from rlhf.logprobs.settings import LogprobSpec
 from rlhf.models.policies import load_policy
 from rlhf.pairs.schema import PAIRS, artifact_of_pairs
@@ -66,6 +68,29 @@ def test_a_row_for_each_of_several_pairs(tmp_path: Path, policy: Path) -> None:
                 expected = direct_logprob(model, pair["prompt_token_ids"], pair[f"{side}_token_ids"], 0.8)
             assert row[f"{side}_logprob"] == pytest.approx(float(expected), abs=1e-4)
             assert row[f"{side}_tokens"] == len(pair[f"{side}_token_ids"])
+
+
+def test_a_row_per_example(tmp_path: Path, policy: Path) -> None:
+    """Of its response, and of the response to another prompt, both given its prompt."""
+    examples = example_rows(10)
+    EXAMPLES.write(tmp_path / "examples.parquet", examples, {})
+    flags = ("--spec", json.dumps(SPEC), "--policy", policy, "--output", tmp_path / "part.parquet")
+    done = run_program("compute_logprobs", *flags, "--examples", tmp_path / "examples.parquet", "--pairs")
+    assert done.returncode == 0, done.stderr
+    assert "log-probabilities: 10 of 10 examples" in done.stderr
+    model = load_policy(str(policy), None, "float32", CPU).double()
+    for row, example in zip(EXAMPLE_LOGPROBS.read(tmp_path / "part.parquet").to_pylist(), examples, strict=True):
+        assert (row["prompt_id"], row["draw"]) == (example["prompt_id"], example["draw"])
+        for kind, name in (("", "response"), ("other_", "other")):
+            response = example[f"{name}_token_ids"]
+            with torch.no_grad():
+                expected = float(direct_logprob(model, example["prompt_token_ids"], response, 0.8))
+            assert row[f"{kind}logprob"] == pytest.approx(expected, abs=1e-4)
+            assert row[f"{kind}tokens"] == len(response)
+    assert read_provenance(tmp_path / "part.parquet")["inputs"].keys() == {"examples", "policy"}
+    done = run_program("compute_logprobs", *flags)
+    assert done.returncode != 0
+    assert "give either --pairs or --examples" in done.stderr
 
 
 def test_help_explains_the_spec() -> None:

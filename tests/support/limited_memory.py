@@ -32,11 +32,11 @@ class LimitedMemory:
         """Limit every `ResponseLogprobs`."""
         whole = ResponseLogprobs.forward
 
-        def forward(model: ResponseLogprobs, pack: Pack) -> torch.Tensor:
+        def forward(model: ResponseLogprobs, pack: Pack, expected: bool = False) -> torch.Tensor:
             fits = self.fits(pack)
             if not fits and (self.where == "forward" or not torch.is_grad_enabled()):
                 run_out()
-            found = whole(model, pack)
+            found = whole(model, pack, expected)
             return found if fits else _RunOutInBackward.apply(found)
 
         patch.setattr(ResponseLogprobs, "forward", forward)

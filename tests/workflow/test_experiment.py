@@ -5,7 +5,7 @@ import pytest
 from experiments import patch, read_config
 from rlhf.base.errors import UserError
 from rlhf.rewards.scorer import RewardSettings
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss
 from workflow.experiment import Experiment, load_experiment
 
 CASES: list[tuple[str, object, list[str]]] = [
@@ -42,7 +42,7 @@ CASES: list[tuple[str, object, list[str]]] = [
     (
         "variants.rebel.loss.name",
         "reble",
-        ["variants.rebel.loss", "'reble'", ", ".join(map(repr, PairLoss.choices()))],
+        ["variants.rebel.loss", "'reble'", ", ".join(map(repr, Loss.choices()))],
     ),
     ("variants.rebel.loss.beta", 1.0, ["variants.rebel.loss.beta", "no such key", "eta"]),
     ("variants.rebel.loss", ..., ["variants.rebel.loss", "missing"]),

@@ -56,6 +56,22 @@ def test_a_loss_without_a_reference_needs_no_logprobs(policy: str, needs: bool) 
         assert bool(paths().under_reference(pairs, policy)) is needs
 
 
+def test_a_loss_that_learns_from_examples_reads_those_and_no_pairs() -> None:
+    kto = {"loss": {"name": "kto"}, "iterations": 2, "pairs_of": "accumulated"}
+    of = paths(variants={"kto": kto}, examples={"desirable_above": 0.5, "undesirable_below": 0.5})
+    for policy in ("kto-1", "kto-2"):
+        assert of.training_pairs(policy) == of.earlier_pairs(policy) == of.validation_pairs(policy) == []
+    parts = [f"examples/train-{part:03d}.parquet" for part in (0, 1)]
+    assert of.training_examples("kto-2") == [f"results/micro/kto-1/{part}" for part in parts]
+    assert of.earlier_examples("kto-2") == [f"results/micro/base/{part}" for part in parts]
+    assert of.validation_examples("kto-2") == ["results/micro/kto-1/examples/test-000.parquet"]
+    under = of.under_reference([*of.training_examples("kto-2"), *of.earlier_examples("kto-2")], "kto-2")
+    assert under[0] == "results/micro/kto-1/example_logprobs/train-000.parquet"
+    assert under[2] == "results/micro/base/example_logprobs/kto-1/train-000.parquet"
+    assert of.all_training_pairs() == []
+    assert not [path for policy in ("rebel-1", "simpo-1") for path in paths().training_examples(policy)]
+
+
 def test_judgements_are_there_where_the_evaluation_has_a_judge() -> None:
     assert paths().judgements("rebel-1") == ["results/micro/rebel-1/judgements/test-000.parquet"]
     assert paths(evaluation__judge=None).judgements("rebel-1") == []

@@ -1,4 +1,4 @@
-"""The schemas of the pairs' log-probabilities under a reference policy, and of a policy's drift from `base`."""
+"""The schemas of log-probabilities under a reference policy, of pairs and of examples, and of the drift from `base`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,21 @@ LOGPROBS = Artifact(
     ),
     key=("prompt_id",),
 )
+EXAMPLE_LOGPROBS = Artifact(
+    "example_logprobs",
+    table_schema(
+        {
+            "prompt_id": pa.string(),
+            "draw": pa.int32(),
+            "logprob": pa.float32(),
+            "other_logprob": pa.float32(),
+            "tokens": pa.int32(),
+            "other_tokens": pa.int32(),
+        }
+    ),
+    key=("prompt_id", "draw"),
+)
+"""Of examples: the response, and the response to another prompt, both given this prompt."""
 
 
 def logprob_artifact(pairs: Artifact) -> Artifact:

@@ -106,6 +106,11 @@ class PairedPrompts(Sequence[PairedPrompt]):
         return pairs[0] if len(pairs) == 1 else SeveralPairs(pairs)
 
     @property
+    def unit(self) -> str:
+        """What its members are called where they are counted."""
+        return "pairs" if len(self) == len(self.pairs) else "prompts"
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest prompt with responses that are computed at once (see `undivided`); 0 without pairs."""
         return self._longest_and_largest[0]

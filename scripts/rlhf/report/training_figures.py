@@ -19,7 +19,8 @@ MOST_MARKERS = 30
 SIGN_AGREEMENT = "sign_agreement"
 COMPARED = (
     (SIGN_AGREEMENT, "Sign agreement", "sign agreement",
-     "Share of the validation pairs with a positive margin: on which the policy prefers the chosen response."),
+     "Share of the validation pairs with a positive margin: on which the policy prefers the chosen response; of "
+     "examples (KTO), on the right side of the reference point."),
     (LOGRATIO_GAP, "Log-ratio gap", "chosen − rejected",
      "Log-ratio of chosen less that of rejected, mean over a training batch: how far the policy tells them apart."),
     ("grad_norm", "Gradient norm", "norm of the gradient", "Before clipping, of the loss as it is optimised."),
@@ -45,8 +46,9 @@ def training_figures(material: Material) -> Iterator[Drawing]:
             yield Drawing(f"loss_{number}", "training", f"Loss of {variant}", caption, loss)
         ratios = _logratios(policies, colour, f"logratios_{number}")
         if ratios:
+            wanted, unwanted = _kinds(policies[0])
             caption = (
-                "Log-probability less the reference's, means of training batches: chosen in colour, rejected grey."
+                f"Log-probability less the reference's, means of training batches: {wanted} in colour, {unwanted} grey."
             )
             yield Drawing(f"logratios_{number}", "training", f"Log-ratios of {variant}", caption, ratios)
 
@@ -100,13 +102,20 @@ def _losses(policies: Sequence[Policy], colour: str, name: str) -> str | None:
 def _logratios(policies: Sequence[Policy], colour: str, name: str) -> str | None:
     figure, axes = new_figure(HEIGHT)
     for policy in policies:
-        _plot(axes, policy, "chosen_logratio", colour, label=f"{policy.name}, chosen")
-        _plot(axes, policy, "rejected_logratio", MUTED, label=f"{policy.name}, rejected")
+        wanted, unwanted = _kinds(policy)
+        _plot(axes, policy, "chosen_logratio", colour, label=f"{policy.name}, {wanted}")
+        _plot(axes, policy, "rejected_logratio", MUTED, label=f"{policy.name}, {unwanted}")
     if not axes.lines:
         return None
     _finish(axes, "log-ratio")
     add_legend(figure, axes)
     return to_svg(figure, name)
+
+
+def _kinds(policy: Policy) -> tuple[str, str]:
+    """What the responses are called that a training raises and lowers: those of pairs, or of examples."""
+    inputs = policy.provenance.get("training", {}).get("inputs", {})
+    return ("desirable", "undesirable") if "examples" in inputs else ("chosen", "rejected")
 
 
 def _plot(axes: Axes, policy: Policy, column: str, colour: str, **style: object) -> None:

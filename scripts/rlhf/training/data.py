@@ -153,22 +153,24 @@ def epoch_order(prompts: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 class Grouped(Protocol):
-    """What is packed: a prompt with its pairs, or a piece of one."""
+    """What is packed: a row, or a piece of one."""
 
     @property
     def prompt_group(self) -> PromptGroup: ...
 
 
-Unit = TypeVar("Unit", bound=Grouped)
+AnyGrouped = TypeVar("AnyGrouped", bound=Grouped)
 
 
-def micro_batches(units: Sequence[Unit], token_budget: int, process: int, processes: int) -> list[list[Unit]]:
-    """The micro-batches of one process: prompts for each forward and backward pass, within the token budget.
+def micro_batches(
+    rows: Sequence[AnyGrouped], token_budget: int, process: int, processes: int
+) -> list[list[AnyGrouped]]:
+    """The micro-batches of one process: rows for each forward and backward pass, within the token budget.
 
-    All processes get the same number of micro-batches, of similar size; some may be empty if there are few prompts.
+    All processes get the same number of micro-batches, of similar size; some may be empty if there are few rows.
     """
-    packs = balanced_packs([unit.prompt_group.tokens for unit in units], token_budget, processes)
-    return [[units[index] for index in members] for members in packs[process::processes]]
+    packs = balanced_packs([row.prompt_group.tokens for row in rows], token_budget, processes)
+    return [[rows[index] for index in members] for members in packs[process::processes]]
 
 
 def pairs_of(prompts: Iterable[PairedPrompt]) -> list[Pair]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from operator import not_
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,9 @@ from rlhf.base.choices import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from rlhf.pairs.paired_prompts import PairedPrompt
+    from rlhf.training.units.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,37 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return functional.logsigmoid(x)
 
 
-class PairLoss(Choice):
-    """The settings of a loss and its value; one subclass per file of `rlhf.training.losses`."""
+class Loss(Choice):
+    """The settings of a loss; one subclass per file of `rlhf.training.losses`."""
 
     package: ClassVar[str] = "rlhf.training.losses"
     key: ClassVar[str] = "name"
 
     name: str
     """Name of the loss, and of its file."""
+    needs_reference: ClassVar[bool] = True
+    """Whether it reads reference log-probabilities; if not, they are not computed."""
+    needs_rejected: ClassVar[bool] = True
+    """Whether it reads rejected responses; if not, they are not computed, and `pairs.choose` may be `best`."""
+    unpaired: ClassVar[bool] = False
+    """Whether it learns from examples instead of pairs."""
+    margin_meaning: ClassVar[str]
+    """What sign agreement counts the positive values of, in words for the report."""
+
+    @property
+    def reported_scale(self) -> float:
+        """Factor from the optimised loss to the loss as published; metrics report the latter."""
+        return 1.0
+
+    @classmethod
+    @abstractmethod
+    def unit(cls) -> Unit[Any]:
+        """What the loss learns from, and how that is read and computed."""
+
+
+class PairLoss(Loss):
+    """A loss of preference pairs, and its value."""
+
     sft_weight: float | None = Field(None, ge=1e-6, le=1e6, exclude_if=not_)
     """Adds this times the mean negative log-probability of a token of the chosen response (RPO), which keeps the
     chosen response from becoming less likely together with the rejected one. It is added to the loss as it is
@@ -81,12 +107,7 @@ class PairLoss(Choice):
     wpo: bool = Field(False, exclude_if=not_)
     """Weight each pair by how likely the policy is to give its two responses (WPO), so that responses of other policies
     count less. Reported losses are without the weights."""
-    needs_reference: ClassVar[bool] = True
-    """Whether it reads reference log-probabilities; if not, they are not computed."""
-    needs_rejected: ClassVar[bool] = True
-    """Whether it reads the rejected response; if not, that is not computed, and `pairs.choose` may be `best`."""
     margin_meaning: ClassVar[str] = "log-ratio of chosen less that of rejected, log(π/π_ref) summed over tokens"
-    """What `margin` is, in words for the report."""
 
     @model_validator(mode="after")
     def _check_two_responses(self) -> PairLoss:
@@ -95,10 +116,11 @@ class PairLoss(Choice):
                 raise ValueError(f"`{key}` is for losses of two responses; {self.name} reads the chosen one alone")
         return self
 
-    @property
-    def reported_scale(self) -> float:
-        """Factor from the optimised loss to the loss as published; metrics report the latter."""
-        return 1.0
+    @classmethod
+    def unit(cls) -> Unit[PairedPrompt]:
+        from rlhf.training.units.pairs import PairUnit  # the workflow reads the settings without torch
+
+        return PairUnit()
 
     @abstractmethod
     def loss(self, batch: PairBatch) -> Tensor:

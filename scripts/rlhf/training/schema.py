@@ -23,3 +23,5 @@ TRAINING = Artifact(
     ),
     key=("step",),
 )
+"""Of a training on examples, `chosen` stands for the desirable and `rejected` for the undesirable ones of a batch, and
+`sign_agreement` is the share of examples on their side of the reference point."""

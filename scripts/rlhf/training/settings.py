@@ -9,7 +9,7 @@ from rlhf.base.errors import UserError
 from rlhf.base.settings import GivenText, Precision, Settings
 from rlhf.machine.choices import Strategy
 from rlhf.models.source import ModelSource
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss, PairLoss
 
 SAVED_STATES = "training_state"
 """The folder beside a checkpoint from which a killed training resumes."""
@@ -43,13 +43,13 @@ class RecipeSettings(Settings):
     """Optimizer, schedule and length of a training."""
 
     epochs: int = Field(1, ge=1, le=10_000)
-    """Passes over the training pairs."""
+    """Passes over the training pairs, or examples if the loss learns from those."""
     pairs: int | None = Field(None, ge=1, le=1_000_000_000)
-    """Number of training pairs, overriding `epochs`; rounded down to whole batches, cycling if the data runs out. With
-    several pairs per prompt (`pairs.per_prompt`), the number of prompts, each with its pairs."""
+    """Number of training pairs (or examples), overriding `epochs`; rounded down to whole batches, cycling if the data
+    runs out. With several pairs per prompt (`pairs.per_prompt`), the number of prompts, each with its pairs."""
     batch_size: int = Field(128, ge=1, le=1_000_000)
-    """Pairs per optimizer step, over all processes together. With several pairs per prompt, prompts per step, each with
-    its pairs."""
+    """Pairs (or examples) per optimizer step, over all processes together. With several pairs per prompt, prompts per
+    step, each with its pairs."""
     equal_weight: Literal["prompts", "pairs"] = Field("prompts", exclude_if=is_prompts)
     """What counts the same in the mean loss of a step where prompts have several pairs: `prompts`, whose pairs share
     the weight of their prompt, or `pairs`. With one pair per prompt there is no difference."""
@@ -169,7 +169,7 @@ class TrainSpec(Settings):
     """Dtype of the computation, the same as for the reference log-probabilities; the trained weights are float32."""
     temperature: float
     """Sampling temperature: logits are divided by it."""
-    loss: PairLoss
+    loss: Loss
     """The loss and its hyperparameters."""
     recipe: RecipeSettings
     """Optimizer, schedule and length."""
@@ -178,3 +178,9 @@ class TrainSpec(Settings):
     def starts_from_reference(self) -> bool:
         """Whether the reference is the policy that training starts from; true for a loss without a reference."""
         return not self.loss.needs_reference or self.lineage.first_weights == self.lineage.reference_policy
+
+    @property
+    def pair_loss(self) -> PairLoss:
+        """The loss, where it is one of pairs."""
+        assert isinstance(self.loss, PairLoss)
+        return self.loss

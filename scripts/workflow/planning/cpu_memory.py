@@ -110,6 +110,11 @@ def _further_pairs(experiment: Experiment) -> float:
     return further * _part_prompts(experiment) * (_prompt(experiment) + 2 * response)
 
 
+def _build_examples(experiment: Experiment) -> float:
+    # Each response is written twice: as its own, and beside another prompt.
+    return PROGRAM + 3 * _part(experiment) + _rows(experiment) * (_prompt(experiment) + PYTHON_ROW)
+
+
 def _evaluate_policy(experiment: Experiment) -> float:
     draws = _compared_prompts(experiment) * experiment.responses.draws
     return PROGRAM + 2 * _part(experiment) + draws * DRAW + draws * experiment.responses.draws * DUEL
@@ -144,6 +149,7 @@ NEEDED: dict[str, Callable[[Experiment], float]] = {
     "import_rewards": _score_rows,
     "combine_rewards": _score_rows,
     "build_pairs": _build_pairs,
+    "build_examples": _build_examples,
     "evaluate_policy": _evaluate_policy,
     "length_control": _length_control,
     "choose_variants": _choose_variants,

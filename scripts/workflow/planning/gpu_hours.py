@@ -16,6 +16,8 @@ MEAN_PROMPT, MEAN_RESPONSE = 170, 410
 """Tokens of UltraFeedback's prompts, and of Llama-3-8B-Instruct's responses to them."""
 PAIRED = 0.95
 """Prompts of which a pair is made: 56,100 of 59,000 published."""
+EXAMPLES = 1.0
+"""Responses that become examples, at most: what lies between the thresholds is not known before."""
 
 
 def expected_seconds(
@@ -29,10 +31,13 @@ def expected_seconds(
     hardware = experiment.hardware
     if rule == "train_policy" and base is not None and training.gpu:
         variant = variant_and_iteration(policy)[0]
-        prompts = _paired_prompts(experiment, policy)
+        rows, loss = _trained_rows(experiment, policy), experiment.loss(policy)
         setup = training_setup(experiment, variant, training)
-        head = prompts * paired * response
-        return training_seconds(base, setup, prompts * prompt + head, head, training.gpu, tflops)
+        head = rows * (paired if loss.needs_rejected else 1) * response
+        seconds = training_seconds(base, setup, rows * prompt + head, head, training.gpu, tflops)
+        # Before each step the mismatched responses go through a forward pass.
+        forward = forward_seconds(base, rows * prompt + head, head, tflops * training.gpu) - START_SECONDS
+        return seconds + forward if loss.unpaired else seconds
     if rule == "run_benchmark":
         return _benchmark_seconds(experiment, part)
     rows = _rows(experiment, part) if part else 0
@@ -41,6 +46,9 @@ def expected_seconds(
     if rule == "compute_logprobs" and base is not None and hardware.compute_logprobs.gpu:
         head = PAIRED * rows * paired * response
         return forward_seconds(base, PAIRED * rows * prompt + head, head, tflops)
+    if rule == "compute_example_logprobs" and base is not None and hardware.compute_logprobs.gpu:
+        head = EXAMPLES * rows * draws * 2 * response
+        return forward_seconds(base, EXAMPLES * rows * draws * prompt + head, head, tflops)
     if rule == "measure_drift" and base is not None and hardware.measure_drift.gpu:
         responses = experiment.prompts.test * draws
         return 2 * forward_seconds(base, responses * (prompt + response), responses * response, tflops)
@@ -75,13 +83,14 @@ def _serving_seconds(shape: ModelShape, read: float, written: float, gpus: int, 
     return sampling_seconds(shape, written, gpus, tflops) + reading
 
 
-def _paired_prompts(experiment: Experiment, policy: str) -> float:
-    """The number of prompts whose pairs a training processes over all epochs."""
+def _trained_rows(experiment: Experiment, policy: str) -> float:
+    """The number of prompts with pairs, or of examples, that a training processes over all epochs."""
     variant = variant_and_iteration(policy)[0]
     recipe, share = experiment.recipe(variant), experiment.iteration_settings(variant).earlier_share
     current, earlier = training_prompts(experiment, policy)
     prompts = current + earlier if share is None or not earlier else sum(mixed_counts(current, earlier, share))
-    return recipe.pairs if recipe.pairs is not None else PAIRED * prompts * recipe.epochs
+    per_prompt = EXAMPLES * experiment.responses.draws if experiment.loss(policy).unpaired else PAIRED
+    return recipe.pairs if recipe.pairs is not None else per_prompt * prompts * recipe.epochs
 
 
 def _rows(experiment: Experiment, part: str) -> int:

@@ -22,6 +22,7 @@ from rlhf.rewards.scorer import Scorer
 from workflow.experiment import Experiment
 from workflow.hardware import TrainingHardware
 from workflow.iterations import most_candidates
+from workflow.variants.examples import learns_from_examples
 
 planned_shape = cache(known_shape)
 """Cached: a plan asks once per job."""
@@ -135,7 +136,9 @@ def _policy_stages(experiment: Experiment, shape: ModelShape, training: Training
         memory = partial(logprob_memory, shape, experiment.logprobs.precision)
         remedy = partial(smaller_budget_remedy, memory, longest, "responses.max_tokens")
         budget = hardware.compute_logprobs.token_budget
-        yield StageMemory("compute_logprobs", "hardware.compute_logprobs", memory, budget, longest, remedy)
+        of_examples = ["compute_example_logprobs"] if learns_from_examples(experiment) else []
+        for rule in ("compute_logprobs", *of_examples):  # an example has two responses, like a pair
+            yield StageMemory(rule, "hardware.compute_logprobs", memory, budget, longest, remedy)
     if experiment.evaluation.kl_to_base and hardware.measure_drift.gpu:
         response = experiment.prompts.max_tokens + responses.max_tokens
         memory = partial(logprob_memory, shape, experiment.logprobs.precision)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from rlhf.machine.choices import BudgetChoice
 from rlhf.responses.settings import ResponseSettings
 from workflow.sections import SplitSettings
 from workflow.variants.settings import SweepSettings
@@ -23,6 +24,15 @@ def check_lengths(prompts: SplitSettings, responses: ResponseSettings) -> None:
         raise ValueError(
             f"responses.max_model_len: it is {longest}, and prompts.max_tokens ({prompt}) and responses.max_tokens "
             f"({response}) together are {prompt + response}; allowed: that and more, or null"
+        )
+
+
+def check_sampling_budget(responses: ResponseSettings, budget: BudgetChoice) -> None:
+    """Raise ValueError if a token budget is given for an engine that has its own."""
+    if responses.engine == "vllm" and budget != "auto":
+        raise ValueError(
+            f"hardware.generate_responses.token_budget: it is {budget}, and vLLM batches by a budget of its own; "
+            "allowed with `responses.engine: vllm`: auto"
         )
 
 

@@ -23,6 +23,7 @@ RERUNS = {
     "rewards.*": "rewards and all that follows",
     "pairs.pool": "pairs after the first iteration and all that follows",
     "pairs.*": "pairs and all that follows",
+    "examples.*": "examples and all that follows",
     "logprobs.*": "log-probabilities, all trained policies, report",
     "training.iterations": "raised: the new iterations, report",
     "training.start": "policies after the first iteration from training on, report",

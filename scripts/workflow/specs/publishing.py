@@ -41,12 +41,10 @@ def published_files(paths: Paths) -> list[str]:
     described = [policy for policy in experiment.policies() if policy in family]
     trained = described[1:]  # the first is `base`
     learned = {policy: _learned_from(paths, policy) for policy in trained}
-    pairs = [path for files in learned.values() for path in files]
+    rows = [path for files in learned.values() for path in files]
     logprobs = [path for policy, files in learned.items() for path in paths.under_reference(files, policy)]
     tests = [path for policy in described for path in paths.test_parts("responses", policy)]
-    sampled = [
-        path for found in map(Path, pairs) for path in paths.pooled_parts("responses", found.parts[-3], found.stem)
-    ]
+    sampled = [path for found in rows for path in paths.sampled("responses", found)]
     responses = [*sampled, *tests]
     rewards = [path.replace("/responses/", "/rewards/") for path in responses]
     scores = [score for path in responses for score in paths.scores(Path(path).parts[-3], Path(path).stem)]
@@ -61,7 +59,7 @@ def published_files(paths: Paths) -> list[str]:
     whole = [f"{paths.results}/{name}.parquet" for name in names] + paths.contamination + made
     return list(
         dict.fromkeys(
-            [*whole, *paths.benchmark_summary, *about, *responses, *rewards, *scores, *judgements, *pairs, *logprobs]
+            [*whole, *paths.benchmark_summary, *about, *responses, *rewards, *scores, *judgements, *rows, *logprobs]
         )
     )
 
@@ -80,8 +78,10 @@ def published_checkpoints(paths: Paths) -> list[str]:
 
 
 def _learned_from(paths: Paths, policy: str) -> list[str]:
-    """The pairs that a policy was trained on and validated with."""
-    return [*paths.training_pairs(policy), *paths.earlier_pairs(policy), *paths.validation_pairs(policy)]
+    """The pairs or examples that a policy was trained on and validated with."""
+    pairs = [*paths.training_pairs(policy), *paths.earlier_pairs(policy), *paths.validation_pairs(policy)]
+    examples = [*paths.training_examples(policy), *paths.earlier_examples(policy), *paths.validation_examples(policy)]
+    return pairs + examples
 
 
 def _with_ancestors(policies: Iterable[str]) -> set[str]:

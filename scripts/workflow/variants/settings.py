@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from rlhf.base.settings import GivenText, Settings
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss
 from rlhf.training.settings import RecipeSettings, TrainingSettings
 
 VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$", max_length=60)]
@@ -33,7 +33,7 @@ Value = Annotated[bool | int | float | str | None, BeforeValidator(as_number)]
 class VariantSettings(TrainingSettings):
     """A named training recipe: its loss, and the keys of `training` that it overrides."""
 
-    loss: PairLoss
+    loss: Loss
     """The loss and its hyperparameters."""
 
     def recipe(self, training: TrainingSettings) -> RecipeSettings:

@@ -15,16 +15,16 @@ from rlhf.base.choices import Choice, choice_module, choice_names, import_choice
 from rlhf.base.errors import UserError
 from rlhf.responses.settings import ENGINES
 from rlhf.rewards.scorer import RewardSettings, Scorer
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss
 from small_models import SCRIPTS
 
 
 class Holder(BaseModel):
-    loss: PairLoss
+    loss: Loss
     judge: Scorer | None = None
 
 
-@pytest.mark.parametrize("choice", [PairLoss, RewardSettings])
+@pytest.mark.parametrize("choice", [Loss, RewardSettings])
 def test_each_file_is_a_choice_of_its_name(choice: type[Choice]) -> None:
     assert list(choice.choices()) == choice_names(choice.package) != []
     for name, settings in choice.choices().items():
@@ -65,7 +65,7 @@ def test_errors_are_those_of_a_union(value: object, kind: str, location: tuple[s
 
 def test_the_json_schema_has_every_choice() -> None:
     schema = Holder.model_json_schema()
-    assert sorted(schema["properties"]["loss"]["discriminator"]["mapping"]) == choice_names(PairLoss.package)
+    assert sorted(schema["properties"]["loss"]["discriminator"]["mapping"]) == choice_names(Loss.package)
     assert "RebelSettings" in schema["$defs"]
 
 
@@ -79,17 +79,17 @@ def test_a_name_without_settings() -> None:
 
 def test_no_other_choice_is_imported() -> None:
     code = (
-        "import sys; from pydantic import TypeAdapter; from rlhf.training.loss import PairLoss;"
-        "TypeAdapter(PairLoss).validate_python({'name': 'dpo'});"
+        "import sys; from pydantic import TypeAdapter; from rlhf.training.loss import Loss;"
+        "TypeAdapter(Loss).validate_python({'name': 'dpo'});"
         "print([name for name in sys.modules if name.startswith('rlhf.training.losses.')])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.replace("'", '"')) == ["rlhf.training.losses.dpo"]
 
 
-LOSS = "from typing import Literal\nfrom rlhf.training.loss import PairLoss\n"
+LOSS = "from typing import Literal\nfrom rlhf.training.loss import Loss\n"
 ONE = """
-class One(PairLoss):
+class One(Loss):
     name: Literal["broken"]
 """
 
@@ -103,10 +103,10 @@ class One(PairLoss):
             r"cannot be imported: ModuleNotFoundError: .*, at .*py, line 1: import nothing",
         ),
         ("HALF = 1 / 0\n", r"cannot be imported: ZeroDivisionError: .*, line 1: HALF = 1 / 0"),
-        (LOSS, "defines 0 subclasses of PairLoss, and must define one"),
-        (LOSS + ONE + ONE.replace("One", "Two"), "defines 2 subclasses of PairLoss, and must define one"),
+        (LOSS, "defines 0 subclasses of Loss, and must define one"),
+        (LOSS + ONE + ONE.replace("One", "Two"), "defines 2 subclasses of Loss, and must define one"),
         (LOSS + ONE.replace("broken", "other"), r"One must have the field `name: Literal\['broken'\]`"),
-        (LOSS + "class One(PairLoss): ...\n", r"One must have the field `name: Literal\['broken'\]`"),
+        (LOSS + "class One(Loss): ...\n", r"One must have the field `name: Literal\['broken'\]`"),
     ],
     ids=["syntax", "import", "exception", "none", "two", "another name", "no name"],
 )
@@ -114,7 +114,7 @@ def test_a_broken_file_is_named_with_what_to_do(
     code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_choice(tmp_path, monkeypatch, code)
-    monkeypatch.setattr(PairLoss, "package", "broken_choices")
+    monkeypatch.setattr(Loss, "package", "broken_choices")
     with pytest.raises(UserError, match=rf"^.*broken\.py: {said}.*\. Fix the file, or remove it and choose another\.$"):
         Holder.model_validate({"loss": {"name": "broken"}})
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from rlhf.base.source_digest import CHANGES_NO_RESULT, SCRIPTS, find_module, module_files, source_digest, source_files
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss
 
 PROGRAM = '"""Doc."""\nimport os\nfrom package.near import work\nwork(1, key="two")\n'
 NEAR = "import package.far\n\ndef work(x, key):\n    return package.far.other(x) + len(key)\n"
@@ -178,7 +178,9 @@ TRAINERS = {"train_policy", "pretrain_tiny_policy", "train_tiny_policy", "train_
         ),
         ("rlhf/training/loop.py", {"train_policy"}),
         ("rlhf/logprobs/head.py", {"compute_logprobs", "measure_drift", "train_policy"}),
-        ("rlhf/pairs/choice.py", {"build_pairs"}),
+        ("rlhf/pairs/choice.py", {"build_pairs", "build_examples"}),
+        ("rlhf/examples/building.py", {"build_examples"}),
+        ("rlhf/training/units/examples.py", set()),  # of trainings whose loss learns from examples
         ("rlhf/rewards/combination.py", {"combine_rewards"}),
         ("rlhf/evaluation/length_control.py", {"length_control", "summarize_benchmarks"}),
         ("rlhf/benchmarks/relay.py", {"run_benchmark"}),
@@ -208,5 +210,5 @@ def test_the_modules_that_settings_choose() -> None:
     assert named == {"__init__", "dpo"}
 
 
-def settings_of(loss: str) -> PairLoss:
-    return TypeAdapter(PairLoss).validate_python({"name": loss})
+def settings_of(loss: str) -> Loss:
+    return TypeAdapter(Loss).validate_python({"name": loss})

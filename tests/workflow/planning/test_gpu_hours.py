@@ -95,3 +95,20 @@ def test_four_pairs_are_a_prompt_with_five_responses() -> None:
     assert training == pytest.approx(120 + 6 * operations * 56_000 / (0.225 * 989e12 * 8), rel=1e-3)
     logprobs = found.seconds("compute_logprobs", "base", "train-000")
     assert logprobs == pytest.approx(120 + 2 * operations * 7000 / 402e12, rel=1e-3)
+
+
+def test_examples_are_every_response_with_another_one_beside_its_prompt() -> None:
+    """At most: five per prompt. Training: forward and backward over each, after a forward pass over the mismatched."""
+    layers, head = 32 * 218_103_808, 128_256 * 4096
+    config = yaml.safe_load(PUBLISHED.read_text())
+    config["variants"] = {"kto": {"loss": {"name": "kto"}}}
+    config["examples"] = {"desirable_above": 0.15, "undesirable_below": 0.12}
+    experiment = load_experiment(config, "test")
+    found = Forecast(experiment, experiment.hardware.train_policy)
+    examples = 5 * 7000
+    logprobs = found.seconds("compute_example_logprobs", "base", "train-000")
+    assert logprobs == pytest.approx(120 + 2 * examples * (layers * 990 + head * 820) / 402e12, rel=1e-3)
+    once = 5 * 56_000 * (layers * 580 + head * 410)
+    expected = 120 + 6 * once / (0.225 * 989e12 * 8) + 2 * once / (402e12 * 8)
+    assert found.seconds("train_policy", "kto-1", "") == pytest.approx(expected, rel=1e-3)
+    assert found.gigabytes["compute_example_logprobs"] == found.gigabytes["compute_logprobs"]

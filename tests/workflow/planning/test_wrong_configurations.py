@@ -24,6 +24,7 @@ from workflow.planning.model_checks import check_models
 from wrong_benchmarks import BENCHMARKS
 from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, imported
 from wrong_chats import CHATS
+from wrong_examples import EXAMPLES
 from wrong_iterations import ITERATIONS
 from wrong_losses import LOSSES
 from wrong_publishing import PUBLISHING
@@ -36,7 +37,7 @@ CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
     *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS]),
-    *(("micro", *case) for case in [*CHATS, *THOUGHTS, *CHECKED, *LOSSES]),
+    *(("micro", *case) for case in [*CHATS, *THOUGHTS, *CHECKED, *LOSSES, *EXAMPLES]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 

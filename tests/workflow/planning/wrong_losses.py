@@ -1,9 +1,9 @@
 """Wrong losses: what is changed of config/micro.yaml, and what is said."""
 
-from rlhf.training.loss import PairLoss
+from rlhf.training.loss import Loss
 from wrong_changes import Case, loss
 
-NAMES = ", ".join(map(repr, PairLoss.choices()))
+NAMES = ", ".join(map(repr, Loss.choices()))
 LOSSES: list[Case] = [
     ({"variants.rebel.loss.eta": [1]}, ["variants.rebel.loss.eta: must be a number", "[1]"]),
     (loss(), ["variants.rebel.loss.name: this key is missing", NAMES]),

@@ -58,6 +58,15 @@ def test_some_policies_with_those_before_them() -> None:
     assert not [path for path in files(without_reference) if "logprobs" in path]
 
 
+def test_examples_are_published_in_place_of_pairs() -> None:
+    kto = {"loss": {"name": "kto"}, "iterations": 2}
+    of = paths(variants={"kto": kto}, examples={"desirable_above": 0.5, "undesirable_below": 0.5})
+    learned = ("responses", "rewards", "examples", "example_logprobs")
+    tests = {"kto-2/responses/test-000", "kto-2/rewards/test-000"}
+    expected = WHOLE | parts("base", *learned) | parts("kto-1", *learned) | tests
+    assert files(of) == expected.union(*map(about, ("base", "kto-1", "kto-2")))
+
+
 def test_the_published_experiment_names_what_it_derives_from() -> None:
     spec = publish_spec(experiment(PUBLISHED, base_model__revision="a" * 40))
     sources = {source.key: source for source in spec.sources}

@@ -22,6 +22,8 @@ WHAT = {
     "judgements": "the independent judge's scores of test draws",
     "pairs": "chosen and rejected draws, as training reads them",
     "logprobs": "log-probabilities of these pairs under the reference",
+    "examples": "desirable and undesirable draws, as training reads them",
+    "example_logprobs": "log-probabilities of these examples under the reference",
     "training": "metrics by optimizer step",
     "evaluation": "win rates against `base`",
     "comparisons": "each draw against those of `base`",
@@ -47,7 +49,7 @@ def dataset_card(facts: Facts, datasets: Mapping[str, dict[str, str]], files: Ma
     }
     return card(
         front_matter,
-        _introduction(facts, name),
+        _introduction(facts, name, paired=DEFAULT in datasets),
         _datasets_section(datasets, files),
         sources_table(facts),
         _counts_section(facts),
@@ -63,17 +65,23 @@ def settings_text(facts: Facts) -> str:
     return yaml.safe_dump(facts.spec.configuration, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _introduction(facts: Facts, name: str) -> str:
+def _introduction(facts: Facts, name: str, *, paired: bool) -> str:
+    learned = "preference pairs" if paired else "examples"
+    first = (
+        f'pairs = load_dataset("{name}", split="train")  # {DEFAULT}: for TRL\'s DPOTrainer, as it is'
+        if paired
+        else f'examples = load_dataset("{name}", "base_examples", split="train")'
+    )
     return f"""# {facts.spec.experiment}
 
-Prompts, responses, rewards, preference pairs and log-probabilities of an experiment in reinforcement learning from \
+Prompts, responses, rewards, {learned} and log-probabilities of an experiment in reinforcement learning from \
 human feedback, from which {", ".join(f"`{policy}`" for policy in facts.spec.policies)} were trained. Of the policies, \
 `base` is the model that training starts from, and `rebel-2`, say, is the second iteration of a variant `rebel`.
 
 ```python
 from datasets import load_dataset
 
-pairs = load_dataset("{name}", split="train")  # {DEFAULT}: for TRL's DPOTrainer, as it is
+{first}
 draws = load_dataset("{name}", "base_responses", split="train")
 rewards = load_dataset("{name}", "base_rewards", split="train")  # of the same rows in the same order
 ```"""

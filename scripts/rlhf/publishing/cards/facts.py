@@ -84,17 +84,19 @@ class Facts:
         for kind in sorted(found):
             yield from ((kind, name, number) for name, number in found[kind].items() if number)
 
-    def training_pairs(self, origin: Mapping[str, Any]) -> int:
-        """The number of pairs that a policy was trained on.
+    def training_rows(self, origin: Mapping[str, Any]) -> tuple[int, str]:
+        """The number of pairs that a policy was trained on, or of examples, and what they are.
 
         Args:
             origin: the provenance of its checkpoint.
         """
-        inputs = set(origin["inputs"]["pairs"])
-        pairs = [place for place in self.places if "/pairs/" in place]
-        given = sum(self.rows(place) for place in pairs if digest(self.results / place) in inputs)
+        unit = "examples" if "examples" in origin["inputs"] else "pairs"
+        inputs = set(origin["inputs"][unit])
+        places = [place for place in self.places if f"/{unit}/" in place]
+        given = sum(self.rows(place) for place in places if digest(self.results / place) in inputs)
         most: int | None = origin["spec"]["recipe"]["pairs"]
-        return given if most is None else min(given, most)
+        what = "desirable and undesirable responses" if unit == "examples" else "preference pairs of responses"
+        return given if most is None else min(given, most), what
 
     def evaluations(self, policies: Iterable[str]) -> list[dict[str, Any]]:
         """Rows of `EVALUATION`, each with the columns of its row in `LENGTH_CONTROL`, if it has one."""

@@ -36,9 +36,10 @@ def model_card(facts: Facts, policy: str, checkpoint: Path, origin: Mapping[str,
         "tags": ["rlhf", spec["loss"]["name"], *(["lora"] if lora else [])],
     }
     of = uploaded.get(model_folder(parent)) or parent
+    rows, what = facts.training_rows(origin)
     introduction = (
         f"# {policy}\n\nA policy of the experiment `{facts.spec.experiment}`, trained by `{spec['loss']['name']}` on "
-        f"{facts.training_pairs(origin):,} preference pairs of responses of `{of}`, from which it starts."
+        f"{rows:,} {what} of `{of}`, from which it starts."
     )
     return card(
         {name: value for name, value in front_matter.items() if value},

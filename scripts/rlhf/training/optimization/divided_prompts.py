@@ -53,9 +53,9 @@ def divide(
     """
     groups = [prompt.prompt_group for prompt in prompts]
     place = {"process": accelerator.process_index, "processes": accelerator.num_processes}
-    found = group_columns(model, groups, spec.precision, budget, **place, expected=spec.loss.wpo)
+    found = group_columns(model, groups, spec.precision, budget, **place, expected=spec.pair_loss.wpo)
     values = torch.tensor(list(chain.from_iterable(found)), device=accelerator.device)
-    values = accelerator.reduce(values if spec.loss.wpo else values[:, 0], "sum").requires_grad_()
+    values = accelerator.reduce(values if spec.pair_loss.wpo else values[:, 0], "sum").requires_grad_()
     total, sums = summed_losses(prompts, values, spec)
     (slopes_of_values,) = torch.autograd.grad(total, values)
     slopes = iter(slopes_of_values.reshape(len(values), -1)[:, 0].tolist())
@@ -79,7 +79,7 @@ def summed_losses(
     places = torch.tensor(pair_places(prompts), device=logprobs.device)
     weights = torch.tensor(pair_weights(prompts, spec), device=logprobs.device)
     batch = pair_batch(pairs_of(prompts), *logprobs[places].unbind(1))
-    losses = spec.loss.objective(batch)
+    losses = spec.pair_loss.objective(batch)
     gap = batch.chosen_reward - batch.rejected_reward
     sums = torch.stack([losses, gap, batch.chosen_logratio, batch.rejected_logratio]).detach() * weights
-    return (losses * spec.loss.pair_weight(batch) * weights).sum(), sums.sum(1)
+    return (losses * spec.pair_loss.pair_weight(batch) * weights).sum(), sums.sum(1)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf.pairs.paired_prompts import PairedPrompt
 from rlhf.training.data import epoch_order
 from rlhf.training.settings import RecipeSettings
+from rlhf.training.units.unit import AnyRow
 
 
 @dataclass(frozen=True)
@@ -16,23 +16,23 @@ class Schedule:
     """The optimizer steps of a training, numbered from 1.
 
     Args:
-        prompts: number of prompts with pairs in the training data.
+        rows: number of prompts with pairs, or of examples, in the training data.
         seed: of their order.
     """
 
     recipe: RecipeSettings
-    prompts: int
+    rows: int
     seed: int
 
     @property
     def batch_size(self) -> int:
-        """Prompts per step: all of them where they do not fill a batch."""
-        return min(self.recipe.batch_size, self.prompts)
+        """Rows per step: all of them where they do not fill a batch."""
+        return min(self.recipe.batch_size, self.rows)
 
     @property
     def steps_per_epoch(self) -> int:
-        """The prompts that do not fill the last batch of an epoch are dropped."""
-        return max(1, self.prompts // self.recipe.batch_size)
+        """The rows that do not fill the last batch of an epoch are dropped."""
+        return max(1, self.rows // self.recipe.batch_size)
 
     @property
     def steps(self) -> int:
@@ -45,11 +45,11 @@ class Schedule:
         """Epochs that are done after a step."""
         return step / self.steps_per_epoch
 
-    def batch(self, prompts: Sequence[PairedPrompt], step: int) -> list[PairedPrompt]:
-        """The prompts of a step, with their pairs; each epoch has an order of its own."""
+    def batch(self, rows: Sequence[AnyRow], step: int) -> list[AnyRow]:
+        """The prompts with their pairs, or the examples, of a step; each epoch has an order of its own."""
         epoch, number = divmod(step - 1, self.steps_per_epoch)
-        order, size = epoch_order(self.prompts, self.seed, epoch), self.recipe.batch_size
-        return [prompts[index] for index in order[number * size : (number + 1) * size].tolist()]
+        order, size = epoch_order(self.rows, self.seed, epoch), self.recipe.batch_size
+        return [rows[index] for index in order[number * size : (number + 1) * size].tolist()]
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up over the first share of the steps, then a cosine to zero after the last one."""

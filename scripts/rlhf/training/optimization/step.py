@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Generic
 
 import torch
 from accelerate import Accelerator
@@ -16,16 +17,29 @@ from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.pairs.paired_prompts import PairedPrompt
 from rlhf.tokens.packing import Pack, pack_budget, smallest_packs
 from rlhf.tokens.token_budget import TokenBudget, as_budget
-from rlhf.training.data import micro_batches, pair_weights
+from rlhf.training.data import AnyGrouped, micro_batches, pair_weights
 from rlhf.training.optimization.divided_prompts import Piece, divide, divided, summed_losses
 from rlhf.training.processes.accelerator import accumulate
 from rlhf.training.settings import TrainSpec
-from rlhf.training.validation import Validation, validate
+from rlhf.training.units.unit import Measured, Metrics, Row
 
 SUMS = 4
 """How many numbers `summed_losses` sums over the pairs of a batch."""
-Metrics = dict[str, Any]
-"""Columns of a row of `TRAINING`."""
+
+
+@dataclass(frozen=True)
+class BatchWork(Generic[AnyGrouped]):
+    """A batch, and how it is computed in micro-batches."""
+
+    prepare: Callable[[int], tuple[list[AnyGrouped], torch.Tensor]]
+    """Takes a token budget, and gives what is packed into micro-batches, the same in every process, and the sums that
+    are known already: over all processes, those of the whole batch."""
+    micro_batch: Callable[[Sequence[AnyGrouped], float], torch.Tensor]
+    """Adds the gradient of a weight times the summed loss of a micro-batch, and gives sums over it."""
+    weight: float
+    """What the losses of the whole batch count together."""
+    smallest: Callable[[], list[int]]
+    """Tokens of each smallest possible pack."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +52,11 @@ class Trainer:
     accelerator: Accelerator
     budget: TokenBudget
 
-    def step(self, batch: Sequence[PairedPrompt], number: int, learning_rate: float) -> Metrics:
+    def step(self, batch: Sequence[Row], number: int, learning_rate: float) -> Metrics:
         """Train on a batch.
 
         Returns:
-            What `mean_metrics` returns, the `learning_rate`, and `grad_norm`, the norm before clipping.
+            The metrics of the batch, the `learning_rate`, and `grad_norm`, the norm before clipping.
 
         Raises:
             UserError: the loss or the gradient is not finite. The weights are unchanged (except under DeepSpeed, which
@@ -50,18 +64,18 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        sums = backward_batch(self.model, batch, self.spec, self.accelerator, self.budget)
+        unit = self.spec.loss.unit()
+        metrics = unit.backward(self.model, batch, self.spec, self.accelerator, self.budget)
         grad_norm = clip_gradient(self.model, self.spec.recipe.max_grad_norm, self.accelerator)
-        weight = sum(pair_weights(batch, self.spec))
-        found = {**mean_metrics(sums, weight, self.spec), "learning_rate": learning_rate, "grad_norm": grad_norm}
-        refuse_not_finite(number, found, batch)
+        found = {**metrics, "learning_rate": learning_rate, "grad_norm": grad_norm}
+        refuse_not_finite(number, found, batch, unit.name)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return found
 
-    def validate(self, prompts: Sequence[PairedPrompt]) -> Validation:
-        """Compute the validation pairs under the current weights."""
-        return validate(self.model, prompts, self.spec, self.budget, self.accelerator)
+    def measure(self, rows: Sequence[Row]) -> Measured:
+        """Compute rows under the current weights."""
+        return self.spec.loss.unit().measure(self.model, rows, self.spec, self.budget, self.accelerator)
 
 
 def backward_batch(
@@ -71,42 +85,58 @@ def backward_batch(
     accelerator: Accelerator,
     token_budget: TokenBudget | int,
 ) -> torch.Tensor:
-    """Accumulate the gradient of a batch's mean loss; each process computes its share of the micro-batches.
+    """Accumulate the gradient of the mean loss of a batch of pairs, see `accumulate_gradient`.
 
-    Prompts whose responses do not fit the budget together are computed in pieces (see `divided_prompts`). The gradient
-    must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
+    Prompts whose responses do not fit the budget together are computed in pieces (see `divided_prompts`).
 
     Returns:
         The sums of `summed_losses` over the whole batch, the same in every process.
     """
     budget = as_budget(token_budget)
 
-    def compute(tokens: int) -> torch.Tensor:
-        too_large = [prompt for prompt in batch if divided(prompt, tokens)]
-        units: list[PairedPrompt | Piece] = [prompt for prompt in batch if not divided(prompt, tokens)]
+    def prepare(tokens: int) -> tuple[list[PairedPrompt | Piece], torch.Tensor]:
+        whole: list[PairedPrompt | Piece] = [prompt for prompt in batch if not divided(prompt, tokens)]
         sums = torch.zeros(SUMS, device=accelerator.device)
-        if too_large:
-            pieces, found = divide(model, too_large, spec, accelerator, tokens, budget)
-            if budget.tokens < tokens:  # memory ran out meanwhile, so that more prompts have to be divided
-                return compute(budget.tokens)
-            units += pieces
-            sums += found if accelerator.is_main_process else 0.0
+        if len(whole) == len(batch):
+            return whole, sums
+        too_large = [prompt for prompt in batch if divided(prompt, tokens)]
+        pieces, found = divide(model, too_large, spec, accelerator, tokens, budget)
+        return [*whole, *pieces], found if accelerator.is_main_process else sums
+
+    def smallest() -> list[int]:
+        return [tokens for prompt in batch for tokens in smallest_packs(prompt.prompt_group)]
+
+    backward_of = partial(backward, model, spec=spec, accelerator=accelerator)
+    work = BatchWork(prepare, backward_of, sum(pair_weights(batch, spec)), smallest)
+    return accumulate_gradient(model, work, accelerator, budget)
+
+
+def accumulate_gradient(
+    model: ResponseLogprobs, work: BatchWork[AnyGrouped], accelerator: Accelerator, budget: TokenBudget
+) -> torch.Tensor:
+    """Accumulate the gradient of a batch's mean loss; each process computes its share of the micro-batches.
+
+    The gradient must be zero before. If memory runs out, the whole batch is repeated in smaller micro-batches.
+
+    Returns:
+        The sums of `work` over the whole batch, the same in every process.
+    """
+
+    def compute(tokens: int) -> torch.Tensor:
+        rows, sums = work.prepare(tokens)
+        if budget.tokens < tokens:  # memory ran out meanwhile
+            return compute(budget.tokens)
         in_pack = pack_budget(tokens, accelerator.device)
-        shares = micro_batches(units, in_pack, accelerator.process_index, accelerator.num_processes)
-        whole = sum(pair_weights(batch, spec))
+        shares = micro_batches(rows, in_pack, accelerator.process_index, accelerator.num_processes)
         for number, own in enumerate(shares):
             with accumulate(accelerator, model, last=number + 1 == len(shares)):
                 # An empty micro-batch is computed too, with weight 0: every process must make as many passes.
-                weight = accelerator.num_processes / whole if own else 0.0
-                found = backward(model, own or units[:1], weight, spec, accelerator)
-            sums += found if own else 0.0
+                weight = accelerator.num_processes / work.weight if own else 0.0
+                found = work.micro_batch(own or rows[:1], weight)
+            sums = sums + found if own else sums
         return sums
 
-    def sizes() -> list[int]:
-        return [tokens for prompt in batch for tokens in smallest_packs(prompt.prompt_group)]
-
-    sums = budget.repeat(compute, sizes, undo=model.zero_grad)
-    return accelerator.reduce(sums, "sum")
+    return accelerator.reduce(budget.repeat(compute, work.smallest, undo=model.zero_grad), "sum")
 
 
 def backward(
@@ -127,10 +157,10 @@ def backward(
     pieces = [unit for unit in units if isinstance(unit, Piece)]
     with accelerator.autocast():
         groups = [prompt.prompt_group for prompt in prompts] + [piece.prompt_group for piece in pieces]
-        logprobs = model(Pack(groups, accelerator.device), spec.loss.wpo)
+        logprobs = model(Pack(groups, accelerator.device), spec.pair_loss.wpo)
     slopes = torch.tensor([slope for piece in pieces for slope in piece.slopes], device=logprobs.device)
     own, of_pieces = logprobs[: len(logprobs) - len(slopes)], logprobs[len(logprobs) - len(slopes) :]
-    of_pieces = of_pieces[:, 0] if spec.loss.wpo else of_pieces
+    of_pieces = of_pieces[:, 0] if spec.pair_loss.wpo else of_pieces
     loss, sums = (of_pieces * slopes).sum(), torch.zeros(SUMS, device=logprobs.device)
     if prompts:
         whole, sums = summed_losses(prompts, own, spec)
@@ -157,22 +187,22 @@ def mean_metrics(sums: torch.Tensor, weight: float, spec: TrainSpec) -> Metrics:
     }
 
 
-def refuse_not_finite(step: int, found: Metrics, batch: Sequence[PairedPrompt]) -> None:
-    """Raise UserError if a step's loss or gradient is not finite."""
+def refuse_not_finite(step: int, found: Metrics, batch: Sequence[Row], unit: str) -> None:
+    """Raise UserError if a step's loss or gradient is not finite; `unit` says what the batch is made of."""
     loss, grad_norm = found["loss"], found["grad_norm"]
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
-    names = ", ".join(prompt.prompt_id for prompt in batch)
+    names = ", ".join(row.prompt_id for row in batch)
     raise UserError(
         f"step {step}: the loss is {loss} and the norm of its gradient {grad_norm}. Lower the learning rate or clip "
-        f"the gradient (`max_grad_norm`), or look at the pairs of this batch: {names}"
+        f"the gradient (`max_grad_norm`), or look at the {unit} of this batch: {names}"
     )
 
 
-def count_tokens(prompt: PairedPrompt) -> int:
-    """Tokens that are computed of a prompt with its pairs: its own and those of each distinct response."""
-    return prompt.prompt_group.tokens
+def count_tokens(row: Row) -> int:
+    """Tokens that are computed of a row: its prompt once, and each distinct response."""
+    return row.prompt_group.tokens
 
 
-def count_response_tokens(prompt: PairedPrompt) -> int:
-    return sum(map(len, prompt.prompt_group.responses))
+def count_response_tokens(row: Row) -> int:
+    return sum(map(len, row.prompt_group.responses))

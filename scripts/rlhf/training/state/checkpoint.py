@@ -39,17 +39,17 @@ def save_policy(
 def describe_policy(
     folder: Path,
     spec: TrainSpec,
-    pairs: int,
+    rows: int,
     metrics: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
 ) -> None:
     """Write provenance and model card.
 
     Args:
-        pairs: number of training pairs.
+        rows: number of training pairs or examples.
     """
     write_folder_provenance(folder, provenance)
-    (folder / "README.md").write_text(model_card(spec, pairs, metrics))
+    (folder / "README.md").write_text(model_card(spec, rows, metrics))
 
 
 def plain_policy(policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], spec: TrainSpec) -> PreTrainedModel:
@@ -65,16 +65,16 @@ def plain_policy(policy: PreTrainedModel, weights: Mapping[str, torch.Tensor], s
     return plain
 
 
-def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]) -> str:
+def model_card(spec: TrainSpec, rows: int, metrics: Sequence[Mapping[str, Any]]) -> str:
     """The model card: start, reference and pairs, loss, recipe, and the validation before and after training."""
     first, last = metrics[0], metrics[-1]
     lineage = spec.lineage
+    what = "desirable and undesirable responses of" if spec.loss.unpaired else "preference pairs of responses of"
     settings = {**spec.loss.model_dump(), **spec.recipe.model_dump(), "seed": spec.seed}
     lines = [
         f"# {spec.policy}",
         "",
-        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`"
-        f"{_sources(spec)}",
+        f"A policy trained by `{spec.loss.name}` on {rows} {what} `{lineage.parent}`{_sources(spec)}",
         "",
         f"- base model: `{lineage.base_model}`",
         f"- prompts: `{lineage.dataset}`",

@@ -1,0 +1,1 @@
+"""What losses learn from: preference pairs, or examples. One file per unit."""
