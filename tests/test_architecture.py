@@ -35,6 +35,8 @@ EXCEPTIONS = {
     ("rlhf.training.loop", "rlhf.logprobs.responses"),  # policy and reference are computed by the same functions
     ("rlhf.training.model", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.model", "rlhf.logprobs.responses"),
+    ("rlhf.training.optimization.divided_prompts", "rlhf.logprobs.groups"),
+    ("rlhf.training.optimization.divided_prompts", "rlhf.logprobs.responses"),
     ("rlhf.training.optimization.step", "rlhf.logprobs.responses"),
     ("rlhf.training.units.examples", "rlhf.logprobs.groups"),
     ("rlhf.training.units.examples", "rlhf.logprobs.responses"),
