@@ -53,7 +53,7 @@ def main() -> None:
     engine: Engine = import_choice(spec.engine_module).start(job)
     with Progress(len(requests) * spec.draws, "responses", f"{spec.policy} answers") as progress:
         completions = engine.sample(requests, progress)
-    rows = response_rows(requests, completions, tokenizer)
+    rows = response_rows(requests, completions, tokenizer, thoughts)
     facts = {"model_revision": resolved_revision(name, revision)}
     modules = [spec.engine_module, *spec.thought_modules]
     if thoughts is None:

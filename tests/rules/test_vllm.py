@@ -158,7 +158,8 @@ def test_a_benchmark_of_a_policy_that_is_served(project: Project) -> None:
     with JudgeServer(lambda message: {"m": 0.75, "M": 0.25}) as server:
         run = {"alpaca_eval": {"data": str(data), "max_tokens": 8}}
         benchmarks = {"run": run, "judge": {"url": server.url, "model": "judge"}}
-        changes = {"benchmarks": benchmarks, "hardware.run_benchmark": {"gpu": 0, "threads": 1}}
+        hide = {"open": "<think>", "close": "</think>"}  # the relay reads the token ids that vLLM gives it
+        changes = {"benchmarks": benchmarks, "hardware.run_benchmark": {"gpu": 0, "threads": 1}, "responses.hide": hide}
         config = served.write_config(patch(served.read_config("vllm"), changes), "served")
         arguments = str(target.relative_to(project.folder))
         served.run(arguments, configfile=config)

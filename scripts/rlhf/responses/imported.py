@@ -208,7 +208,7 @@ def imported_rows(
         tokenizer: tokenizer of the policy.
         max_tokens: maximum length of a response, end-of-turn token included. A longer response is truncated: its text
             is decoded from the remaining tokens, and it has no end-of-turn token.
-        thoughts: encodes the thoughts in the responses, if some are hidden.
+        thoughts: encodes the thoughts in the responses, if some are hidden; the text is then that of the token ids.
     """
     for prompt, draws in zip(prompts, imported.draws, strict=True):
         for draw in draws:
@@ -218,6 +218,7 @@ def imported_rows(
             if truncated:
                 ids = ids[:max_tokens]
                 text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+            text = thoughts.decode(ids) if thoughts else text
             yield {
                 "prompt_id": prompt["prompt_id"],
                 "draw": draw.draw,

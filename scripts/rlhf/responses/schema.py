@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from rlhf.responses.engine import Completion, Request
+    from rlhf.responses.thoughts import Thoughts
 
 
 RESPONSES = Artifact(
@@ -83,14 +85,22 @@ def draw_seed(seed: int, policy: str, prompt_id: str, draw: int) -> int:
 
 
 def response_rows(
-    requests: Sequence[Request], completions: Sequence[Sequence[Completion]], tokenizer: PreTrainedTokenizerBase
+    requests: Sequence[Request],
+    completions: Sequence[Sequence[Completion]],
+    tokenizer: PreTrainedTokenizerBase,
+    thoughts: Thoughts | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of `RESPONSES`, in the order of requests and draws. The text omits special tokens."""
+    """Rows of `RESPONSES`, in the order of requests and draws. The text omits special tokens.
+
+    Args:
+        thoughts: keeps the marks around thoughts in the text, if some are hidden.
+    """
+    decode = thoughts.decode if thoughts else partial(tokenizer.decode, skip_special_tokens=True)
     return [
         {
             "prompt_id": request.prompt_id,
             "draw": draw,
-            "response": tokenizer.decode(completion.token_ids, skip_special_tokens=True),
+            "response": decode(completion.token_ids),
             "response_token_ids": completion.token_ids,
             "finish_reason": completion.finish_reason,
             "seed": seed,

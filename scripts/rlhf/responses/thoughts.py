@@ -89,14 +89,24 @@ class Thoughts:
         """Whether a prompt ends by opening a thought, but for white space: some chat templates do."""
         return self._opening(prompt_ids) is not None
 
-    def visible(self, response_ids: Sequence[int], *, opened: bool) -> Visible:
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a response without special tokens, but for those that are marks."""
+        if not self._special_marks:
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        texts: list[str] = []
+        for mark, group in groupby(ids, self._special_marks.get):
+            run = list(group)
+            texts += [mark] * len(run) if mark else [str(self._tokenizer.decode(run, skip_special_tokens=True))]
+        return "".join(texts)
+
+    def visible(self, response_ids: Sequence[int], whole: str, *, opened: bool) -> Visible:
         """What of a response is visible.
 
         Args:
             response_ids: as sampled, end-of-turn token included.
+            whole: their text, see `decode`.
             opened: whether its prompt ends by opening a thought.
         """
-        whole = self._decode(response_ids)
         text, unfinished = visible_text(whole, self._hide, opened=opened)
         if text == whole:
             return Visible(text, len(response_ids), unfinished)
@@ -124,25 +134,17 @@ class Thoughts:
         """Hide the thoughts of responses.
 
         Args:
-            rows: of `RESPONSES`.
+            rows: of `RESPONSES`, their texts as `decode` has them.
             prompt_ids: token ids of the prompts by prompt_id.
         """
         opened = {prompt_id: self.is_opened(ids) for prompt_id, ids in prompt_ids.items()}
         found = VisibleRows()
         for row in rows:
-            visible = self.visible(row["response_token_ids"], opened=opened[row["prompt_id"]])
+            visible = self.visible(row["response_token_ids"], row["response"], opened=opened[row["prompt_id"]])
             cut = {"finish_reason": "length"} if visible.unfinished else {}
             found.rows.append({**row, "response": visible.text, **cut, "visible_tokens": visible.tokens})
             found.unfinished += visible.unfinished
         return found
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        """The text without special tokens, but for those that are marks."""
-        texts: list[str] = []
-        for mark, group in groupby(ids, self._special_marks.get):
-            run = list(group)
-            texts += [mark] * len(run) if mark else [str(self._tokenizer.decode(run, skip_special_tokens=True))]
-        return "".join(texts)
 
     def _opening(self, prompt_ids: Sequence[int]) -> str | None:
         """The mark at the end of a prompt that opens a thought, with the white space behind it."""

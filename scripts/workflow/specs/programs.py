@@ -93,15 +93,12 @@ class Specs:
             policy=policy,
             model=self._policy(policy),
             rows=self.experiment.rows(part),
-            **{name: getattr(self.experiment.responses, name) for name in SamplingSettings.model_fields},
-            hide=self.experiment.responses.hide,
+            **{name: getattr(self.experiment.responses, name) for name in (*SamplingSettings.model_fields, "hide")},
         )
 
     def import_responses(self, part: str) -> ImportResponsesSpec:
-        responses = self.experiment.responses
-        return ImportResponsesSpec(
-            **self._imported(part), model=self._policy("base"), max_tokens=responses.max_tokens, hide=responses.hide
-        )
+        own = {name: getattr(self.experiment.responses, name) for name in ("max_tokens", "hide")}
+        return ImportResponsesSpec(**self._imported(part), **own, model=self._policy("base"))
 
     def import_rewards(self, part: str) -> ImportSpec:
         return ImportSpec(**self._imported(part))

@@ -10,7 +10,7 @@ import pytest
 from arrow_memory import peak_of
 from rlhf.base.artifacts import ArtifactError
 from rlhf.evaluation.scored_responses import read_scored_responses
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import RESPONSES, VISIBLE_RESPONSES
 from rlhf.rewards.schema import REWARDS
 
 Rows = list[dict[str, Any]]
@@ -69,6 +69,16 @@ def test_rows_are_those_of_the_files_by_prompt_and_draw(tmp_path: Path) -> None:
     assert found.prompt_ids.to_pylist() == sorted(set(ids))
     assert found.counts.tolist() == [ids.count(prompt_id) for prompt_id in sorted(set(ids))]
     assert found.valid().to_pylist() == [row["reward"] for row in expected if row["reward"] is not None]
+
+
+def test_hidden_thoughts_have_no_length(tmp_path: Path) -> None:
+    responses, rewards = rows_of(["a", "b", "c"])
+    longer = [{**row, "response_token_ids": [7] * 99, "visible_tokens": len(row["response"])} for row in responses]
+    VISIBLE_RESPONSES.write(tmp_path / "responses", longer, {"spec": {"hide": {"open": "<", "close": ">"}}})
+    REWARDS.write(tmp_path / "rewards", rewards, {})
+    found = read_scored_responses([tmp_path / "responses"], {"reward": [tmp_path / "rewards"]})["reward"].draws
+    assert sorted(found["tokens"].to_pylist()) == sorted(len(row["response"]) for row in responses)
+    assert found["characters"].to_pylist() == found["tokens"].to_pylist()
 
 
 def test_a_draw_in_two_files_is_named_with_the_second(tmp_path: Path) -> None:

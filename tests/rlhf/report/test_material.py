@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rlhf.base.artifacts import ArtifactError
+from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.errors import UserError
 from rlhf.report.material import flat_counts, read_material
 from rlhf.report.settings import ReportSpec
+from rlhf.responses.schema import RESPONSES, VISIBLE_RESPONSES
 from synthetic_experiment import DEFAULT_POLICIES, write_experiment
 
 
@@ -47,6 +48,21 @@ def test_examples_are_the_same_prompts_for_every_policy_and_every_run(tmp_path: 
     assert read_material(spec_of(examples=2), files).examples == first[:2]
     assert len(read_material(spec_of(examples=1000), files).examples) == 24
     assert read_material(spec_of(examples=0), files).examples == []
+
+
+def test_hidden_thoughts_of_an_example_are_counted_apart(tmp_path: Path) -> None:
+    files = write_experiment(tmp_path)
+    before = read_material(spec_of(), files).examples
+    for path in files.responses:
+        rows = [{**row, "visible_tokens": 1} for row in RESPONSES.read(path).to_pylist()]
+        origin = read_provenance(path)
+        VISIBLE_RESPONSES.write(path, rows, {**origin, "spec": {**origin["spec"], "hide": {"open": "<", "close": ">"}}})
+    after = read_material(spec_of(), files).examples
+    for example, hidden in zip(before, after, strict=True):
+        for name, (answer, judgement) in example.answers.items():
+            assert answer.hidden_tokens == 0
+            expected = replace(answer, tokens=1, hidden_tokens=answer.tokens - 1)
+            assert hidden.answers[name] == (expected, judgement)
 
 
 def test_the_order_of_the_files_does_not_matter(tmp_path: Path) -> None:

@@ -39,10 +39,8 @@ def read(
     columns: dict[str, list[Any]], *names: str, draws: int = 2, rewards: bool = True, column: str = "prompt"
 ) -> Imported:
     """The draws that are read for these prompts."""
-    spec = ImportSpec(
-        dataset="x", dataset_fingerprint=None, revision=None, split="train", column=column,
-        rows=Rows(start=0, stop=1), draws=draws,
-    )  # fmt: skip
+    part = {"rows": Rows(start=0, stop=1), "draws": draws}
+    spec = ImportSpec(dataset="x", dataset_fingerprint=None, revision=None, split="train", column=column, **part)
     return read_imported(
         Dataset.from_dict(columns), [prompt(name) for name in names], spec, "data.jsonl", rewards=rewards
     )

@@ -68,6 +68,10 @@ def prompt_of(tokenizer: PreTrainedTokenizerBase, tail: str = "") -> list[int]:
     return list(ids)
 
 
+def visible_of(thoughts: Thoughts, ids: list[int], *, opened: bool) -> Visible:
+    return thoughts.visible(ids, thoughts.decode(ids), opened=opened)
+
+
 def test_the_tokenizers_differ_in_what_a_mark_is() -> None:
     assert [len(token_ids(TOKENIZERS[name], CLOSE)) for name in ("added", "special")] == [1, 1]
     assert len(token_ids(TOKENIZERS["spelled"], CLOSE)) > 1
@@ -83,7 +87,7 @@ def test_what_lies_outside_of_thoughts_is_visible(found: tuple[list[str], list[s
     thoughts, prompt = Thoughts(tokenizer, HIDE), prompt_of(tokenizer)
     ids = thoughts.encode(prompt, whole)
     tokens = len(token_ids(tokenizer, visible)) + 1
-    assert thoughts.visible(ids, opened=thoughts.is_opened(prompt)) == Visible(visible, tokens, unfinished=False)
+    assert visible_of(thoughts, ids, opened=thoughts.is_opened(prompt)) == Visible(visible, tokens, unfinished=False)
     assert ids[-1] == tokenizer.eos_token_id
 
 
@@ -96,7 +100,7 @@ def test_a_thought_without_end_is_unfinished(found: tuple[list[str], list[str]],
     ended = thoughts.encode(prompt_of(TOKENIZERS[name]), f"{whole}{OPEN}{last}")
     for ids, end in ((ended, 1), (ended[:-1], 0)):
         tokens = len(token_ids(TOKENIZERS[name], visible)) + end
-        assert thoughts.visible(ids, opened=False) == Visible(visible, tokens, unfinished=True)
+        assert visible_of(thoughts, ids, opened=False) == Visible(visible, tokens, unfinished=True)
 
 
 @settings(deadline=None, max_examples=200)
@@ -109,14 +113,14 @@ def test_the_prompt_may_open_the_first_thought(found: tuple[list[str], list[str]
     thoughts, prompt = Thoughts(tokenizer, HIDE), prompt_of(tokenizer, f"{OPEN}\n")
     assert thoughts.is_opened(prompt)
     ids = thoughts.encode(prompt, f"{first}{CLOSE}{whole}")
-    assert thoughts.visible(ids, opened=True).text == visible
+    assert visible_of(thoughts, ids, opened=True).text == visible
     assert thoughts.encode(prompt, f"{OPEN}\n{first}{CLOSE}{whole}") == ids
     assert (
         thoughts.encode(prompt, f"{OPEN}{first.lstrip()}{CLOSE}")[:-1]
         == thoughts.encode(prompt, f"{first.lstrip()}{CLOSE}")[:-1]
     )
     silent = thoughts.encode(prompt, first)
-    assert thoughts.visible(silent, opened=True) == Visible("", 1, unfinished=True)
+    assert visible_of(thoughts, silent, opened=True) == Visible("", 1, unfinished=True)
 
 
 def test_a_thought_that_the_prompt_closes_again_is_over(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -125,7 +129,7 @@ def test_a_thought_that_the_prompt_closes_again_is_over(tokenizer: PreTrainedTok
     for tail in ("", f"{OPEN}\n\n{CLOSE}\n\n"):
         assert not thoughts.is_opened(prompt_of(tokenizer, tail))
     ids = thoughts.encode(prompt_of(tokenizer), "the quick fox")
-    assert thoughts.visible(ids, opened=False) == Visible("the quick fox", len(ids), unfinished=False)
+    assert visible_of(thoughts, ids, opened=False) == Visible("the quick fox", len(ids), unfinished=False)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,7 @@ def test_a_mark_that_ends_no_thought_hides_all_before_it(text: str, visible: str
 def test_tokens_are_those_after_the_thought() -> None:
     tokenizer = TOKENIZERS["added"]
     thought, answer = (token_ids(tokenizer, text) for text in (f"{OPEN}\nthe fox\n{CLOSE}\n\n", "the lazy dog"))
-    found = Thoughts(tokenizer, HIDE).visible([*thought, *answer, tokenizer.eos_token_id], opened=False)
+    found = visible_of(Thoughts(tokenizer, HIDE), [*thought, *answer, tokenizer.eos_token_id], opened=False)
     assert found == Visible("the lazy dog", len(answer) + 1, unfinished=False)
 
 
@@ -162,7 +166,7 @@ def test_rows_are_cut_where_a_thought_is_unfinished() -> None:
         for name, drawn in said.items()
         for draw, text in enumerate(drawn)
     ]
-    rows = [{**row, "finish_reason": "stop"} for row in rows]
+    rows = [{**row, "response": thoughts.decode(row["response_token_ids"]), "finish_reason": "stop"} for row in rows]
     rows[0]["finish_reason"] = "length"  # cut after its thought
     found = thoughts.hidden(rows, prompts)
     assert [row["response"] for row in found.rows] == ["b", "b", "b ", "b", "", ""]
@@ -186,7 +190,7 @@ def test_qwen_3_opens_and_closes_a_thought_where_thinking_is_off(real_tokenizers
         assert not thoughts.is_opened(prompt)
         ids = thoughts.encode(prompt, f"{OPEN}\nHm.\n{CLOSE}\n\nA tag.")
         assert ids == tokenizer(f"{OPEN}\nHm.\n{CLOSE}\n\nA tag.<|im_end|>")["input_ids"]
-        assert thoughts.visible(ids, opened=False) == Visible("A tag.", 4, unfinished=False)
+        assert visible_of(thoughts, ids, opened=False) == Visible("A tag.", 4, unfinished=False)
     assert tokenizer.decode(prompt).endswith(f"{OPEN}\n\n{CLOSE}\n\n")
     assert thoughts.is_opened([*prompt[:-4], *token_ids(tokenizer, f"{OPEN}\n")])  # as the thinking models' template
 
@@ -196,4 +200,4 @@ def test_llama_3_merges_the_mark_with_what_follows(llama3_tokenizer: PreTrainedT
     ids = thoughts.encode([], f"{OPEN}\nHm.\n{CLOSE}\n\nHello there.{OPEN}So.{CLOSE}Hello!")
     pieces = [llama3_tokenizer.decode([token]) for token in ids]
     assert {">\n\n", ".<", ">Hello"} <= set(pieces)
-    assert thoughts.visible(ids, opened=False) == Visible("Hello there.Hello!", 6, unfinished=False)
+    assert visible_of(thoughts, ids, opened=False) == Visible("Hello there.Hello!", 6, unfinished=False)

@@ -18,7 +18,7 @@ def visible_answer(thoughts: Thoughts, answer: Answer) -> Answer:
     opened = thoughts.is_opened(answer["prompt_token_ids"])
     choices, tokens = [], 0
     for choice in answer["choices"]:
-        visible = thoughts.visible(choice["token_ids"], opened=opened)
+        visible = thoughts.visible(choice["token_ids"], thoughts.decode(choice["token_ids"]), opened=opened)
         cut = {"finish_reason": "length"} if visible.unfinished else {}
         choices.append({**choice, **cut, "message": {**choice["message"], "content": visible.text}, "token_ids": None})
         tokens += visible.tokens
