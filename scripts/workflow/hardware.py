@@ -158,6 +158,8 @@ class HardwareSettings(Settings):
     """Scores the test responses with the judge of the evaluation."""
     build_pairs: JobHardware = JobHardware()
     """Chooses pairs."""
+    import_pairs: JobHardware = JobHardware()
+    """Tokenizes imported pairs."""
     compute_logprobs: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=240)
     """Computes log-probabilities of the pairs under the reference policy."""
     train_policy: TrainingHardware = TrainingHardware(gpu=1, threads=4, mem_mb=128000, runtime=1440)

@@ -21,7 +21,7 @@ from rlhf.base.lineage import checked_inputs
 from rlhf.base.names import Rows
 from rlhf.base.provenance import provenance
 from rlhf.base.settings import Settings
-from rlhf.pairs.schema import pair_artifact
+from rlhf.pairs.schema import UNSCORED_PAIRS, pair_artifact
 from rlhf.prompts.schema import MESSAGES, Prompt, read_prompts
 
 PREFERENCES = Artifact(
@@ -42,6 +42,12 @@ PREFERENCES = Artifact(
 )
 """A row per pair. `prompt` is the last user turn. `chosen` and `rejected` are whole conversations, the prompt included,
 as in UltraFeedback's binarized form (Tunstall et al., "Zephyr", 2023). The scores are the rewards of training."""
+UNSCORED_PREFERENCES = Artifact(
+    PREFERENCES.name,
+    pa.schema([field.with_nullable(field.name in ("score_chosen", "score_rejected")) for field in PREFERENCES.schema]),
+    PREFERENCES.key,
+)
+"""Of imported pairs without scores: theirs are null."""
 OF_PAIRS = ("prompt_id", "chosen", "rejected", "chosen_reward", "rejected_reward", "chosen_draw", "rejected_draw")
 
 
@@ -56,17 +62,18 @@ def write_preferences(program: Path, prompts: Path, pairs: Path, target: Path) -
     """
     inputs = checked_inputs(prompts=prompts, pairs=pairs)
     origin = provenance(str(program), Settings(), inputs)
-    if target.exists() and stated_provenance(target) == {"artifact": PREFERENCES.name, **origin}:
+    artifact = UNSCORED_PREFERENCES if pair_artifact(pairs) is UNSCORED_PAIRS else PREFERENCES
+    if target.exists() and stated_provenance(target) == {"artifact": artifact.name, **origin}:
         return
-    PREFERENCES.write_tables(target, _preferences(prompts, pairs), origin)
+    artifact.write_tables(target, _preferences(prompts, pairs, artifact.schema), origin)
 
 
-def _preferences(prompts: Path, pairs: Path) -> Iterator[pa.Table]:
+def _preferences(prompts: Path, pairs: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     asked = _prompts(prompts, Rows.model_validate(read_provenance(pairs)["spec"]["rows"]))
     for rows in _slices(range(count_rows(pairs))):
         table = pair_artifact(pairs).read(pairs, OF_PAIRS, rows)
         found = [_preference(row, asked, pairs) for row in table.to_pylist()]
-        yield pa.Table.from_pylist(found, schema=PREFERENCES.schema)
+        yield pa.Table.from_pylist(found, schema=schema)
 
 
 def _preference(row: Mapping[str, Any], asked: Iterator[Prompt], pairs: Path) -> dict[str, Any]:

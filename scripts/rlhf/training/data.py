@@ -14,7 +14,7 @@ import torch
 
 from rlhf.base.artifacts import ArtifactError, count_rows, read_provenance
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, PairTable, read_pair_table
+from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, PairTable, read_pair_table, require_rewards
 from rlhf.tokens.packing import balanced_packs
 from rlhf.training.loss import PairBatch
 from rlhf.training.settings import TrainSpec, mixed_counts
@@ -42,7 +42,10 @@ def read_pairs(
         ArtifactError: log-probabilities are missing, or are of other pairs, another temperature or another precision.
     """
     current = PairFiles(pair_files, logprob_files, spec)
-    return PairTable(share(partial(_mixed, current, PairFiles(*earlier, spec), spec)))
+    table = share(partial(_mixed, current, PairFiles(*earlier, spec), spec))
+    if spec.loss.needs_rewards:
+        require_rewards(table, spec.loss.name)
+    return PairTable(table)
 
 
 class PairFiles:

@@ -64,6 +64,8 @@ class PairLoss(Choice):
     """Name of the loss, and of its file."""
     needs_reference: ClassVar[bool] = True
     """Whether it reads reference log-probabilities; if not, they are not computed."""
+    needs_rewards: ClassVar[bool] = False
+    """Whether it reads rewards or win probabilities, which imported pairs may lack."""
 
     @property
     def reported_scale(self) -> float:

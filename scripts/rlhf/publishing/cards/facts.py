@@ -11,6 +11,7 @@ from typing import Any
 
 from rlhf.base.artifacts import count_rows, stated_provenance
 from rlhf.base.provenance import digest
+from rlhf.datasets.folders import is_local
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.models.revisions import read_revisions
 from rlhf.publishing.cards.licences import licence
@@ -43,7 +44,7 @@ class KnownSource:
         model, dataset = self.source.model, self.source.dataset
         if model is not None:
             return model.name if model.fingerprint is None else None
-        return dataset.name if dataset is not None and not Path(dataset.name).is_file() else None
+        return dataset.name if dataset is not None and not is_local(dataset.name) else None
 
 
 @dataclass(frozen=True)

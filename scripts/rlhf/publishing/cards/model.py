@@ -24,6 +24,7 @@ def model_card(facts: Facts, policy: str, checkpoint: Path, origin: Mapping[str,
         origin: the provenance of the checkpoint.
     """
     spec, parent = origin["spec"], origin["spec"]["lineage"]["parent"]
+    source = "imported for" if parent == "base" and "imported" in spec["lineage"] else "of responses of"
     uploaded = _repositories(facts)
     base, prompts = facts.source("base_model"), facts.source("prompts")
     lora = spec["recipe"].get("lora") is not None
@@ -38,7 +39,7 @@ def model_card(facts: Facts, policy: str, checkpoint: Path, origin: Mapping[str,
     of = uploaded.get(model_folder(parent)) or parent
     introduction = (
         f"# {policy}\n\nA policy of the experiment `{facts.spec.experiment}`, trained by `{spec['loss']['name']}` on "
-        f"{facts.training_pairs(origin):,} preference pairs of responses of `{of}`, from which it starts."
+        f"{facts.training_pairs(origin):,} preference pairs {source} `{of}`, from which it starts."
     )
     return card(
         {name: value for name, value in front_matter.items() if value},

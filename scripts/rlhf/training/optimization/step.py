@@ -118,11 +118,11 @@ def clip_gradient(model: ResponseLogprobs, max_norm: float | None, accelerator: 
 
 
 def mean_metrics(sums: torch.Tensor, pairs: int, spec: TrainSpec) -> Metrics:
-    """Means over the pairs of a batch; the loss in its published scaling."""
+    """Means over the pairs of a batch; the loss in its published scaling. Pairs without rewards have no gap."""
     loss, gap, chosen, rejected = (sums / pairs).tolist()
     return {
         "loss": loss * spec.loss.reported_scale,
-        "reward_gap": gap,
+        "reward_gap": None if math.isnan(gap) else gap,
         "chosen_logratio": chosen if spec.loss.needs_reference else None,
         "rejected_logratio": rejected if spec.loss.needs_reference else None,
     }

@@ -73,11 +73,11 @@ def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]
     lines = [
         f"# {spec.policy}",
         "",
-        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs of responses of `{lineage.parent}`"
-        f"{_sources(spec)}",
+        f"A policy trained by `{spec.loss.name}` on {pairs} preference pairs {_first_source(spec)}{_sources(spec)}",
         "",
         f"- base model: `{lineage.base_model}`",
         f"- prompts: `{lineage.dataset}`",
+        *([f"- pairs for `base`: `{lineage.imported}`"] if lineage.imported else []),
         "",
         "| setting | value |",
         "| --- | --- |",
@@ -94,6 +94,12 @@ def model_card(spec: TrainSpec, pairs: int, metrics: Sequence[Mapping[str, Any]]
         "",
     ]
     return "\n".join(lines)
+
+
+def _first_source(spec: TrainSpec) -> str:
+    """Where the pairs of the parent are from."""
+    imported = spec.lineage.imported is not None and spec.lineage.parent == "base"
+    return "imported for `base`" if imported else f"of responses of `{spec.lineage.parent}`"
 
 
 def _sources(spec: TrainSpec) -> str:
