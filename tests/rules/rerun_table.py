@@ -1,5 +1,6 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
+from rerun_imported_pairs import IMPORTED_PAIRS
 from rerun_iterations import AFTER_THE_FIRST
 from rerun_rows import (
     ARMO,
@@ -209,6 +210,7 @@ TABLE = [
         {"base": frozenset({"import_responses", "import_rewards"}) | PAIRS} | TRAINED,
         REPORT,
     ),
+    *IMPORTED_PAIRS,
     Row(
         "tiny reward model, rewards and all that follows",
         each("tiny.reward_model", steps=21, batch_size=16, learning_rate=2.0e-3, gate_steps=6),

@@ -111,7 +111,7 @@ def test_wrong_data(tmp_path: Path, prompts: Path, policy_folder: Path, monkeypa
 def test_every_form_of_the_same_responses_gives_the_same_rows(
     tmp_path: Path, prompts: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wide and one row per response, JSON lines and Parquet, another column, and a folder like a repository of the hub."""
+    """Wide and one row per response, JSON lines and Parquet, another column, and a folder."""
     wide = [answers(name, f"{name}0", None if name == "b" else "🦙", " " if name == "a" else "שלום") for name in "bca"]
     long = [{"prompt": row["prompt"], "response": row[f"response_{draw}"]} for draw in range(3) for row in wide]
     other = [{"question": row["prompt"], "response": row["response"], "prompt": "a"} for row in long]

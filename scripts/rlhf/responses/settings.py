@@ -23,7 +23,7 @@ else:
 
 
 class ImportedSettings(Settings):
-    """Your own responses for the train parts of `base`, from a hub dataset, a local Parquet or JSON Lines file or a folder.
+    """Your own responses for the train parts of `base`: a hub dataset, a local Parquet or JSON Lines file, or a folder.
 
     The dataset has one row per prompt with the columns `response_0`, `response_1`, ..., or one row per response with
     the column `response`; where neither is there and the column of the prompts holds conversations, the response is the

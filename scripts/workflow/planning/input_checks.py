@@ -161,6 +161,8 @@ def _require_pairs(experiment: Experiment, columns: ColumnKinds) -> None:
     imported = experiment.pairs.imported
     if imported is not None:
         require_pair_columns(list(columns), imported, prompt_column(experiment), imported.dataset)
+        for side in ("chosen", "rejected"):
+            require_text(columns, getattr(imported, side), imported.dataset, f"pairs.imported.{side}", TURNS)
 
 
 def check_judges(experiment: Experiment) -> None:

@@ -17,16 +17,22 @@ def write(path: Path, *values: str) -> Path:
     return path
 
 
-CARDS = {
-    "configs:\n- config_name: a\n  data_files: one/*.parquet\n- config_name: default\n  data_files: [two/x.parquet]\n": (
-        "train",
-    ),
-    "configs:\n- config_name: a\n  data_files: one/*.parquet\n- config_name: b\n  default: true\n  data_files:\n"
-    "  - {split: test, path: two/*.parquet}\n  - {split: train, path: [one/x.parquet, one/y.parquet]}\n": (
-        "test",
-        "train",
-    ),
-}
+PATTERNS = """configs:
+- config_name: a
+  data_files: one/*.parquet
+- config_name: default
+  data_files: [two/x.parquet]
+"""
+SPLITS = """configs:
+- config_name: a
+  data_files: one/*.parquet
+- config_name: b
+  default: true
+  data_files:
+  - {split: test, path: two/*.parquet}
+  - {split: train, path: [one/x.parquet, one/y.parquet]}
+"""
+CARDS = {PATTERNS: ("train",), SPLITS: ("test", "train")}
 
 
 @pytest.fixture(params=CARDS, ids=["patterns", "splits"])
