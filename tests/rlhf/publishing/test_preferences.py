@@ -12,9 +12,9 @@ import rlhf.publishing.preferences as preferences
 from arrow_memory import peak_of
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.provenance import digest
-from rlhf.pairs.schema import PAIRS
+from rlhf.pairs.schema import PAIRS, REWARD_COLUMNS, UNSCORED_PAIRS
 from rlhf.prompts.schema import CHATS, PROMPTS
-from rlhf.publishing.preferences import PREFERENCES, write_preferences
+from rlhf.publishing.preferences import PREFERENCES, UNSCORED_PREFERENCES, write_preferences
 
 PROGRAM = Path(preferences.__file__)
 COUNT = 11
@@ -98,6 +98,17 @@ def test_every_pair_is_there_with_its_prompt(
     made = PREFERENCES.read(tmp_path / "made.parquet").to_pylist()
     assert made == [expected(number, system) for number in numbers]
     assert read_provenance(tmp_path / "made.parquet")["inputs"] == {"prompts": digest(prompts), "pairs": digest(pairs)}
+
+
+def test_imported_pairs_without_scores(tmp_path: Path) -> None:
+    prompts = write_prompts(tmp_path)
+    pairs = write_pairs(tmp_path, prompts, [1, 2], 0, 5)
+    rows = [{**row, **dict.fromkeys(REWARD_COLUMNS)} for row in PAIRS.read(pairs).to_pylist()]
+    origin = read_provenance(pairs)
+    UNSCORED_PAIRS.write(pairs, rows, {**origin, "spec": {**origin["spec"], "chosen_score": None}})
+    write_preferences(PROGRAM, prompts, pairs, tmp_path / "made.parquet")
+    made = UNSCORED_PREFERENCES.read(tmp_path / "made.parquet").to_pylist()
+    assert made == [{**expected(number, None), "score_chosen": None, "score_rejected": None} for number in (1, 2)]
 
 
 def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
