@@ -61,7 +61,9 @@ def test_the_stages_before_pairs_are_left_out(micro: Project) -> None:
     test = {path.split("/")[3] for path in of_base if "/test-" in path}
     assert (train, test) == ({"pairs", "logprobs"}, {"pairs", "logprobs", "responses", "rewards", "judgements"})
     assert "results/new/rebel-1/responses/train-000.parquet" in planned
-    pooled = micro.planned_outputs(configfile=configure(micro, "pooled", {**imported, "pairs.pool": ["parent", "base"]}))
+    pooled = micro.planned_outputs(
+        configfile=configure(micro, "pooled", {**imported, "pairs.pool": ["parent", "base"]})
+    )
     assert {path.split("/")[3] for path in pooled - planned} == {"responses", "rewards"}
 
 
@@ -81,7 +83,9 @@ def test_text_with_scores(finished_micro: Project, tmp_path: Path) -> None:
     of_prompt = {row["prompt"]: row for row in reversed(source)}
     assert sum(each["pairs"] for each in counts) == sum(text in of_prompt for text in used)
     assert sum(each["dropped"]["no_row"] for each in counts) == sum(text not in of_prompt for text in used)
-    rows = [row for part in PARTS for row in PAIRS.read(project.folder / RESULTS / f"base/pairs/{part}.parquet").to_pylist()]
+    rows = [
+        row for part in PARTS for row in PAIRS.read(project.folder / RESULTS / f"base/pairs/{part}.parquet").to_pylist()
+    ]
     assert {row["chosen_reward"] - row["rejected_reward"] for row in rows} == {0.5}
     assert {row["chosen"] for row in rows} == {of_prompt[text]["chosen"] for text in used if text in of_prompt}
     metrics = TRAINING.read(project.folder / RESULTS / "rebel-1/training.parquet").to_pylist()

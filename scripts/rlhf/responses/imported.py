@@ -200,7 +200,9 @@ def imported_rows(
             text, ids = draw.response, draw.token_ids
             if ids is None or not _are_known(ids, text, prompt["prompt_token_ids"], tokenizer, thoughts):
                 imported.counts.update(["encoded_again"] if ids is not None else [])
-                ids = thoughts.encode(prompt["prompt_token_ids"], text) if thoughts else encode_response(tokenizer, text)
+                ids = (
+                    thoughts.encode(prompt["prompt_token_ids"], text) if thoughts else encode_response(tokenizer, text)
+                )
                 ids = ids[: -1 if draw.truncated else None]
             truncated = draw.truncated or len(ids) > max_tokens
             if len(ids) > max_tokens:

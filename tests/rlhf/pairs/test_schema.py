@@ -64,10 +64,12 @@ def test_the_longest_pair_counts_its_prompt_once() -> None:
 
 
 def test_pairs_without_scores_have_rewards_of_nan_and_mix_with_others(tmp_path: Path) -> None:
-    assert REWARD_COLUMNS == [f"{side}_{name}" for name in ("reward", "win_probability") for side in ("chosen", "rejected")]
+    assert [
+        f"{side}_{name}" for name in ("reward", "win_probability") for side in ("chosen", "rejected")
+    ] == REWARD_COLUMNS
     rows = [{**row, **dict.fromkeys(REWARD_COLUMNS)} for row in pair_rows(3)]
     UNSCORED_PAIRS.write(tmp_path / "unscored.parquet", rows, {"spec": {"chosen_score": None}})
-    with pytest.raises(ArtifactError, match="row 0: pairs.chosen_reward is null"):
+    with pytest.raises(ArtifactError, match=r"row 0: pairs\.chosen_reward is null"):
         PAIRS.write(tmp_path / "scored.parquet", rows, {"spec": {"chosen_score": "s"}})
     PAIRS.write(tmp_path / "scored.parquet", pair_rows(3, 1), {"spec": {"chosen_score": "s"}})
     unscored, scored = (read_pair_table(tmp_path / f"{name}.parquet", PAIR_COLUMNS) for name in ("unscored", "scored"))
