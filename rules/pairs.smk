@@ -53,7 +53,7 @@ if EXPERIMENT.pairs.imported:
             **REQUESTS.cpu("import_pairs"),
         params:
             spec=lambda wildcards: spec(SPECS.import_pairs, wildcards.part),
-            code=code("import_pairs"),
+            code=code("import_pairs", EXPERIMENT.responses.thought_modules),
         shell:
             """
             python {resources.scripts:q}/import_pairs.py --spec {params.spec:q} --prompts {input.prompts} \

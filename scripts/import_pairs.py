@@ -39,7 +39,8 @@ def main() -> None:
     arguments, spec = parse_arguments(parser, ImportPairsSpec)
     model, model_revision = model_location(arguments.tokenizer, spec.model, arguments.revisions)
 
-    encoder = Encoder(load_tokenizer(model, model_revision), spec.max_tokens)
+    tokenizer = load_tokenizer(model, model_revision)
+    encoder = Encoder(tokenizer, spec.thoughts(tokenizer))
     prompts = read_prompts(arguments.prompts, spec.rows)
     token_ids = read_part(arguments.prompts, spec.rows, ["prompt_token_ids"])["prompt_token_ids"]
     opened = open_dataset(spec.dataset, spec.subset, spec.split, spec.revision, arguments.revisions)
@@ -52,7 +53,13 @@ def main() -> None:
     commit = resolved_revision(model, model_revision)
     revisions = {} if commit is None else {"policy": commit}
     origin = provenance(
-        __file__, spec, inputs, counts=found.counts, dataset_revision=dataset_revision, revisions=revisions
+        __file__,
+        spec,
+        inputs,
+        spec.thought_modules,
+        counts=found.counts,
+        dataset_revision=dataset_revision,
+        revisions=revisions,
     )
     (PAIRS if spec.scores else UNSCORED_PAIRS).write(arguments.output, pair_table(found, spec), origin)
 

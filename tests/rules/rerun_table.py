@@ -1,6 +1,6 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
-from rerun_imported_pairs import IMPORTED_PAIRS
+from rerun_imports import IMPORTS
 from rerun_iterations import AFTER_THE_FIRST
 from rerun_rows import (
     ARMO,
@@ -11,7 +11,6 @@ from rerun_rows import (
     BUDGET,
     DRIFT,
     EVALUATION,
-    IMPORTED,
     JUDGEMENTS,
     LOGPROBS,
     LORA,
@@ -197,20 +196,7 @@ TABLE = [
         {"base": PARENT} | TRAINED,
         PROMPTS_ON,
     ),
-    Row(
-        "train responses of base and all that follows",
-        within("responses.imported", {}, **IMPORTED)
-        | within("responses.imported", IMPORTED, column="text", subset="en", split="test"),
-        {"base": frozenset({"import_responses"}) | REWARDS | PAIRS} | TRAINED,
-        REPORT,
-    ),
-    Row(
-        "train rewards of base and all that follows",
-        within("responses.imported", IMPORTED, rewards=True),
-        {"base": frozenset({"import_responses", "import_rewards"}) | PAIRS} | TRAINED,
-        REPORT,
-    ),
-    *IMPORTED_PAIRS,
+    *IMPORTS,
     Row(
         "tiny reward model, rewards and all that follows",
         each("tiny.reward_model", steps=21, batch_size=16, learning_rate=2.0e-3, gate_steps=6),

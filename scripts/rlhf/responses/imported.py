@@ -198,7 +198,7 @@ def imported_rows(
     for prompt, draws in zip(prompts, imported.draws, strict=True):
         for draw in draws:
             text, ids = draw.response, draw.token_ids
-            if ids is None or not _are_known(ids, text, prompt["prompt_token_ids"], tokenizer, thoughts):
+            if ids is None or not _are_known(ids, text, prompt, tokenizer, thoughts):
                 imported.counts.update(["encoded_again"] if ids is not None else [])
                 ids = (
                     thoughts.encode(prompt["prompt_token_ids"], text) if thoughts else encode_response(tokenizer, text)
@@ -221,7 +221,7 @@ def imported_rows(
 def _are_known(
     ids: Sequence[int],
     text: str,
-    prompt_ids: Sequence[int],
+    prompt: Mapping[str, Any],
     tokenizer: PreTrainedTokenizerBase,
     thoughts: Thoughts | None,
 ) -> bool:
@@ -230,4 +230,4 @@ def _are_known(
         return True
     if thoughts is None or max(ids, default=0) >= len(tokenizer):
         return False
-    return thoughts.visible(ids, opened=thoughts.is_opened(prompt_ids)).text == text
+    return thoughts.visible(ids, opened=thoughts.is_opened(prompt["prompt_token_ids"])).text == text

@@ -112,6 +112,7 @@ def import_pairs_spec(experiment: Experiment, part: str, model: ModelSource | No
         min_margin=0.0 if imported.chosen_score is None else experiment.pairs.min_margin,
         rows=experiment.rows(part),
         max_tokens=experiment.responses.max_tokens,
+        hide=experiment.responses.hide,
         model=model,
     )
 

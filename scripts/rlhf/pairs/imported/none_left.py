@@ -19,6 +19,7 @@ REMEDIES = {
     "no_score": "have no scores: check `pairs.imported.chosen_score` and `rejected_score`, or set both to null",
     "identical": "have a chosen response that is also the rejected one: check `pairs.imported.chosen` and `rejected`",
     "too_long": "have a response of more than `responses.max_tokens`: raise it",
+    "truncated": "have a response that ends in the middle of a thought: check `responses.hide`",
     "tie": "have equal scores: check `pairs.imported.chosen_score` and `rejected_score`",
     "reversed": "have a rejected response with the higher score: exchange `pairs.imported.chosen` and `rejected`",
     "below_margin": "have scores with a margin below `pairs.min_margin`: lower it",

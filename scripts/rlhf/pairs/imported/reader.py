@@ -7,16 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
 from rlhf.pairs.imported.columns import IDS, WINS
-from rlhf.pairs.imported.responses import MISSING, OTHER_PROMPT, Encoder, NoResponseError, read_response
+from rlhf.pairs.imported.responses import MISSING, OTHER_PROMPT, Encoded, Encoder, NoResponseError, read_response
 from rlhf.pairs.imported.settings import ImportPairsSpec
 from rlhf.prompts.schema import Prompt
 
-DROP_REASONS = (MISSING, OTHER_PROMPT, "no_score", "identical", "too_long", "tie", "reversed", "below_margin")
+DROP_REASONS = (
+    MISSING,
+    OTHER_PROMPT,
+    "no_score",
+    "identical",
+    "too_long",
+    "truncated",
+    "tie",
+    "reversed",
+    "below_margin",
+)
 """Why a row makes no pair, in the order of the checks. `missing`: a response is null or white space. `other_prompt`: a
-conversation has another prompt than its row. `reversed`: the rejected response has the higher score."""
+conversation has another prompt than its row. `truncated`: a response ends in the middle of a thought. `reversed`: the
+rejected response has the higher score."""
 SHOWN_ROWS = 5
 
 
@@ -30,34 +43,43 @@ class RowReader:
     """Whether the rows have token ids of another run."""
     wrong: list[str] = field(default_factory=list)
 
-    def read(self, row: int, cells: Mapping[str, Any], prompt: Prompt) -> dict[str, Any] | str:
+    def read(
+        self, row: int, cells: Mapping[str, Any], prompt: Prompt, prompt_ids: Sequence[int]
+    ) -> dict[str, Any] | str:
         """The columns of a pair, or why the row makes none."""
         spec = self.spec
         scores = [self._score(row, name, cells[name]) for name in spec.scores]
         try:
-            chosen, rejected = (self._text(row, name, cells[name], prompt) for name in (spec.chosen, spec.rejected))
+            texts = [self._text(row, name, cells[name], prompt) for name in (spec.chosen, spec.rejected)]
         except NoResponseError as error:
             return str(error)
         if None in scores:
             return "no_score"
-        known, (chosen_ids, rejected_ids) = self._token_ids(cells, chosen, rejected)
-        if chosen == rejected or (
-            chosen_ids is not None and rejected_ids is not None and chosen_ids.tolist() == rejected_ids.tolist()
-        ):
-            return "identical"
-        if chosen_ids is None or rejected_ids is None:
-            return "too_long"
-        reason = margin_reason(scores, spec.min_margin)
+        chosen, rejected = self._encoded(texts, cells, prompt_ids)
+        reason = self._reason(chosen, rejected) or margin_reason(scores, spec.min_margin)
         return reason or {
-            "chosen": chosen,
-            "rejected": rejected,
-            "chosen_token_ids": chosen_ids,
-            "rejected_token_ids": rejected_ids,
+            "chosen": chosen.text,
+            "rejected": rejected.text,
+            "chosen_token_ids": chosen.token_ids,
+            "rejected_token_ids": rejected.token_ids,
             "chosen_draw": cells.get("chosen_draw", 0),
             "rejected_draw": cells.get("rejected_draw", 1),
             **rewards_of(scores, cells),
-            "encoded_again": int(self.own and not known),
+            "encoded_again": int(chosen.encoded_again or rejected.encoded_again),
         }
+
+    def _encoded(self, texts: Sequence[str], cells: Mapping[str, Any], prompt_ids: Sequence[int]) -> list[Encoded]:
+        if not self.own:
+            return [self.encoder.encode(text, prompt_ids) for text in texts]
+        return [self.encoder.stored(cells[name], text, prompt_ids) for name, text in zip(IDS, texts, strict=True)]
+
+    def _reason(self, chosen: Encoded, rejected: Encoded) -> str | None:
+        """Why two responses make no pair, whatever their scores."""
+        if np.array_equal(chosen.token_ids, rejected.token_ids):
+            return "identical"
+        if max(len(chosen.token_ids), len(rejected.token_ids)) > self.spec.max_tokens:
+            return "too_long"
+        return "truncated" if chosen.unfinished or rejected.unfinished else None
 
     def refuse_wrong(self) -> None:
         """Raise UserError if values cannot be used; names the first ones."""
@@ -75,24 +97,16 @@ class RowReader:
             NoResponseError: there is none, or none that can be used.
         """
         try:
-            text = read_response(value, prompt.messages, self.spec.turns)
+            return read_response(value, prompt.messages, self.spec.turns)
         except TypeError as error:
             self._complain(row, name, value, str(error))
             raise NoResponseError(MISSING) from error
-        return text if self.own else self.encoder.as_rendered(text)
 
     def _score(self, row: int, name: str, value: object) -> float | None:
         if value is not None and not is_finite_float32(value):
             self._complain(row, name, value, "a finite float32 number")
             return None
         return None if value is None else float(value)
-
-    def _token_ids(self, cells: Mapping[str, Any], *texts: str) -> tuple[bool, list[Any]]:
-        """Whether both are the ids of another run, and the ids of both."""
-        if not self.own:
-            return False, [self.encoder.encode(text) for text in texts]
-        stored = [self.encoder.stored(cells[name], text) for name, text in zip(IDS, texts, strict=True)]
-        return all(known for known, _ in stored), [ids for _, ids in stored]
 
     def _complain(self, row: int, name: str, value: object, wanted: str) -> None:
         self.wrong.append(f"row {row}, column {name!r}: {value!r:.40} is not {wanted}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from rlhf.tokens.templates import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from rlhf.responses.thoughts import Thoughts
 
 
 OTHER_PROMPT, MISSING = "other_prompt", "missing"
@@ -66,25 +68,50 @@ def _without_system(messages: Messages) -> Messages:
 
 
 @dataclass(frozen=True, eq=False)
+class Encoded:
+    """A response in the tokens of the policy."""
+
+    text: str
+    """What of it is visible."""
+    token_ids: np.ndarray
+    """int32 (tokens,), end-of-turn token included."""
+    encoded_again: bool = False
+    """Whether it had token ids of another run that are not of this tokenizer."""
+    unfinished: bool = False
+    """Whether it ends in the middle of a thought."""
+
+
+@dataclass(frozen=True, eq=False)
 class Encoder:
     """Turns the text of responses into token ids of the policy's tokenizer."""
 
     tokenizer: PreTrainedTokenizerBase
-    max_tokens: int
+    thoughts: Thoughts | None = None
+    """What hides the thoughts in responses, if some are hidden."""
 
-    def encode(self, text: str) -> np.ndarray | None:
-        """Token ids of a complete response, int32 (tokens,), end-of-turn token included; None if they are too many."""
-        return self._short(encode_response(self.tokenizer, text))
+    def encode(self, text: str, prompt_ids: Sequence[int]) -> Encoded:
+        """A complete response to a prompt, without the outer white space that the chat template strips."""
+        text = self.as_rendered(text)
+        if self.thoughts is None:
+            return Encoded(text, np.array(encode_response(self.tokenizer, text), np.int32))
+        ids = self.thoughts.encode(prompt_ids, text)
+        visible = self.thoughts.visible(ids, opened=self.thoughts.is_opened(prompt_ids))
+        return Encoded(visible.text, np.array(ids, np.int32), unfinished=visible.unfinished)
 
-    def stored(self, token_ids: Sequence[int], text: str) -> tuple[bool, np.ndarray | None]:
-        """Token ids that another run of the pipeline sampled, exactly, if they are of this tokenizer.
+    def stored(self, token_ids: Sequence[int], text: str, prompt_ids: Sequence[int]) -> Encoded:
+        """A response that another run sampled: its tokens, exactly, if they are of this tokenizer.
 
-        Returns:
-            Whether they decode to the text, as they did there; and what `encode` returns, of these ids or of the text.
+        Args:
+            text: what that run decoded them to, without hidden thoughts.
         """
-        if are_ids_of(self.tokenizer, token_ids, text):
-            return True, self._short(token_ids)
-        return False, self.encode(text)
+        if are_ids_of(self.tokenizer, token_ids, text) or self._are_visible(token_ids, text, prompt_ids):
+            return Encoded(text, np.array(token_ids, np.int32))
+        return replace(self.encode(text, prompt_ids), encoded_again=True)
+
+    def _are_visible(self, token_ids: Sequence[int], text: str, prompt_ids: Sequence[int]) -> bool:
+        if self.thoughts is None or max(token_ids, default=0) >= len(self.tokenizer):
+            return False
+        return self.thoughts.visible(token_ids, opened=self.thoughts.is_opened(prompt_ids)).text == text
 
     @cached_property
     def as_rendered(self) -> Callable[[str], str]:
@@ -93,6 +120,3 @@ class Encoder:
         rendered = render(self.tokenizer, [("user", "q"), ("assistant", padded)])
         strips = padded not in rendered and word in rendered
         return str.strip if strips else str
-
-    def _short(self, ids: Sequence[int]) -> np.ndarray | None:
-        return None if len(ids) > self.max_tokens else np.array(ids, np.int32)

@@ -69,15 +69,15 @@ def read_pairs(
     rows = iter(taken_rows(dataset, names, [row for rows in matched.values() for row in rows]))
     for prompt, ids in zip(prompts, token_ids, strict=True):
         own = matched[prompt.prompt_id]
-        outcomes = [reader.read(row, next(rows), prompt) for row in own]
+        prompt_ids = ids.values.to_numpy()
+        outcomes = [reader.read(row, next(rows), prompt, prompt_ids) for row in own]
         pair = next((outcome for outcome in outcomes if not isinstance(outcome, str)), None)
         found.duplicate_rows += max(0, len(own) - 1)
         if pair is None:
             found.dropped[str(outcomes[0]) if outcomes else NO_ROW] += 1
             continue
         found.encoded_again += pair.pop("encoded_again")
-        identity = {"prompt_id": prompt.prompt_id, "prompt_token_ids": ids.values.to_numpy()}
-        found.rows.append({**identity, **pair})
+        found.rows.append({"prompt_id": prompt.prompt_id, "prompt_token_ids": prompt_ids, **pair})
     reader.refuse_wrong()
     return found
 

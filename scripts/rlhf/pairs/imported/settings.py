@@ -11,6 +11,7 @@ from rlhf.base.names import Rows
 from rlhf.base.settings import GivenText, Settings
 from rlhf.datasets.conversations import Turns
 from rlhf.models.source import ModelSource
+from rlhf.responses.hiding import HidingSettings
 
 
 class ImportedPairSettings(Settings):
@@ -51,7 +52,7 @@ class ImportedPairSettings(Settings):
         return self
 
 
-class ImportPairsSpec(Settings):
+class ImportPairsSpec(HidingSettings):
     """What `import_pairs` reads."""
 
     dataset: str

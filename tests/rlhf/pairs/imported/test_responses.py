@@ -65,20 +65,20 @@ def test_cells_that_are_something_else(value: object) -> None:
 
 
 def test_stored_tokens_are_kept_if_they_are_of_this_tokenizer() -> None:
-    encoder = Encoder(TOKENIZER, max_tokens=50)
+    encoder = Encoder(TOKENIZER)
     usual = encode_response(TOKENIZER, "hello")
     letters = [*TOKENIZER.convert_tokens_to_ids(list("hello")), usual[-1]]
     assert letters != usual, "another way to write the same text"
-    known, ids = encoder.stored(letters, "hello")
-    assert known and ids is not None and ids.tolist() == letters
+    found = encoder.stored(letters, "hello", [1])
+    assert not found.encoded_again and found.token_ids.tolist() == letters
     for other in ([], [10**6], [*letters[1:]]):
-        known, ids = encoder.stored(other, "hello")
-        assert not known and ids is not None and ids.tolist() == usual
-    assert Encoder(TOKENIZER, len(letters) - 1).stored(letters, "hello") == (True, None)
+        found = encoder.stored(other, "hello", [1])
+        assert found.encoded_again and found.token_ids.tolist() == usual
 
 
 def test_outer_white_space_is_what_the_template_makes_of_it() -> None:
-    assert Encoder(TOKENIZER, 50).as_rendered(" \nyes\n") == "yes"
+    assert Encoder(TOKENIZER).encode(" \nyes\n", [1]).text == "yes"
     tokenizer = small_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}<|start_header_id|>{{ m.content }}<|eot_id|>{% endfor %}"
-    assert Encoder(tokenizer, 50).as_rendered(" \nyes\n") == " \nyes\n"
+    found = Encoder(tokenizer).encode(" \nyes\n", [1])
+    assert found.text == " \nyes\n" and found.token_ids.tolist() == encode_response(tokenizer, " \nyes\n")

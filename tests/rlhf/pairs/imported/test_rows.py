@@ -41,7 +41,7 @@ def read(rows: list[dict[str, Any]], **changes: Any) -> tuple[ImportedPairs, Imp
 
     spec = make_spec(**changes)
     dataset = Dataset.from_list(rows)
-    return read_pairs(dataset, PROMPTS, TOKENS, spec, Encoder(TOKENIZER, spec.max_tokens)), spec
+    return read_pairs(dataset, PROMPTS, TOKENS, spec, Encoder(TOKENIZER, spec.thoughts(TOKENIZER))), spec
 
 
 def row(prompt: str | None, chosen: str | None, rejected: str | None, *scores: float | None) -> dict[str, Any]:
@@ -110,6 +110,24 @@ def test_conversations_of_other_prompts_are_counted() -> None:
     implicit, _ = read([{"chosen": each["chosen"], "rejected": each["rejected"]} for each in rows[:2]], column="chosen")
     assert [pair["prompt_id"] for pair in implicit.rows] == [prompt_id("a")]
     assert (implicit.dropped["other_prompt"], implicit.dropped["no_row"]) == (1, 1)
+
+
+def test_thoughts_are_trained_on_and_not_shown() -> None:
+    hide = {"open": "[t]", "close": "[/t]"}
+    rows = [
+        row("a", "[t]hm[/t] yes", "[t]oh[/t] no"),
+        row("b", "[t]hm[/t] yes", "[t]on and on"),
+        row("c", "[t]hm[/t] yes", "[t]oh[/t] yes"),
+    ]
+    found, _ = read(rows, hide=hide, max_tokens=99)
+    first, last = found.rows
+    assert (first["chosen"], first["rejected"], last["chosen"], last["rejected"]) == ("yes", "no", "yes", "yes")
+    assert first["chosen_token_ids"].tolist() == encode_response(TOKENIZER, "[t]hm[/t] yes")
+    assert found.dropped["truncated"] == 1
+    own = {"prompt_id": prompt_id("a"), "chosen": "yes", "rejected": "no", "chosen_draw": 2, "rejected_draw": 0}
+    ids = {f"{side}_token_ids": first[f"{side}_token_ids"].tolist() for side in ("chosen", "rejected")}
+    again, _ = read([{**own, **ids}], hide=hide, max_tokens=99)
+    assert {name: again.rows[0][name].tolist() for name in ids} == ids and again.encoded_again == 0
 
 
 def test_values_that_cannot_be_used_are_named() -> None:
