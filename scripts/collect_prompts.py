@@ -11,7 +11,8 @@ from command_line import add_output_flag, add_revisions_flag, log_counts, parse_
 from rlhf.base.errors import UserError
 from rlhf.base.lineage import Files, checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.datasets.files import is_local, is_text, open_dataset, require_columns
+from rlhf.datasets.files import dataset_input, is_text, open_dataset, require_columns
+from rlhf.datasets.folders import is_local
 from rlhf.machine.progress import track
 from rlhf.models.round_trip import check_round_trip
 from rlhf.models.source import model_location, resolved_revision
@@ -102,11 +103,8 @@ def open_benchmarks(spec: CollectSpec, arguments: Namespace) -> Contamination | 
 
 def inputs_of(spec: CollectSpec, dataset: str | Path, base_model: Path | None) -> Files:
     """The local files that are read."""
-    return checked_inputs(
-        dataset=Path(dataset) if is_local(str(dataset)) else None,
-        base_model=base_model,
-        benchmarks=[Path(found.dataset) for found in spec.decontaminate if is_local(found.dataset)],
-    )
+    benchmarks = [Path(found.dataset) for found in spec.decontaminate if is_local(found.dataset)]
+    return checked_inputs(base_model=base_model, benchmarks=benchmarks) | dataset_input(str(dataset))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Import responses to a part of the prompts from a dataset: `response_0`, `response_1`, ..., or one row each."""
 
-from pathlib import Path
-
 from command_line import (
     add_output_flag,
     add_policy_flag,
@@ -14,7 +12,7 @@ from command_line import (
 )
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.datasets.files import is_local, open_dataset
+from rlhf.datasets.files import dataset_input, open_dataset
 from rlhf.machine.progress import track
 from rlhf.models.source import model_location, resolved_revision
 from rlhf.models.tokenizers import load_tokenizer
@@ -50,8 +48,7 @@ def main() -> None:
     truncated = sum(row["finish_reason"] == "length" for row in rows)
     counts = {"prompts": len(prompts), "responses": len(rows), "truncated": truncated, **hidden, **imported.counts}
     log_counts(spec.dataset, counts)
-    dataset_file = Path(spec.dataset) if is_local(spec.dataset) else None
-    inputs = checked_inputs(prompts=arguments.prompts, dataset=dataset_file, policy=arguments.policy)
+    inputs = checked_inputs(prompts=arguments.prompts, policy=arguments.policy) | dataset_input(spec.dataset)
     origin = provenance(
         __file__,
         spec,

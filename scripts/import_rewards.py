@@ -1,7 +1,5 @@
 """Import the rewards of imported responses from the same dataset: `response_0_reward`, ..., or `reward`."""
 
-from pathlib import Path
-
 from command_line import (
     add_output_flag,
     add_prompts_flag,
@@ -13,7 +11,7 @@ from command_line import (
 )
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
-from rlhf.datasets.files import is_local, open_dataset
+from rlhf.datasets.files import dataset_input, open_dataset
 from rlhf.prompts.schema import read_part
 from rlhf.responses.imported import read_imported
 from rlhf.responses.settings import ImportSpec
@@ -34,7 +32,7 @@ def main() -> None:
         rows = imported_rewards(prompts, read_imported(dataset, prompts, spec, spec.dataset, rewards=True))
     counts = reward_counts(rows)
     log_counts(spec.dataset, counts)
-    inputs = checked_inputs(prompts=arguments.prompts, dataset=Path(spec.dataset) if is_local(spec.dataset) else None)
+    inputs = checked_inputs(prompts=arguments.prompts) | dataset_input(spec.dataset)
     origin = provenance(__file__, spec, inputs, counts=counts, dataset_revision=dataset_revision)
     REWARDS.write(arguments.output, rows, origin)
 

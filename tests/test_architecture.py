@@ -32,6 +32,8 @@ STAGES = (
 EXCEPTIONS = {
     ("rlhf.rewards.imported", "rlhf.responses.imported"),  # both are columns of one dataset
     ("rlhf.examples.building", "rlhf.pairs.candidates"),  # what may be part of a pair may be an example
+    ("rlhf.pairs.imported.settings", "rlhf.responses.hiding"),  # imported responses have thoughts, too
+    ("rlhf.pairs.imported.responses", "rlhf.responses.thoughts"),
     ("rlhf.training.loop", "rlhf.logprobs.responses"),  # policy and reference are computed by the same functions
     ("rlhf.training.model", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.model", "rlhf.logprobs.responses"),

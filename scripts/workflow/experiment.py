@@ -30,6 +30,7 @@ from workflow.iterations import check_iterations
 from workflow.planning import sizes
 from workflow.reference.errors import describe
 from workflow.sections import EvaluationSettings, SplitSettings
+from workflow.specs.imported import check_imported
 from workflow.variants.settings import SweepName, SweepSettings, VariantName, VariantSettings
 from workflow.variants.trained import Sweep, TrainedVariant, sweep_of, trained_variants
 
@@ -109,24 +110,17 @@ class Experiment(Settings):
                 check_optimizer(self.recipe(variant), self.hardware.train_policy.effective_strategy)
             except UserError as error:
                 raise ValueError(f"variants.{variant}: {error}") from error
-        if isinstance(self.rewards, CombinedSettings) and self.responses.imported and self.responses.imported.rewards:
-            raise ValueError(
-                "responses.imported.rewards: imported rewards are not on the scale of combined ones: score the "
-                "responses (`rewards: false`), or name a single scorer"
-            )
+        check_imported(self)
         return self
 
     def _check_made_by_rules(self) -> None:
-        imported = self.responses.imported
         for key, value, revision, made in (
             ("base_model.name", self.base_model.name, self.base_model.revision, WORLD_POLICY),
             ("prompts.dataset", self.prompts.dataset, None, WORLD_PROMPTS),
             *((key, model, revision, WORLD_REWARD_MODEL) for key, model, revision in self.reward_models()),
-            *([("responses.imported.dataset", imported.dataset, None, None)] if imported else []),
         ):
             if "{" in value and (value != made or self.tiny is None):
-                allowed = f"`tiny` makes {made!r} where it is configured" if made else "give a file or a hub dataset"
-                raise ValueError(f"{key}: no rule makes {value!r}; {allowed}")
+                raise ValueError(f"{key}: no rule makes {value!r}; `tiny` makes {made!r} where it is configured")
             if revision is not None and (value == made or not revision):
                 raise ValueError(
                     f"{key.rsplit('.', 1)[0]}.revision: it is {revision!r}, and {value!r} has no such revision: give "

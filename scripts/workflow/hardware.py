@@ -160,6 +160,8 @@ class HardwareSettings(Settings):
     """Chooses pairs."""
     build_examples: JobHardware = JobHardware()
     """Labels responses as desirable or undesirable."""
+    import_pairs: JobHardware = JobHardware()
+    """Tokenizes imported pairs."""
     compute_logprobs: BatchedHardware = BatchedHardware(gpu=1, threads=4, mem_mb=64000, runtime=240)
     """Computes log-probabilities of the pairs, and of examples, under the reference policy."""
     train_policy: TrainingHardware = TrainingHardware(gpu=1, threads=4, mem_mb=128000, runtime=1440)

@@ -107,7 +107,9 @@ class Paths:
         return self._parts(artifact, policy, self.experiment.compared_parts(of))
 
     def pooled_parts(self, artifact: str, policy: str, part: str) -> list[str]:
-        """An artifact of a part, of each policy whose responses make the pairs of `policy`."""
+        """An artifact of a part, of each policy whose responses make the pairs of `policy`; imported ones have none."""
+        if policy == "base" and self.experiment.pairs.imported:
+            return []
         members = pooled_policies(self.experiment, policy)
         return [path for member in members for path in self._parts(artifact, member, [part])]
 

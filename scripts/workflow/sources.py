@@ -32,10 +32,10 @@ def model_source(name: str, revision: str | None) -> ModelSource:
 
 
 def local_fingerprint(dataset: str) -> str | None:
-    """Digest of a local dataset file, or None for a hub dataset.
+    """Digest of a local dataset, a file or folder, or None for a hub dataset.
 
     Raises:
-        UserError: there is no such file, or the name is neither a file nor a hub name.
+        UserError: there is no such file, it has another suffix, or the name is neither a file nor a hub name.
     """
     path = Path(dataset)
     if _exists(path.is_file):
@@ -45,7 +45,7 @@ def local_fingerprint(dataset: str) -> str | None:
     if path.suffix in SUFFIXES:
         raise UserError(f"{dataset!r}: there is no such file")
     if _exists(path.is_dir):
-        raise UserError(f"{dataset!r}: it is a folder; a local dataset is a file with one of {', '.join(SUFFIXES)}")
+        return _cached_digest(path.resolve())
     _check_hub_name(dataset)
     return None
 

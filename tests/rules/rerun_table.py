@@ -1,6 +1,7 @@
 """An edit of each configuration key, and the jobs of the micro experiment that it reruns."""
 
 from rerun_examples import OF_EXAMPLES
+from rerun_imports import IMPORTS
 from rerun_iterations import AFTER_THE_FIRST
 from rerun_losses import LOSSES
 from rerun_rows import (
@@ -12,7 +13,6 @@ from rerun_rows import (
     BUDGET,
     DRIFT,
     EVALUATION,
-    IMPORTED,
     JUDGEMENTS,
     LOGPROBS,
     LORA,
@@ -199,19 +199,7 @@ TABLE = [
         {"base": PARENT} | TRAINED,
         PROMPTS_ON,
     ),
-    Row(
-        "train responses of base and all that follows",
-        within("responses.imported", {}, **IMPORTED)
-        | within("responses.imported", IMPORTED, column="text", subset="en", split="test"),
-        {"base": frozenset({"import_responses"}) | REWARDS | PAIRS} | TRAINED,
-        REPORT,
-    ),
-    Row(
-        "train rewards of base and all that follows",
-        within("responses.imported", IMPORTED, rewards=True),
-        {"base": frozenset({"import_responses", "import_rewards"}) | PAIRS} | TRAINED,
-        REPORT,
-    ),
+    *IMPORTS,
     Row(
         "tiny reward model, rewards and all that follows",
         each("tiny.reward_model", steps=21, batch_size=16, learning_rate=2.0e-3, gate_steps=6),

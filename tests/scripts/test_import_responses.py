@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -112,8 +111,7 @@ def test_wrong_data(tmp_path: Path, prompts: Path, policy_folder: Path, monkeypa
 def test_every_form_of_the_same_responses_gives_the_same_rows(
     tmp_path: Path, prompts: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wide and one row per response, JSON lines and Parquet, another column, and a repository of the hub."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    """Wide and one row per response, JSON lines and Parquet, another column, and a folder."""
     wide = [answers(name, f"{name}0", None if name == "b" else "🦙", " " if name == "a" else "שלום") for name in "bca"]
     long = [{"prompt": row["prompt"], "response": row[f"response_{draw}"]} for draw in range(3) for row in wide]
     other = [{"question": row["prompt"], "response": row["response"], "prompt": "a"} for row in long]
@@ -127,7 +125,7 @@ def test_every_form_of_the_same_responses_gives_the_same_rows(
         (write(tmp_path / "long.jsonl", long), {}),
         (write(tmp_path / "other.jsonl", other), {"column": "question"}),
         (tmp_path / "test.parquet", {}),
-        (repository, {"split": "test"}),  # a folder stands for the repository, as in `test_collect_prompts`
+        (repository, {"split": "test"}),
     ]
     found = []
     for number, (dataset, changes) in enumerate(cases):
@@ -139,8 +137,7 @@ def test_every_form_of_the_same_responses_gives_the_same_rows(
         facts = read_provenance(output)
         expected = {"prompts": 3, "responses": 7, "truncated": 0, "missing": 2, "beyond_draws": 0, "duplicate_rows": 0}
         assert facts["counts"] == expected
-        hub = dataset == repository
-        assert ("dataset" in facts["inputs"]) == (not hub) and (facts["dataset_revision"] is not None) == hub
+        assert facts["inputs"]["dataset"] == digest(dataset) and facts["dataset_revision"] is None
     assert all(table.equals(found[0]) for table in found)
     texts = {row["prompt_id"]: row["prompt"] for row in PROMPTS.read(prompts).to_pylist()}
     by_key = {(texts[row["prompt_id"]], row["draw"]): row["response"] for row in found[0].to_pylist()}

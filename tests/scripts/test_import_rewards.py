@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,8 +67,7 @@ def table_of(rewards: Path, prompts: Path) -> dict[tuple[str, int], tuple[float 
 
 
 def test_rewards_of_every_form(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    repository = tmp_path / "repository"  # a folder stands for a repository of the hub
+    repository = tmp_path / "repository"
     repository.mkdir()
     pq.write_table(pa.Table.from_pylist(WIDE), repository / "test.parquet")
     pq.write_table(pa.Table.from_pylist(WIDE), tmp_path / "wide.parquet")
@@ -91,9 +89,8 @@ def test_rewards_of_every_form(tmp_path: Path, prompts: Path, monkeypatch: pytes
         }
         provenance = read_provenance(output)
         assert provenance["counts"] == {"responses": 3, "scored": 2, "invalid": {"no_reward": 1}}
-        local = {} if dataset == repository else {"dataset": digest(dataset)}
-        assert provenance["inputs"] == {"prompts": digest(prompts), **local}
-        assert (provenance["dataset_revision"] is None) == bool(local)
+        assert provenance["inputs"] == {"prompts": digest(prompts), "dataset": digest(dataset)}
+        assert provenance["dataset_revision"] is None
 
 
 def test_responses_and_rewards_have_the_same_keys(

@@ -13,24 +13,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlhf.base.errors import UserError
+from rlhf.base.files.checksums import verify_if_sealed
 from rlhf.base.files.full_disks import named_full_disk, no_room
 from rlhf.base.files.temporary_files import temporary_beside
+from rlhf.datasets.folders import SUFFIXES, is_local, local_files
 from rlhf.datasets.json_lines import write_arrow
 from rlhf.models.revisions import COMMIT, recorded_commit
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SUFFIXES = (".parquet", ".jsonl", ".json")
-"""Suffixes of local datasets: Parquet, or JSON lines."""
 MORE_ROOM = "The rows are kept there until the program ends: free some space, or set TMPDIR to another folder."
 BYTES_AT_ONCE, ROWS_AT_ONCE = 2**20, 1_000
 """Bytes of a column, and rows, read from a Parquet file at a time, regardless of its row group size."""
 
 
-def is_local(dataset: str) -> bool:
-    """Whether a name is a local file: it has the suffix of one, even if it does not exist, or it exists."""
-    return Path(dataset).suffix in SUFFIXES or Path(dataset).is_file()
+def dataset_input(dataset: str) -> dict[str, Path]:
+    """A local dataset as an input of a program; empty for one of the hub.
+
+    Of results of another run, the checksum is verified, but not what they were made from: that is not given here.
+
+    Raises:
+        DamagedError: a result changed since it was written.
+    """
+    if not is_local(dataset):
+        return {}
+    verify_if_sealed(Path(dataset))
+    return {"dataset": Path(dataset)}
 
 
 @contextmanager
@@ -42,7 +51,8 @@ def open_dataset(
     revisions: Path | None = None,
     file: str | None = None,
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """Open a local file, or a split or a single file of a hub dataset: (rows, hub commit or None).
+    """Open a local file, or a split of a local folder or hub dataset, or a single file of the latter: (rows, hub commit
+    or None).
 
     Args:
         revisions: the experiment's `revisions.yaml`, for a hub dataset whose revision is null.
@@ -52,7 +62,7 @@ def open_dataset(
         UserError: as for `open_file`, `open_hub` and `hub_file`, or `revisions` has no entry for the dataset.
     """
     if is_local(str(dataset)):
-        with open_file(Path(dataset)) as rows:
+        with open_files(local_files(Path(dataset), subset, split)) as rows:
             yield rows, None
         return
     commit = revision or recorded_commit(revisions, "dataset", str(dataset))
@@ -66,25 +76,45 @@ def open_dataset(
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Dataset]:
-    """Open a local file, converted in a temporary folder, so that no stale cache is used.
+    """Open a local file. Raises UserError as `open_files` does."""
+    with open_files([path]) as rows:
+        yield rows
+
+
+@contextmanager
+def open_files(paths: Sequence[Path]) -> Iterator[Dataset]:
+    """Open local files, one after the other, converted in a temporary folder, so that no stale cache is used.
 
     Raises:
-        UserError: there is no such file, or it cannot be read; for JSON lines, the message names the row.
+        UserError: there is no such file, it cannot be read, or their columns differ; for JSON lines, the message names
+            the row.
     """
-    from datasets import Dataset
+    from datasets import Dataset, concatenate_datasets
 
+    for path in paths:
+        _require_file(path)
+    with temporary_beside(Path(tempfile.gettempdir()) / f"rlhf-dataset-{os.geteuid()}") as cache:
+        cache.mkdir(mode=0o700)
+        tables = []
+        for number, path in enumerate(paths):
+            rows = cache / f"rows-{number}.arrow"
+            with named_full_disk(cache, MORE_ROOM):
+                (_copy_parquet if path.suffix == ".parquet" else write_arrow)(path, rows)
+            tables.append(Dataset.from_file(str(rows)))
+        try:
+            whole = concatenate_datasets(tables)
+        except ValueError as error:
+            raise UserError(f"{paths[0].parent}: its files have different columns: {error}") from error
+        yield whole
+
+
+def _require_file(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: a local dataset must be a file with one of the suffixes {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
-    with temporary_beside(Path(tempfile.gettempdir()) / f"rlhf-dataset-{os.geteuid()}") as cache:
-        cache.mkdir(mode=0o700)
-        rows = cache / "rows.arrow"
-        with named_full_disk(cache, MORE_ROOM):
-            (_copy_parquet if path.suffix == ".parquet" else write_arrow)(path, rows)
-        yield Dataset.from_file(str(rows))
 
 
 def _copy_parquet(path: Path, target: Path) -> None:

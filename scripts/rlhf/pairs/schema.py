@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from rlhf.base.artifacts import TOKEN_IDS, Artifact, find_provenance, table_schema
+from rlhf.base.artifacts import TOKEN_IDS, Artifact, ArtifactError, find_provenance, table_schema
 from rlhf.tokens.prompt_group import PromptGroup, TokenIds
 
 PAIRS = Artifact(
@@ -47,6 +48,11 @@ POOLED_PAIRS = Artifact(
 """Pairs of the responses of several policies: also says whose each response is. Draws are those of that policy."""
 
 
+REWARD_COLUMNS = [field.name for field in PAIRS.schema if field.type == pa.float32()]
+UNSCORED_PAIRS = Artifact(
+    PAIRS.name, pa.schema([field.with_nullable(field.name in REWARD_COLUMNS) for field in PAIRS.schema]), PAIRS.key
+)
+"""Imported pairs without scores: their rewards and win probabilities are null."""
 SIDES = ("chosen", "rejected")
 
 
@@ -60,18 +66,46 @@ def artifact_of_pairs(*, pooled: bool, per_prompt: int) -> Artifact:
 
 
 def pair_artifact(path: Path) -> Artifact:
-    """The schema of a file of pairs: of the responses of one policy, or of several; one pair per prompt, or several."""
+    """The schema of a file of pairs: of the responses of one policy, or of several; one pair per prompt, or several; or
+    imported without scores."""
     spec = (find_provenance(path) or {}).get("spec", {}) if path.is_file() else {}
+    if "chosen_score" in spec and spec["chosen_score"] is None:
+        return UNSCORED_PAIRS
     return artifact_of_pairs(pooled=bool(spec.get("pool")), per_prompt=spec.get("per_prompt", 1))
 
 
 def read_pair_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read pairs, of whichever schema.
 
+    Rewards that there are none of are NaN, so that all files of pairs have the same types.
+
     Raises:
         ArtifactError, DamagedError: as for `Artifact.read`.
     """
-    return pair_artifact(path).read(path, columns)
+    artifact = pair_artifact(path)
+    table = artifact.read(path, columns)
+    if artifact is not UNSCORED_PAIRS:
+        return table
+    filled = [
+        pc.fill_null(column, math.nan) if name in REWARD_COLUMNS else column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    return pa.table(filled, pa.schema([PAIRS.schema.field(name) for name in table.column_names]))
+
+
+def require_rewards(table: pa.Table, loss: str) -> None:
+    """Raise ArtifactError if a pair has no rewards.
+
+    Args:
+        table: what `read_pair_table` returns.
+        loss: the loss that needs them, for the message.
+    """
+    unscored = pc.sum(pc.is_nan(table["chosen_reward"])).as_py() or 0
+    if unscored:
+        raise ArtifactError(
+            f"{loss} learns from rewards, and {unscored} of {len(table)} pairs have none: they were imported without "
+            "scores. Name their columns (`pairs.imported.chosen_score`, `rejected_score`), or take another loss."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rlhf.base.names import Rows
 from rlhf.base.settings import Settings
+from rlhf.pairs.imported.settings import ImportedPairSettings
 
 Choice = Literal["best_worst", "best_random", "random", "margin", "all", "best"]
 Member = Literal["parent", "base", "earlier"]
@@ -57,6 +58,10 @@ class PairSettings(Settings):
     pool: list[Member] = Field(["parent"])
     """Whose responses to a prompt its pair is chosen from, from the second iteration on: those of `parent`, and beside
     them those of `base`, and of the policies of `earlier` iterations. Win probabilities (SPPO) are over all of them."""
+
+    imported: ImportedPairSettings | None = None
+    """Import ready-made pairs for the parts of `base`; the other keys of this section are about the pairs of later
+    iterations, but `min_margin` holds for imported scores, too."""
 
     @field_validator("pool")
     @classmethod

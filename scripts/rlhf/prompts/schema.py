@@ -12,7 +12,7 @@ import pyarrow as pa
 from rlhf.base.artifacts import TOKEN_IDS, Artifact, ArtifactError, count_rows, find_provenance, table_schema
 from rlhf.base.names import Rows
 from rlhf.base.settings import canonical_json
-from rlhf.datasets.conversations import Messages
+from rlhf.datasets.conversations import Messages, NoPromptError, Turns, read_example
 from rlhf.tokens.templates import NO_OPTIONS, TemplateOptions
 
 PROMPTS = Artifact(
@@ -76,6 +76,14 @@ def conversation_id(messages: Messages, template: TemplateOptions = NO_OPTIONS) 
     if len(messages) == 1 and not template:
         return prompt_id(messages[0][1])
     return prompt_id(canonical_json({"messages": messages, **({"template": dict(template)} if template else {})}))
+
+
+def identity_of(value: object, turns: Turns, template: TemplateOptions = NO_OPTIONS) -> str | None:
+    """ID of the prompt in a value of a dataset's column; None if it holds none."""
+    try:
+        return conversation_id(read_example(value, turns).messages, template)
+    except NoPromptError:
+        return None
 
 
 def duplicate_key(prompt: str) -> str:

@@ -101,13 +101,14 @@ class PromptSettings(Settings):
     """Where the prompts come from, which ones are kept, and how they are split into parts."""
 
     dataset: str = Field(min_length=1)
-    """Hub name of a dataset, a local Parquet or JSON Lines file, or `{results}/...` for a file that a rule makes."""
+    """Hub name of a dataset, a local Parquet or JSON Lines file, a folder of those, or `{results}/...` for a file that
+    a rule makes."""
     revision: GivenText | None = None
     """Commit of the hub dataset; null takes the newest one and records it."""
     subset: GivenText | None = None
-    """Subset (configuration) of the hub dataset, if it has several."""
+    """Subset (configuration) of the hub dataset or folder, if it has several."""
     split: str = Field("train", min_length=1)
-    """Split of the hub dataset; ignored for local files."""
+    """Split of the hub dataset or folder; ignored for a local file."""
     column: str = Field("prompt", min_length=1)
     """Column with the prompts: text, which is a single turn of the user, or lists of turns (role and content). The
     prompt is everything up to the last turn of the user; what comes behind is not used, unless `responses.imported`

@@ -45,9 +45,11 @@ as in UltraFeedback's binarized form (Tunstall et al., "Zephyr", 2023). The scor
 
 
 def preference_artifact(pairs: Artifact) -> Artifact:
-    """The schema of the preferences of such pairs: it has their key."""
+    """The schema of the preferences of such pairs: it has their key, and null scores where they have no rewards."""
+    unscored = pairs.schema.field("chosen_reward").nullable
+    own = [field.with_nullable(unscored and field.name.startswith("score_")) for field in PREFERENCES.schema]
     more = [pairs.schema.field(name) for name in pairs.key if name not in PREFERENCES.schema.names]
-    return Artifact(PREFERENCES.name, pa.schema([*PREFERENCES.schema, *more]), pairs.key)
+    return Artifact(PREFERENCES.name, pa.schema([*own, *more]), pairs.key)
 
 
 OF_PAIRS = ("prompt_id", "chosen", "rejected", "chosen_reward", "rejected_reward", "chosen_draw", "rejected_draw")

@@ -58,10 +58,11 @@ class ReportFiles:
 class PairStatistics:
     """The pairs of a policy."""
 
+    number: int
     margins: pa.Array
-    """Reward of chosen less reward of rejected, float64 (pairs,)."""
+    """Reward of chosen less reward of rejected, of the pairs that have rewards, float64."""
     counts: dict[str, int]
-    """What `build_pairs` counted: prompts, pairs, and what was dropped by reason."""
+    """What was counted when they were made: prompts, pairs, and what was dropped by reason."""
 
 
 @dataclass(frozen=True)
@@ -219,14 +220,17 @@ def _judging(paths: Sequence[Path]) -> Counter[str]:
 
 
 def _read_pairs(paths: Sequence[Path]) -> PairStatistics:
+    number = 0
     margins: list[pa.Array] = []
     counts: Counter[str] = Counter()
     for path in paths:
         table = read_pair_table(path, ["chosen_reward", "rejected_reward"])
         chosen, rejected = (table[f"{side}_reward"].cast(pa.float64()) for side in ("chosen", "rejected"))
-        margins += pc.subtract(chosen, rejected).chunks
+        found = pc.subtract(chosen, rejected)
+        number += len(found)
+        margins += found.filter(pc.is_finite(found)).chunks
         counts.update(flat_counts(read_provenance(path).get("counts", {})))
-    return PairStatistics(pa.chunked_array(margins, pa.float64()).combine_chunks(), dict(counts))
+    return PairStatistics(number, pa.chunked_array(margins, pa.float64()).combine_chunks(), dict(counts))
 
 
 def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> dict[str, int]:

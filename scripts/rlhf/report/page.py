@@ -116,7 +116,7 @@ def facts(material: Material) -> list[tuple[str, str]]:
     """The size of the experiment: numbers and what they count."""
     first = material.policies[0]
     trained = sum(policy.iteration > 0 for policy in material.policies)
-    pairs = sum(len(policy.pairs.margins) for policy in material.policies if policy.pairs)
+    pairs = sum(policy.pairs.number for policy in material.policies if policy.pairs)
     counted = [
         (trained, "trained policy" if trained == 1 else "trained policies"),
         (first.rewards.prompts, "test prompts"),

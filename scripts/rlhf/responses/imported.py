@@ -1,21 +1,23 @@
 """Responses imported from a dataset, in wide form (`response_0`, `response_1`, ...) or long form (a row per response).
 
 Where there is neither and the column of the prompts holds conversations, the response is the assistant's turn behind
-the prompt. All forms may have rewards too: `response_0_reward`, ..., or `reward`.
+the prompt. All forms may have rewards too: `response_0_reward`, ..., or `reward`. Responses and rewards that the
+pipeline itself has made are read from its artifacts, or from what was published of them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rlhf.base.artifacts import is_finite_float32
 from rlhf.base.errors import UserError
-from rlhf.datasets.conversations import NoPromptError, read_example
+from rlhf.datasets.conversations import read_example
 from rlhf.datasets.files import is_text, require_columns
-from rlhf.prompts.schema import conversation_id
+from rlhf.datasets.stored_ids import are_ids_of
+from rlhf.prompts.schema import identity_of
+from rlhf.responses.imported_draws import Imported, ImportedDraw, is_own, read_own
 from rlhf.responses.settings import ImportSpec
 from rlhf.tokens.chat import encode_response
 
@@ -32,31 +34,10 @@ SHOWN_CHARACTERS = 80
 SHOWN_ROWS = 5
 
 
-@dataclass(frozen=True)
-class ImportedDraw:
-    """A response in the dataset."""
-
-    draw: int
-    """Number of its column, or of earlier rows with the same prompt."""
-    response: str
-    reward: float | None
-    """None if the dataset has no reward for it, or rewards were not read."""
-
-
-@dataclass
-class Imported:
-    """The draws of each prompt, in the order of the prompts, and counts of what was left out."""
-
-    draws: list[list[ImportedDraw]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=lambda: Counter(missing=0, beyond_draws=0))
-    """`missing`: null or whitespace. `beyond_draws`: rows of a prompt beyond `responses.draws`. `duplicate_rows`:
-    further rows with the same prompt, in wide form."""
-
-
 def read_imported(
     dataset: Dataset, prompts: Sequence[Mapping[str, Any]], spec: ImportSpec, where: str, *, rewards: bool
 ) -> Imported:
-    """Read the responses to some prompts, matched by the normalised turns of the prompts.
+    """Read the responses to some prompts, matched by the normalised turns of the prompts; the pipeline's own by ID.
 
     In wide form, the first row of a prompt counts, as in `collect_prompts`.
 
@@ -69,11 +50,16 @@ def read_imported(
         UserError: a column or prompt is missing, or a response or reward has the wrong type or is not finite; names the
             rows and says what to do.
     """
+    if is_own(dataset.column_names, rewards=rewards):
+        matched = _match_rows(dataset["prompt_id"], prompts, where)
+        return read_own(dataset, matched, spec.draws, rewards=rewards)
     chats = not is_text(dataset, spec.column)
     wide, names, reward_names = require_imported_columns(
         dataset.column_names, spec.draws, spec.column, where, rewards=rewards, chats=chats
     )
-    matched = _match_rows(dataset[spec.column], prompts, spec, where)
+    matched = _match_rows(
+        (identity_of(value, spec.turns, spec.template) for value in dataset[spec.column]), prompts, where
+    )
     duplicates = 0
     if wide:
         duplicates = sum(len(rows) - 1 for rows in matched)
@@ -137,21 +123,18 @@ def require_imported_columns(
     return wide, names, reward_names
 
 
-def _match_rows(
-    values: Sequence[object], prompts: Sequence[Mapping[str, Any]], spec: ImportSpec, where: str
-) -> list[list[int]]:
+def _match_rows(identities: Iterable[str | None], prompts: Sequence[Mapping[str, Any]], where: str) -> list[list[int]]:
     """The dataset's rows of each prompt.
+
+    Args:
+        identities: of the prompt of each row.
 
     Raises:
         UserError: some prompts are not in the dataset; names the first one.
     """
     rows: dict[str, list[int]] = {prompt["prompt_id"]: [] for prompt in prompts}
-    for row, value in enumerate(values):
-        try:
-            identity = conversation_id(read_example(value, spec.turns).messages, spec.template)
-        except NoPromptError:
-            continue  # `collect_prompts` has counted it, if it is from this dataset
-        if identity in rows:
+    for row, identity in enumerate(identities):
+        if identity is not None and identity in rows:
             rows[identity].append(row)
     missing = [prompt for prompt in prompts if not rows[prompt["prompt_id"]]]
     if missing:
@@ -209,13 +192,20 @@ def imported_rows(
         max_tokens: maximum length of a response, end-of-turn token included. A longer response is truncated: its text
             is decoded from the remaining tokens, and it has no end-of-turn token.
         thoughts: encodes the thoughts in the responses, if some are hidden; the text is then that of the token ids.
+
+    The tokens of another run's responses are taken as they are, if they are of this tokenizer.
     """
     for prompt, draws in zip(prompts, imported.draws, strict=True):
         for draw in draws:
-            text = draw.response
-            ids = thoughts.encode(prompt["prompt_token_ids"], text) if thoughts else encode_response(tokenizer, text)
-            truncated = len(ids) > max_tokens
-            if truncated:
+            text, ids = draw.response, draw.token_ids
+            if ids is None or not _are_known(ids, text, prompt, tokenizer, thoughts):
+                imported.counts.update(["encoded_again"] if ids is not None else [])
+                ids = (
+                    thoughts.encode(prompt["prompt_token_ids"], text) if thoughts else encode_response(tokenizer, text)
+                )
+                ids = ids[: -1 if draw.truncated else None]
+            truncated = draw.truncated or len(ids) > max_tokens
+            if len(ids) > max_tokens:
                 ids = ids[:max_tokens]
                 text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
             text = thoughts.decode(ids) if thoughts else text
@@ -227,3 +217,19 @@ def imported_rows(
                 "finish_reason": "length" if truncated else "stop",
                 "seed": IMPORTED_SEED,
             }
+
+
+def _are_known(
+    ids: Sequence[int],
+    text: str,
+    prompt: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    thoughts: Thoughts | None,
+) -> bool:
+    """Whether stored token ids are those of the text that is stored with them, thoughts hidden or not."""
+    if are_ids_of(tokenizer, ids, text):
+        return True
+    if thoughts is None or max(ids, default=0) >= len(tokenizer):
+        return False
+    opened = thoughts.is_opened(prompt["prompt_token_ids"])
+    return thoughts.visible(ids, thoughts.decode(ids), opened=opened).text == text

@@ -23,28 +23,30 @@ else:
 
 
 class ImportedSettings(Settings):
-    """Your own responses for the train parts of `base`, from a hub dataset or a local Parquet or JSON Lines file.
+    """Your own responses for the train parts of `base`: a hub dataset, a local Parquet or JSON Lines file, or a folder.
 
     The dataset has one row per prompt with the columns `response_0`, `response_1`, ..., or one row per response with
     the column `response`; where neither is there and the column of the prompts holds conversations, the response is the
     assistant's turn behind the prompt. Rows are matched to prompts by their normalised turns; rows of other prompts are
-    ignored.
-    Responses that are null or whitespace are skipped and counted. The seed of imported responses is 0.
+    ignored. Responses that are null or whitespace are skipped and counted. The seed of imported responses is 0.
+    Responses that the pipeline itself made (`results/other/base/responses`, or published) are matched by ID; their
+    draws and token ids stay as they are.
     """
 
     dataset: str = Field(min_length=1)
-    """Hub name of a dataset, or a local Parquet or JSON Lines file."""
+    """Hub name of a dataset, a local Parquet or JSON Lines file, or a folder of those."""
     revision: str | None = None
     """Commit of the hub dataset; null takes the newest one and records it."""
     subset: str | None = None
-    """Subset (configuration) of the hub dataset, if it has several."""
+    """Subset (configuration) of the hub dataset or folder, if it has several."""
     split: str = "train"
-    """Split of the hub dataset; ignored for local files."""
+    """Split of the hub dataset or folder; ignored for a local file. `train+test` takes both."""
     column: str = "prompt"
     """Column with the prompts, as for `prompts.column`."""
     rewards: bool = False
     """Also import the rewards of these responses, from `response_0_reward`, ..., or `reward`, instead of scoring them;
-    null means no reward. Test responses are always scored by `rewards`."""
+    null means no reward. Test responses are always scored by `rewards`. Rewards that the pipeline itself made lie
+    beside its responses: in the folder `rewards` beside `responses`, or in the subset `base_rewards`."""
 
 
 class SamplingSettings(Settings):

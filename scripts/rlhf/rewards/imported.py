@@ -16,7 +16,7 @@ def imported_rewards(prompts: Sequence[Mapping[str, Any]], imported: Imported) -
             "prompt_id": prompt["prompt_id"],
             "draw": draw.draw,
             "reward": draw.reward,
-            "invalid": NO_REWARD if draw.reward is None else None,
+            "invalid": (draw.invalid or NO_REWARD) if draw.reward is None else None,
             "objectives": None,
         }
         for prompt, draws in zip(prompts, imported.draws, strict=True)

@@ -16,7 +16,14 @@ import torch
 from rlhf.base.artifacts import Artifact, ArtifactError, count_rows, read_provenance
 from rlhf.logprobs.schema import logprob_artifact
 from rlhf.pairs.paired_prompts import STARTS, PairedPrompt, PairedPrompts, with_starts
-from rlhf.pairs.schema import PAIR_COLUMNS, REFERENCE_COLUMNS, Pair, pair_artifact, read_pair_table
+from rlhf.pairs.schema import (
+    PAIR_COLUMNS,
+    REFERENCE_COLUMNS,
+    Pair,
+    pair_artifact,
+    read_pair_table,
+    require_rewards,
+)
 from rlhf.tokens.packing import balanced_packs
 from rlhf.tokens.prompt_group import PromptGroup
 from rlhf.training.loss import PairBatch
@@ -45,7 +52,10 @@ def read_pairs(
         ArtifactError: log-probabilities are missing, or are of other pairs, another temperature or another precision.
     """
     current = PairFiles(pair_files, logprob_files, spec)
-    return PairedPrompts(share(partial(_mixed, current, PairFiles(*earlier, spec), spec)))
+    table = share(partial(_mixed, current, PairFiles(*earlier, spec), spec))
+    if spec.loss.needs_rewards:
+        require_rewards(table, spec.loss.name)
+    return PairedPrompts(table)
 
 
 class PairFiles:

@@ -81,6 +81,8 @@ class Loss(Choice):
     """Whether it reads reference log-probabilities; if not, they are not computed."""
     needs_rejected: ClassVar[bool] = True
     """Whether it reads rejected responses; if not, they are not computed, and `pairs.choose` may be `best`."""
+    needs_rewards: ClassVar[bool] = False
+    """Whether it reads rewards or win probabilities, which imported pairs may lack."""
     unpaired: ClassVar[bool] = False
     """Whether it learns from examples instead of pairs."""
     margin_meaning: ClassVar[str]

@@ -138,6 +138,8 @@ class Lineage(Settings):
     """Policies of earlier iterations whose pairs it learns from too."""
     responses_of: list[str] = Field([], exclude_if=not_)
     """Further policies whose responses are in the pairs."""
+    imported: str | None = Field(None, exclude_if=is_none)
+    """The dataset of the pairs of `base`, if it learns from them and they were imported."""
 
     @property
     def first_weights(self) -> str:

@@ -93,6 +93,12 @@ def _import_responses(experiment: Experiment) -> float:
     return PROGRAM + 2 * _part(experiment) + _rows(experiment) * PYTHON_TOKEN * experiment.responses.max_tokens
 
 
+def _import_pairs(experiment: Experiment) -> float:
+    # Two responses of each prompt as Python objects, and once more as arrays.
+    responses = 2 * _part_prompts(experiment) * experiment.responses.max_tokens
+    return PROGRAM + _part_prompts(experiment) * 2 * _prompt(experiment) + responses * (TOKEN + PYTHON_TOKEN)
+
+
 def _score_rows(experiment: Experiment) -> float:
     return PROGRAM + _part_prompts(experiment) * _prompt(experiment) + 4 * _rows(experiment) * PYTHON_ROW
 
@@ -150,6 +156,7 @@ NEEDED: dict[str, Callable[[Experiment], float]] = {
     "combine_rewards": _score_rows,
     "build_pairs": _build_pairs,
     "build_examples": _build_examples,
+    "import_pairs": _import_pairs,
     "evaluate_policy": _evaluate_policy,
     "length_control": _length_control,
     "choose_variants": _choose_variants,

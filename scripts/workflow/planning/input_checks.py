@@ -12,10 +12,15 @@ from rlhf.base.errors import UserError
 from rlhf.base.settings import canonical_json, key_of_server
 from rlhf.base.source_digest import SCRIPTS
 from rlhf.datasets.columns import AND, ColumnKinds, local_columns, require_text
-from rlhf.datasets.files import is_local, require_columns
+from rlhf.datasets.files import require_columns
+from rlhf.datasets.folders import is_local, local_files
 from rlhf.datasets.json_lines import TEXT, TEXTS, TURNS
-from rlhf.prompts.settings import BenchmarkSettings
+from rlhf.pairs.imported.columns import require_pair_columns
+from rlhf.pairs.imported.settings import ImportedPairSettings
+from rlhf.prompts.settings import BenchmarkSettings, PromptSettings
 from rlhf.responses.imported import require_imported_columns
+from rlhf.responses.imported_draws import is_own
+from rlhf.responses.settings import ImportedSettings
 from rlhf.rewards.judge.templates import JudgeTemplate
 from rlhf.rewards.kinds.function import FunctionSettings
 from rlhf.rewards.kinds.http import HttpSettings
@@ -26,6 +31,7 @@ from workflow.paths import STORE
 from workflow.planning.model_folders import check_model_folder
 from workflow.reuse.published import published_results
 from workflow.sources import local_fingerprint, model_source
+from workflow.specs.imported import prompt_column, rewards_place
 
 IMPORT_SECONDS = 120
 """In which a user's module must be imported."""
@@ -61,7 +67,7 @@ def check_sources(experiment: Experiment) -> None:
         for file in scorer.files:
             if not Path(file).is_file():
                 raise UserError(f"{key}: there is no file {file!r}, which it names: give the path of one, or null")
-    _check_dataset("prompts.dataset", experiment.prompts.dataset, partial(_require_prompts, experiment))
+    _check_dataset("prompts.dataset", experiment.prompts, partial(_require_prompts, experiment))
     for number, folder in enumerate(experiment.reuse):
         try:
             found = published_results(folder) is not None or Path(folder).is_dir()
@@ -81,8 +87,10 @@ def check_sources(experiment: Experiment) -> None:
     for key, benchmark in experiment.prompts.benchmarks():
         _check_benchmark(f"prompts.{key}", benchmark)
     if experiment.responses.imported:
-        dataset = experiment.responses.imported.dataset
-        _check_dataset("responses.imported.dataset", dataset, partial(_require_responses, experiment))
+        section = experiment.responses.imported
+        _check_dataset("responses.imported.dataset", section, partial(_require_responses, experiment))
+    if experiment.pairs.imported:
+        _check_dataset("pairs.imported.dataset", experiment.pairs.imported, partial(_require_pairs, experiment))
 
 
 def _check_model(key: str, name: str, revision: str | None, check: Callable[[Path], None]) -> None:
@@ -96,24 +104,29 @@ def _check_model(key: str, name: str, revision: str | None, check: Callable[[Pat
         raise UserError(f"{key}: {error}") from error
 
 
-def _check_dataset(key: str, dataset: str, require: Callable[[ColumnKinds], None]) -> None:
-    """Check a dataset if it is a local file.
+DatasetSection = PromptSettings | BenchmarkSettings | ImportedSettings | ImportedPairSettings
+"""A section of the configuration that names a dataset."""
+
+
+def _check_dataset(key: str, section: DatasetSection, require: Callable[[ColumnKinds], None]) -> None:
+    """Check a dataset if it is a local file or folder; of a folder, its first file.
 
     Args:
         require: raises UserError if a column is missing, with the key that names it.
     """
-    if dataset.startswith(MADE_BY_RULES):
+    if section.dataset.startswith(MADE_BY_RULES):
         return
     try:
-        if local_fingerprint(dataset) is None:
+        if local_fingerprint(section.dataset) is None:
             return
-        columns = local_columns(Path(dataset), whole=False)
+        file = local_files(Path(section.dataset), section.subset, section.split)[0]
+        columns = local_columns(file, whole=False)
     except UserError as error:
         raise UserError(f"{key}: {error}") from error
     try:
         require(columns)
     except UserError:
-        require(local_columns(Path(dataset), whole=True))
+        require(local_columns(file, whole=True))
 
 
 def _check_benchmark(key: str, benchmark: BenchmarkSettings) -> None:
@@ -122,8 +135,9 @@ def _check_benchmark(key: str, benchmark: BenchmarkSettings) -> None:
     def require(columns: ColumnKinds) -> None:
         require_text(columns, benchmark.column, benchmark.dataset, f"{key}.column", TEXTS)
 
-    _check_dataset(f"{key}.dataset", benchmark.dataset, require)
-    for name in ("file", "revision", "subset"):
+    _check_dataset(f"{key}.dataset", benchmark, require)
+    keys = ("file", "revision", *(() if Path(benchmark.dataset).is_dir() else ("subset",)))
+    for name in keys:
         if is_local(benchmark.dataset) and (value := getattr(benchmark, name)) is not None:
             raise UserError(f"{key}.{name}: it is {value!r}, and {benchmark.dataset!r} is a local file: leave it out")
 
@@ -136,11 +150,29 @@ def _require_prompts(experiment: Experiment, columns: ColumnKinds) -> None:
 
 def _require_responses(experiment: Experiment, columns: ColumnKinds) -> None:
     imported, draws = experiment.responses.imported, experiment.responses.draws
-    if imported is not None:
+    if imported is None:
+        return
+    if not is_own(list(columns), rewards=False):
         chats = TEXT not in columns.get(imported.column, TEXT).split(AND)
         require_imported_columns(
             list(columns), draws, imported.column, imported.dataset, rewards=imported.rewards, chats=chats
         )
+    elif imported.rewards:
+        dataset, subset = rewards_place(imported)
+        there = local_columns(local_files(Path(dataset), subset, imported.split)[0], whole=False)
+        if not is_own(list(there), rewards=True):
+            raise UserError(
+                f"responses.imported.rewards: there are no rewards of {imported.dataset!r} beside it (a folder "
+                "`rewards` beside `responses`): put them there, or set `false` to score the responses with `rewards`"
+            )
+
+
+def _require_pairs(experiment: Experiment, columns: ColumnKinds) -> None:
+    imported = experiment.pairs.imported
+    if imported is not None:
+        require_pair_columns(list(columns), imported, prompt_column(experiment), imported.dataset)
+        for side in ("chosen", "rejected"):
+            require_text(columns, getattr(imported, side), imported.dataset, f"pairs.imported.{side}", TURNS)
 
 
 def check_kept_columns(experiment: Experiment) -> None:

@@ -22,6 +22,7 @@ RERUNS = {
     "rewards.scorers.<name>.scorer.*": "scores of that scorer, combined rewards and all that follows",
     "rewards.*": "rewards and all that follows",
     "pairs.pool": "pairs after the first iteration and all that follows",
+    "pairs.imported.*": "pairs of base and all that follows",
     "pairs.*": "pairs and all that follows",
     "examples.*": "examples and all that follows",
     "logprobs.*": "log-probabilities, all trained policies, report",

@@ -6,6 +6,7 @@ from rlhf.rewards.model_scorer import ModelScorer
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.reuse.published import published_results
 from workflow.sources import local_fingerprint
+from workflow.specs.imported import imported_sections
 from workflow.specs.models import model_spec
 
 
@@ -18,7 +19,7 @@ def prefetch_spec(experiment: Experiment) -> PrefetchSpec:
     datasets = {
         "prompts.revision": experiment.prompts,
         **{f"prompts.{key}.revision": benchmark for key, benchmark in experiment.prompts.benchmarks()},
-        "responses.imported.revision": experiment.responses.imported,
+        **{f"{key}.revision": section for key, section in imported_sections(experiment).items()},
     }
     questions = {
         f"benchmarks.run.{name}.revision": HubDataset(name=repository, split=None, revision=task.revision)
@@ -40,7 +41,7 @@ def prefetch_spec(experiment: Experiment) -> PrefetchSpec:
                 revision=section.revision,
             )
             for key, section in datasets.items()
-            if section and not section.dataset.startswith(MADE_BY_RULES) and local_fingerprint(section.dataset) is None
+            if not section.dataset.startswith(MADE_BY_RULES) and local_fingerprint(section.dataset) is None
         },
         results={
             f"reuse.{number}": results

@@ -15,6 +15,7 @@ from rlhf.benchmarks.settings import BenchmarkSpec, JudgeSpec, SummarySpec
 from rlhf.evaluation.settings import EvaluateSpec, LengthControlSpec
 from rlhf.logprobs.settings import DriftSpec, LogprobSpec
 from rlhf.models.source import ModelSource
+from rlhf.pairs.imported.settings import ImportPairsSpec
 from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
 from rlhf.prompts.settings import Benchmark, BenchmarkSettings, CollectSpec
 from rlhf.report.settings import ReportSpec
@@ -34,6 +35,7 @@ from workflow.iterations import (
     start_policy,
 )
 from workflow.sources import folder_fingerprint, local_fingerprint
+from workflow.specs.imported import import_pairs_spec, imported_from, imported_responses, imported_rewards
 from workflow.specs.models import model_spec
 
 MADE_HERE = "this experiment's "
@@ -98,10 +100,10 @@ class Specs:
 
     def import_responses(self, part: str) -> ImportResponsesSpec:
         own = {name: getattr(self.experiment.responses, name) for name in ("max_tokens", "hide")}
-        return ImportResponsesSpec(**self._imported(part), **own, model=self._policy("base"))
+        return ImportResponsesSpec(**imported_responses(self.experiment, part), **own, model=self._policy("base"))
 
     def import_rewards(self, part: str) -> ImportSpec:
-        return ImportSpec(**self._imported(part))
+        return ImportSpec(**imported_rewards(self.experiment, part))
 
     def score_responses(self, part: str, scorer: Scorer) -> ScoreSpec:
         model = model_spec(scorer.model, scorer.revision) if isinstance(scorer, ModelScorer) else None
@@ -121,6 +123,9 @@ class Specs:
             seed=self.experiment.seed if pairs.choose in DRAWN_CHOICES else None,
             pool=pool if len(pool) > 1 else [],
         )
+
+    def import_pairs(self, part: str) -> ImportPairsSpec:
+        return import_pairs_spec(self.experiment, part, self._policy("base"))
 
     def compute_logprobs(self, policy: str) -> LogprobSpec:
         return LogprobSpec(
@@ -215,22 +220,6 @@ class Specs:
         base = self.experiment.base_model
         return model_spec(base.name, base.revision) if policy == "base" else None
 
-    def _imported(self, part: str) -> dict[str, Any]:
-        imported = self.experiment.responses.imported
-        assert imported is not None
-        return {
-            "dataset": imported.dataset,
-            "dataset_fingerprint": local_fingerprint(imported.dataset),
-            "revision": imported.revision,
-            "subset": imported.subset,
-            "split": imported.split,
-            "column": imported.column,
-            "turns": self.experiment.prompts.turns,
-            "template": self.experiment.prompts.template,
-            "rows": self.experiment.rows(part),
-            "draws": self.experiment.responses.draws,
-        }
-
 
 def lineage_of(experiment: Experiment, policy: str) -> Lineage:
     """Where a policy comes from; what is of its parent is not said twice."""
@@ -243,6 +232,7 @@ def lineage_of(experiment: Experiment, policy: str) -> Lineage:
         start=None if start == before else start,
         reference=None if reference == before else reference,
         earlier=earlier,
+        imported=imported_from(experiment, [before, *earlier]),
         responses_of=[name for name in responding_policies(experiment, policy) if name not in (before, *earlier)],
     )
 

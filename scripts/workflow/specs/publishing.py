@@ -12,6 +12,7 @@ from rlhf.publishing.settings import PublishSpec, Source
 from rlhf.rewards.model_scorer import ModelScorer
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.paths import Paths
+from workflow.specs.imported import imported_sections
 from workflow.specs.models import model_spec
 
 OF_THIS_MACHINE = {"hardware", "reuse", "publish"}
@@ -95,11 +96,11 @@ def _with_ancestors(policies: Iterable[str]) -> set[str]:
 
 
 def _sources(experiment: Experiment) -> Iterator[Source]:
-    base, prompts, imported = experiment.base_model, experiment.prompts, experiment.responses.imported
+    base, prompts = experiment.base_model, experiment.prompts
     yield _model("base_model", base.name, base.revision)
     yield _dataset("prompts", prompts.dataset, prompts.subset, prompts.split, prompts.revision)
-    if imported is not None:
-        yield _dataset("responses.imported", imported.dataset, imported.subset, imported.split, imported.revision)
+    for key, section in imported_sections(experiment).items():
+        yield _dataset(key, section.dataset, section.subset, section.split, section.revision)
     for key, scorer in experiment.scorers().items():
         if isinstance(scorer, ModelScorer):
             yield _model(key, scorer.model, scorer.revision)

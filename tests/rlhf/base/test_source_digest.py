@@ -174,7 +174,7 @@ TRAINERS = {"train_policy", "pretrain_tiny_policy", "train_tiny_policy", "train_
         ("rlhf/models/policies.py", TRAINERS | {"compute_logprobs", "measure_drift"}),
         (
             "rlhf/datasets/files.py",
-            {"collect_prompts", "import_responses", "import_rewards", "prefetch", "run_benchmark"},
+            {"collect_prompts", "import_pairs", "import_responses", "import_rewards", "prefetch", "run_benchmark"},
         ),
         ("rlhf/training/loop.py", {"train_policy"}),
         ("rlhf/logprobs/head.py", {"compute_logprobs", "measure_drift", "train_policy"}),

@@ -2,13 +2,25 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from rlhf.base.artifacts import ArtifactError
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIR_COLUMNS, PAIRS, REFERENCE_COLUMNS, Pair, PairTable
+from rlhf.pairs.schema import (
+    PAIR_COLUMNS,
+    PAIRS,
+    REFERENCE_COLUMNS,
+    REWARD_COLUMNS,
+    UNSCORED_PAIRS,
+    Pair,
+    PairTable,
+    read_pair_table,
+    require_rewards,
+)
 from small_models import pair_rows
 
 
@@ -43,3 +55,30 @@ def test_the_prompt_group_has_the_chosen_response_first() -> None:
     names = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
     assert [list(ids) for ids in parts] == [row[name] for name in names]
     assert group.tokens == sum(map(len, parts))
+
+
+def test_the_longest_pair_counts_its_prompt_once() -> None:
+    pairs = PairTable(pa.concat_tables([table(7, seed=1), table(5, seed=2)]))
+    assert pairs.longest == max(pair.prompt_group.tokens for pair in pairs)
+    assert PairTable(table(0)).longest == 0
+
+
+def test_pairs_without_scores_have_rewards_of_nan_and_mix_with_others(tmp_path: Path) -> None:
+    assert [
+        f"{side}_{name}" for name in ("reward", "win_probability") for side in ("chosen", "rejected")
+    ] == REWARD_COLUMNS
+    rows = [{**row, **dict.fromkeys(REWARD_COLUMNS)} for row in pair_rows(3)]
+    UNSCORED_PAIRS.write(tmp_path / "unscored.parquet", rows, {"spec": {"chosen_score": None}})
+    with pytest.raises(ArtifactError, match=r"row 0: pairs\.chosen_reward is null"):
+        PAIRS.write(tmp_path / "scored.parquet", rows, {"spec": {"chosen_score": "s"}})
+    PAIRS.write(tmp_path / "scored.parquet", pair_rows(3, 1), {"spec": {"chosen_score": "s"}})
+    unscored, scored = (read_pair_table(tmp_path / f"{name}.parquet", PAIR_COLUMNS) for name in ("unscored", "scored"))
+    assert unscored.schema.remove_metadata() == scored.schema.remove_metadata()
+    pairs = PairTable(pa.concat_tables([unscored, scored]))
+    assert [math.isnan(pair.chosen_reward) for pair in pairs] == [True] * 3 + [False] * 3
+    assert [math.isnan(pair.rejected_win_probability) for pair in pairs] == [True] * 3 + [False] * 3
+    assert list(pairs[0].chosen_token_ids) == rows[0]["chosen_token_ids"]
+    require_rewards(scored, "rebel")
+    require_rewards(scored.slice(0, 0), "rebel")
+    with pytest.raises(ArtifactError, match=r"rebel learns from rewards, and 3 of 6 pairs have none.*chosen_score"):
+        require_rewards(pa.concat_tables([unscored, scored]), "rebel")

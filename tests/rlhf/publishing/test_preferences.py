@@ -12,7 +12,7 @@ import rlhf.publishing.preferences as preferences
 from arrow_memory import peak_of
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.provenance import digest
-from rlhf.pairs.schema import PAIRS, artifact_of_pairs, pair_artifact
+from rlhf.pairs.schema import PAIRS, REWARD_COLUMNS, UNSCORED_PAIRS, artifact_of_pairs, pair_artifact
 from rlhf.prompts.schema import CHATS, PROMPTS
 from rlhf.publishing.preferences import PREFERENCES, preference_artifact, write_preferences
 
@@ -119,6 +119,17 @@ def test_several_pairs_of_a_prompt_each_have_it(pooled: bool, tmp_path: Path, mo
     made = preference_artifact(artifact).read(tmp_path / "made.parquet").to_pylist()
     assert [row["prompt"] for row in made] == ["Question 1?"] * 3 + ["Question 4?"]
     assert [[row[name] for name in artifact.key] for row in made] == [[r[name] for name in artifact.key] for r in rows]
+
+
+def test_imported_pairs_without_scores(tmp_path: Path) -> None:
+    prompts = write_prompts(tmp_path)
+    pairs = write_pairs(tmp_path, prompts, [1, 2], 0, 5)
+    rows = [{**row, **dict.fromkeys(REWARD_COLUMNS)} for row in PAIRS.read(pairs).to_pylist()]
+    origin = read_provenance(pairs)
+    UNSCORED_PAIRS.write(pairs, rows, {**origin, "spec": {**origin["spec"], "chosen_score": None}})
+    write_preferences(PROGRAM, prompts, pairs, tmp_path / "made.parquet")
+    made = preference_artifact(UNSCORED_PAIRS).read(tmp_path / "made.parquet").to_pylist()
+    assert made == [{**expected(number, None), "score_chosen": None, "score_rejected": None} for number in (1, 2)]
 
 
 def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from rlhf.base.artifacts import ArtifactError, read_provenance
 from rlhf.base.errors import UserError
+from rlhf.pairs.schema import PAIRS, REWARD_COLUMNS, UNSCORED_PAIRS
+from rlhf.report.figures import pair_figure
 from rlhf.report.material import flat_counts, read_material
+from rlhf.report.page import facts, pair_table
 from rlhf.report.settings import ReportSpec
 from rlhf.responses.schema import RESPONSES, VISIBLE_RESPONSES
 from synthetic_experiment import DEFAULT_POLICIES, write_experiment
@@ -34,9 +37,25 @@ def test_files_belong_to_the_policy_of_their_folder(tmp_path: Path) -> None:
     assert known["base"].pairs.counts == {"prompts": 15, "pairs": 10, "dropped: tie": 3,
                                           "dropped: one_valid_response": 2}  # fmt: skip
     assert known["rebel-1"].pairs is not None
-    assert len(known["rebel-1"].pairs.margins) == 10
+    assert len(known["rebel-1"].pairs.margins) == known["rebel-1"].pairs.number == 10
     assert known["rebel-2"].pairs is None
     assert known["dpo-1"].provenance["training"]["spec"]["policy"] == "dpo-1"
+
+
+def test_imported_pairs_without_scores_have_no_margins(tmp_path: Path) -> None:
+    """They are counted; the figure shows the margins of other policies, and none where nobody has any."""
+    files = write_experiment(tmp_path, prompts=10, draws=2)
+    for path in files.pairs:
+        rows = [{**row, **dict.fromkeys(REWARD_COLUMNS)} for row in PAIRS.read(path).to_pylist()]
+        UNSCORED_PAIRS.write(path, rows, {"spec": {"chosen_score": None}, "counts": {"prompts": 10, "pairs": 10}})
+        material = read_material(spec_of(), files)
+        name = path.parents[1].name
+        pairs = next(policy.pairs for policy in material.policies if policy.name == name)
+        assert pairs is not None and (pairs.number, len(pairs.margins)) == (10, 0)
+        (row,) = (row for row in pair_table(material)[1] if row.policy == name)
+        assert (row.median, row.mean) == ("–", "–")
+        assert ("20", "preference pairs") in facts(material)
+    assert pair_figure(material) is None
 
 
 def test_examples_are_the_same_prompts_for_every_policy_and_every_run(tmp_path: Path) -> None:

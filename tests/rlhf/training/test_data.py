@@ -2,7 +2,7 @@
 
 import math
 import tracemalloc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from rlhf.base.artifacts import ArtifactError
 from rlhf.logprobs.pairs import logprob_rows
 from rlhf.logprobs.schema import LOGPROBS
-from rlhf.pairs.schema import PAIRS, Pair
+from rlhf.pairs.schema import PAIRS, REWARD_COLUMNS, UNSCORED_PAIRS, Pair
 from rlhf.training.data import epoch_order, micro_batches, pair_batch, read_pairs
+from rlhf.training.loss import PairLoss
 from small_models import pair_rows, random_ids, random_pairs, small_llama, train_spec, with_reference
 
 DPO = train_spec({"name": "dpo"}, temperature=0.8)
@@ -65,6 +66,30 @@ def test_a_loss_of_the_chosen_response_alone_gets_no_rejected_ones(tmp_path: Pat
     assert [pair.prompt_group.tokens for pair in pairs] == tokens
     assert pairs.longest == max(tokens)
     assert pairs[0].chosen_reward == pytest.approx(whole[0].chosen_reward)
+
+
+def test_pairs_without_rewards_are_for_losses_that_need_none(tmp_path: Path) -> None:
+    pair_file, logprob_file, _ = write(tmp_path, 1)
+    unscored = tmp_path / "unscored.parquet"
+    rows = [{**row, **dict.fromkeys(REWARD_COLUMNS)} for row in PAIRS.read(pair_file).to_pylist()]
+    UNSCORED_PAIRS.write(unscored, rows, {"spec": {"chosen_score": None}})
+    both = [unscored, pair_file], [logprob_file, logprob_file]
+    pairs = read_pairs(*both, DPO)
+    assert [math.isnan(pair.chosen_reward) for pair in pairs] == [True] * 5 + [False] * 5
+    batch = pair_batch(list(pairs), torch.zeros(10), torch.zeros(10))
+    assert DPO.loss.loss(batch).isfinite().all()
+    for name in ("rebel", "sppo"):
+        with pytest.raises(ArtifactError, match=f"{name} learns from rewards, and 5 of 10 pairs have none"):
+            read_pairs(*both, train_spec({"name": name}, temperature=0.8))
+
+
+@pytest.mark.parametrize("name", PairLoss.choices())
+def test_a_loss_that_says_it_needs_no_rewards_reads_none(name: str) -> None:
+    spec = train_spec({"name": name}, temperature=0.8)
+    pairs = [replace(pair, **dict.fromkeys(REWARD_COLUMNS, math.nan)) for pair in random_pairs(4, 0)]
+    pairs = [replace(pair, chosen_logprob=-1.0, rejected_logprob=-2.0) for pair in pairs]
+    losses = spec.loss.loss(pair_batch(pairs, torch.full((4,), -1.5), torch.full((4,), -1.25)))
+    assert bool(losses.isfinite().all()) != spec.loss.needs_rewards
 
 
 def test_missing_log_probabilities(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from workflow.experiment import Experiment
 from workflow.hardware import HardwareSettings, JobHardware
 from workflow.planning.cpu_memory import NEEDED, STEP_MB, job_mb
 
-PER_PART = ("build_pairs", "build_examples", "import_responses", "import_rewards", "combine_rewards")
+PER_PART = ("build_pairs", "build_examples", "import_pairs", "import_responses", "import_rewards", "combine_rewards")
 TOTAL = ("collect_prompts", "evaluate_policy", "report")
 MEASURED = {"build_pairs": 505, "build_examples": 554, "evaluate_policy": 689, "report": 658}
 """Megabytes at 300,000 prompts with 5 draws, of 170 and 410 tokens, in parts of 7,000."""

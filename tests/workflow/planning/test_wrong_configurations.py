@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from experiments import patch
 from rlhf.base.errors import UserError
+from rlhf.responses.imported_draws import OWN_RESPONSES
 from workflow.experiment import Experiment, load_experiment
 from workflow.planning.input_checks import check_functions, check_judges, check_kept_columns, check_sources
 from workflow.planning.memory_check import check_memory
@@ -25,6 +26,7 @@ from wrong_benchmarks import BENCHMARKS
 from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, imported
 from wrong_chats import CHATS
 from wrong_examples import EXAMPLES
+from wrong_imports import IMPORTS
 from wrong_iterations import ITERATIONS
 from wrong_losses import LOSSES
 from wrong_publishing import PUBLISHING
@@ -37,7 +39,7 @@ CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
     *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS]),
-    *(("micro", *case) for case in [*CHATS, *THOUGHTS, *CHECKED, *LOSSES, *EXAMPLES]),
+    *(("micro", *case) for case in [*CHATS, *THOUGHTS, *CHECKED, *LOSSES, *EXAMPLES, *IMPORTS]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 
@@ -61,6 +63,8 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "text.jsonl": lines({"text": "a"}),
         "messages.jsonl": lines({"prompt": [{"role": "user", "content": "a"}], "source": "x"}),
         "wide.jsonl": lines({"prompt": "a", "response_0": "x", "response_1": "y"}),
+        "pairs.jsonl": lines({"prompt": "a", "chosen": "x", "rejected": "y", "n": 1}),
+        "pairs/train.jsonl": lines({"prompt": "a", "chosen": "x", "rejected": "y"}),
         "turns.jsonl": lines({"turns": ["a", "b"], "messages": [{"role": "user", "content": "a"}]}),
         "data.csv": b"prompt\na\n",
         "empty.parquet": b"",
@@ -86,6 +90,8 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     messages = pa.table({"prompt": ["a"], "messages": [[{"role": "user", "content": "a"}]]})
     pq.write_table(messages, folder / "messages.parquet")
     pq.write_table(pa.table({"prompt": ["a"], "number": [3]}), folder / "numbers.parquet")
+    (folder / "responses").mkdir()
+    pq.write_table(pa.Table.from_pylist([dict.fromkeys(OWN_RESPONSES, "x")]), folder / "responses/train-000.parquet")
     pq.write_table(messages.slice(1), folder / "no_rows.parquet")
     (folder / "cut.parquet").write_bytes((folder / "messages.parquet").read_bytes()[:-20])
     return folder

@@ -3,6 +3,8 @@
 from experiments import MICRO, PUBLISHED, experiment
 from workflow.specs.hub import prefetch_spec
 
+SCORES = {"chosen_score": "s", "rejected_score": "t"}
+
 
 def test_prefetch_knows_everything_that_comes_from_the_hub_by_the_key_that_pins_it() -> None:
     found = prefetch_spec(experiment(PUBLISHED))
@@ -15,3 +17,12 @@ def test_prefetch_knows_everything_that_comes_from_the_hub_by_the_key_that_pins_
     assert found.datasets["prompts.decontaminate.0.revision"].file == "alpaca_eval.json"
     embedded = prefetch_spec(experiment(MICRO))
     assert not embedded.models | embedded.datasets
+
+
+def test_imported_data_of_the_hub_are_fetched() -> None:
+    pairs = {"dataset": "owner/pairs", "subset": "en", "split": "train_prefs", "revision": "v1", **SCORES}
+    found = prefetch_spec(experiment(MICRO, pairs__imported=pairs)).datasets
+    assert found.keys() == {"pairs.imported.revision"}
+    (pairs_of_hub,) = found.values()
+    assert (pairs_of_hub.name, pairs_of_hub.subset) == ("owner/pairs", "en")
+    assert (pairs_of_hub.split, pairs_of_hub.revision) == ("train_prefs", "v1")

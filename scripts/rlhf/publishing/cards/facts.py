@@ -11,6 +11,7 @@ from typing import Any
 
 from rlhf.base.artifacts import count_rows, stated_provenance
 from rlhf.base.provenance import digest
+from rlhf.datasets.folders import is_local
 from rlhf.evaluation.schema import EVALUATION, LENGTH_CONTROL
 from rlhf.models.revisions import read_revisions
 from rlhf.publishing.cards.licences import licence
@@ -43,7 +44,7 @@ class KnownSource:
         model, dataset = self.source.model, self.source.dataset
         if model is not None:
             return model.name if model.fingerprint is None else None
-        return dataset.name if dataset is not None and not Path(dataset.name).is_file() else None
+        return dataset.name if dataset is not None and not is_local(dataset.name) else None
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Facts:
             yield from ((kind, name, number) for name, number in found[kind].items() if number)
 
     def training_rows(self, origin: Mapping[str, Any]) -> tuple[int, str]:
-        """The number of pairs that a policy was trained on, or of examples, and what they are.
+        """The number of pairs that a policy was trained on, or of examples, and which of the two.
 
         Args:
             origin: the provenance of its checkpoint.
@@ -95,8 +96,7 @@ class Facts:
         places = [place for place in self.places if f"/{unit}/" in place]
         given = sum(self.rows(place) for place in places if digest(self.results / place) in inputs)
         most: int | None = origin["spec"]["recipe"]["pairs"]
-        what = "desirable and undesirable responses" if unit == "examples" else "preference pairs of responses"
-        return given if most is None else min(given, most), what
+        return given if most is None else min(given, most), unit
 
     def evaluations(self, policies: Iterable[str]) -> list[dict[str, Any]]:
         """Rows of `EVALUATION`, each with the columns of its row in `LENGTH_CONTROL`, if it has one."""

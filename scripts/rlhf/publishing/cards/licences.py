@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlhf.datasets.folders import is_local
 from rlhf.publishing.settings import Source
 
 LOGGER = logging.getLogger("publish")
@@ -47,7 +48,7 @@ def _card(source: Source, commit: str | None) -> Path | None:
     if source.model is not None and source.model.fingerprint is not None:
         card = Path(source.model.name) / CARD
         return card if card.is_file() else None
-    if source.dataset is not None and Path(source.dataset.name).is_file():
+    if source.dataset is not None and is_local(source.dataset.name):
         return None
     return _hub_card(source.key, where.name, "model" if source.model else "dataset", commit)
 

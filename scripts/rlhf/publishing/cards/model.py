@@ -17,6 +17,14 @@ ADAPTER = "adapter/adapter_config.json"
 VALIDATED = ("validation_loss", "sign_agreement")
 
 
+LEARNED = {
+    "pairs": "preference pairs of responses of",
+    "imported": "preference pairs imported for",
+    "examples": "desirable and undesirable responses of",
+}
+"""What a policy learned from, before the name of the parent."""
+
+
 def model_card(facts: Facts, policy: str, checkpoint: Path, origin: Mapping[str, Any]) -> str:
     """The card's text.
 
@@ -36,10 +44,12 @@ def model_card(facts: Facts, policy: str, checkpoint: Path, origin: Mapping[str,
         "tags": ["rlhf", spec["loss"]["name"], *(["lora"] if lora else [])],
     }
     of = uploaded.get(model_folder(parent)) or parent
-    rows, what = facts.training_rows(origin)
+    rows, unit = facts.training_rows(origin)
+    imported = parent == "base" and "imported" in spec["lineage"]
+    what = LEARNED["imported" if imported and unit == "pairs" else unit]
     introduction = (
         f"# {policy}\n\nA policy of the experiment `{facts.spec.experiment}`, trained by `{spec['loss']['name']}` on "
-        f"{rows:,} {what} of `{of}`, from which it starts."
+        f"{rows:,} {what} `{of}`, from which it starts."
     )
     return card(
         {name: value for name, value in front_matter.items() if value},

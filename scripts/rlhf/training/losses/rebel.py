@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ def rebel_loss(batch: PairBatch, eta: float) -> Tensor:
 class RebelSettings(PairLoss):
     """REBEL: regress the difference of the log-ratios onto the difference of the rewards."""
 
+    needs_rewards: ClassVar[bool] = True
     name: Literal["rebel"] = "rebel"
     """Regression onto relative rewards."""
     eta: float = Field(1.0e6, ge=1e-6, le=1e12)

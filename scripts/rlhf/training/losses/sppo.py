@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rlhf.base.settings import Strength
 from rlhf.training.loss import PairBatch, PairLoss
@@ -27,6 +27,7 @@ def sppo_loss(batch: PairBatch, beta: float) -> Tensor:
 class SppoSettings(PairLoss):
     """SPPO: regress each response's log-ratio onto its probability of winning against the policy's own responses."""
 
+    needs_rewards: ClassVar[bool] = True
     name: Literal["sppo"] = "sppo"
     """Self-play preference optimization."""
     beta: Strength = 1.0e-3

@@ -177,11 +177,11 @@ def clip_gradient(model: ResponseLogprobs, max_norm: float | None, accelerator: 
 
 
 def mean_metrics(sums: torch.Tensor, weight: float, spec: TrainSpec) -> Metrics:
-    """Weighted means over the pairs of a batch; the loss in its published scaling."""
+    """Weighted means over a batch's pairs; the loss in its published scaling. Pairs without rewards have no gap."""
     loss, gap, chosen, rejected = (sums / weight).tolist()
     return {
         "loss": loss * spec.loss.reported_scale,
-        "reward_gap": gap,
+        "reward_gap": None if math.isnan(gap) else gap,
         "chosen_logratio": chosen if spec.loss.needs_reference else None,
         "rejected_logratio": rejected if spec.loss.needs_reference else None,
     }

@@ -69,15 +69,15 @@ def model_card(spec: TrainSpec, rows: int, metrics: Sequence[Mapping[str, Any]])
     """The model card: start, reference and pairs, loss, recipe, and the validation before and after training."""
     first, last = metrics[0], metrics[-1]
     lineage = spec.lineage
-    what = "desirable and undesirable responses of" if spec.loss.unpaired else "preference pairs of responses of"
     settings = {**spec.loss.model_dump(), **spec.recipe.model_dump(), "seed": spec.seed}
     lines = [
         f"# {spec.policy}",
         "",
-        f"A policy trained by `{spec.loss.name}` on {rows} {what} `{lineage.parent}`{_sources(spec)}",
+        f"A policy trained by `{spec.loss.name}` on {rows} {_first_source(spec)}{_sources(spec)}",
         "",
         f"- base model: `{lineage.base_model}`",
         f"- prompts: `{lineage.dataset}`",
+        *([f"- pairs for `base`: `{lineage.imported}`"] if lineage.imported else []),
         "",
         "| setting | value |",
         "| --- | --- |",
@@ -94,6 +94,15 @@ def model_card(spec: TrainSpec, rows: int, metrics: Sequence[Mapping[str, Any]])
         "",
     ]
     return "\n".join(lines)
+
+
+def _first_source(spec: TrainSpec) -> str:
+    """What the policy learned from, and of which policy that is."""
+    if spec.loss.unpaired:
+        return f"desirable and undesirable responses of `{spec.lineage.parent}`"
+    imported = spec.lineage.imported is not None and spec.lineage.parent == "base"
+    source = "imported for `base`" if imported else f"of responses of `{spec.lineage.parent}`"
+    return f"preference pairs {source}"
 
 
 def _sources(spec: TrainSpec) -> str:
