@@ -23,7 +23,7 @@ from rlhf.prefetch.lookup import resolve_revisions
 from rlhf.rewards.kinds.combined import CombinedSettings
 from workflow.iterations import start_policy
 from workflow.paths import Paths
-from workflow.planning.input_checks import require_keys
+from workflow.planning.checks.scorers import require_keys
 from workflow.requests import Requests
 from workflow.sources import require_conda
 from workflow.specs.hub import prefetch_spec

@@ -32,7 +32,7 @@ MARK_KEYS = ("source_prefix_id", "cand1_prefix_id", "cand2_prefix_id")
 PLAN = """
 import sys, yaml
 from workflow.experiment import load_experiment
-from workflow.planning.input_checks import check_sources
+from workflow.planning.checks.sources import check_sources
 from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
 from workflow.specs.programs import Specs, as_json

@@ -14,7 +14,8 @@ from rlhf.prompts.split_sizes import check_split_sizes
 from workflow.duplicate_keys import refuse_duplicate_keys
 from workflow.experiment import Experiment, load_experiment
 from workflow.paths import Paths
-from workflow.planning.input_checks import check_functions, check_judges, check_kept_columns, check_sources
+from workflow.planning.checks.scorers import check_functions, check_judges, check_kept_columns
+from workflow.planning.checks.sources import check_sources
 from workflow.planning.model_checks import check_models
 from workflow.records.own_records import use_own_records
 from workflow.reuse.graph import use_other_results

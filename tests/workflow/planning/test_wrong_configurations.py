@@ -19,7 +19,8 @@ from experiments import patch
 from rlhf.base.errors import UserError
 from rlhf.responses.imported_draws import OWN_RESPONSES
 from workflow.experiment import Experiment, load_experiment
-from workflow.planning.input_checks import check_functions, check_judges, check_kept_columns, check_sources
+from workflow.planning.checks.scorers import check_functions, check_judges, check_kept_columns
+from workflow.planning.checks.sources import check_sources
 from workflow.planning.memory_check import check_memory
 from workflow.planning.model_checks import check_models
 from wrong_benchmarks import BENCHMARKS

@@ -1,16 +1,12 @@
-"""Checks of external inputs before any job: models, local datasets, reward functions."""
+"""Checks of models and datasets before any job."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from rlhf.base.errors import UserError
-from rlhf.base.settings import canonical_json, key_of_server
-from rlhf.base.source_digest import SCRIPTS
 from rlhf.datasets.columns import AND, ColumnKinds, local_columns, require_text
 from rlhf.datasets.files import require_columns
 from rlhf.datasets.folders import is_local, local_files
@@ -21,10 +17,6 @@ from rlhf.prompts.settings import BenchmarkSettings, PromptSettings
 from rlhf.responses.imported import require_imported_columns
 from rlhf.responses.imported_draws import is_own
 from rlhf.responses.settings import ImportedSettings
-from rlhf.rewards.judge.templates import JudgeTemplate
-from rlhf.rewards.kinds.function import FunctionSettings
-from rlhf.rewards.kinds.http import HttpSettings
-from rlhf.rewards.kinds.llm import LlmSettings
 from rlhf.rewards.model_scorer import OTHER_FORM, ModelScorer, PackedScorer
 from workflow.experiment import MADE_BY_RULES, Experiment
 from workflow.paths import STORE
@@ -32,23 +24,6 @@ from workflow.planning.model_folders import check_model_folder
 from workflow.reuse.published import published_results
 from workflow.sources import local_fingerprint, model_source
 from workflow.specs.imported import prompt_column, rewards_place
-
-IMPORT_SECONDS = 120
-"""In which a user's module must be imported."""
-LOAD_FUNCTION = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from rlhf.base.errors import UserError
-from rlhf.rewards.given.function_loading import load_function
-try:
-    load_function(sys.argv[2])
-except UserError as error:
-    missing = isinstance(error.__cause__, ModuleNotFoundError)
-    sys.stderr.write("\\n" + str(error))
-    sys.exit(3 if missing else 2)
-"""
-"""In a process of its own: a user's module may do what it likes, and Snakemake's own process stays as it was."""
-MISSING_PACKAGE, REFUSED = 3, 2
 
 
 def check_sources(experiment: Experiment) -> None:
@@ -58,12 +33,12 @@ def check_sources(experiment: Experiment) -> None:
         UserError: with the key.
     """
     base = experiment.base_model
-    _check_model("base_model.name", base.name, base.revision, check_model_folder)
+    check_model("base_model.name", base.name, base.revision, check_model_folder)
     for key, scorer in experiment.scorers().items():
         if isinstance(scorer, ModelScorer):
             without_template = OTHER_FORM if isinstance(scorer, PackedScorer) else None
             check = partial(check_model_folder, without_template=without_template)
-            _check_model(f"{key}.model", scorer.model, scorer.revision, check)
+            check_model(f"{key}.model", scorer.model, scorer.revision, check)
         for file in scorer.files:
             if not Path(file).is_file():
                 raise UserError(f"{key}: there is no file {file!r}, which it names: give the path of one, or null")
@@ -93,7 +68,7 @@ def check_sources(experiment: Experiment) -> None:
         _check_dataset("pairs.imported.dataset", experiment.pairs.imported, partial(_require_pairs, experiment))
 
 
-def _check_model(key: str, name: str, revision: str | None, check: Callable[[Path], None]) -> None:
+def check_model(key: str, name: str, revision: str | None, check: Callable[[Path], None]) -> None:
     """Check that a model is a hub name or a usable folder, unless a rule makes it."""
     if name.startswith(MADE_BY_RULES):
         return
@@ -173,83 +148,3 @@ def _require_pairs(experiment: Experiment, columns: ColumnKinds) -> None:
         require_pair_columns(list(columns), imported, prompt_column(experiment), imported.dataset)
         for side in ("chosen", "rejected"):
             require_text(columns, getattr(imported, side), imported.dataset, f"pairs.imported.{side}", TURNS)
-
-
-def check_kept_columns(experiment: Experiment) -> None:
-    """Raise UserError, with the key, if a scorer reads a column that the prompts do not keep."""
-    kept = experiment.prompts.keep
-    for key, scorer in experiment.scorers().items():
-        for name, column in scorer.kept_columns.items():
-            if column not in kept:
-                known = ", ".join(map(repr, kept)) or "no column"
-                raise UserError(
-                    f"{key}.{name}: it is {column!r}, and prompts keep {known}: add it to `prompts.keep`, or name a "
-                    "column that is kept"
-                )
-
-
-def check_judges(experiment: Experiment) -> None:
-    """Check that each judge's template can be filled in, and that what benchmarks name is there.
-
-    Raises:
-        UserError: with the key.
-    """
-    for key, scorer in experiment.scorers().items():
-        if isinstance(scorer, LlmSettings):
-            names = ("response_a", "response_b") if scorer.compares_draws else ("response",)
-            try:
-                template = JudgeTemplate(scorer.template, f"{scorer.mode}.jinja")
-                template.fill(
-                    canonical_json(dict.fromkeys(experiment.prompts.keep, "")), prompt="p", **dict.fromkeys(names, "r")
-                )
-            except UserError as error:
-                raise UserError(f"{key}.template: {error}") from error
-    for name, task in experiment.benchmarks.run.items():
-        if task.data is not None and not Path(task.data).is_dir():
-            raise UserError(f"benchmarks.run.{name}.data: there is no folder {task.data!r}")
-    judge = experiment.benchmarks.judge
-    if experiment.benchmarks.run and judge is not None and judge.url is None:
-        _check_model("benchmarks.judge.model", judge.model, judge.revision, check_model_folder)
-
-
-def require_keys(experiment: Experiment) -> None:
-    """Check that the environment has the keys of all servers.
-
-    Raises:
-        UserError: names the variable and the setting.
-    """
-    variables: dict[str, str | None] = {}
-    for key, scorer in experiment.scorers().items():
-        if isinstance(scorer, LlmSettings):
-            variables[f"{key}.key_variable"] = scorer.key_variable
-        elif isinstance(scorer, HttpSettings):
-            variables[f"{key}.token_variable"] = scorer.token_variable
-    benchmarks = experiment.benchmarks
-    if benchmarks.run and benchmarks.judge is not None:
-        variables["benchmarks.judge.key_variable"] = benchmarks.judge.key_variable
-    for setting, variable in variables.items():
-        if variable is not None:
-            key_of_server(variable, setting)
-
-
-def check_functions(experiment: Experiment) -> None:
-    """Check that each reward function exists, can be imported and takes the right arguments.
-
-    A package that its module imports may be missing here if its jobs run in an environment of their own.
-
-    Raises:
-        UserError: with the key.
-    """
-    for key, scorer in experiment.scorers().items():
-        if isinstance(scorer, FunctionSettings):
-            command = [sys.executable, "-c", LOAD_FUNCTION, str(SCRIPTS), scorer.function]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS)
-            except subprocess.TimeoutExpired as error:
-                raise UserError(
-                    f"{key}.function: the module of {scorer.function!r} is still being imported after "
-                    f"{IMPORT_SECONDS} s: load what is large in the function, at its first call"
-                ) from error
-            elsewhere = done.returncode == MISSING_PACKAGE and experiment.environments == "conda"
-            if done.returncode and not elsewhere:
-                raise UserError(f"{key}.function: {done.stderr.strip().splitlines()[-1]}")
