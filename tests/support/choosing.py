@@ -1,6 +1,7 @@
 """Candidates of a prompt, and pairs chosen among them."""
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 from hypothesis import strategies as st
@@ -47,3 +48,9 @@ def better(one: Candidate, other: Candidate) -> bool:
 def best_of(found: list[Candidate]) -> Candidate:
     (best,) = [one for one in found if all(better(one, other) for other in found if other != one)]
     return best
+
+
+def chi_square(counts: Counter[Any], outcomes: int) -> float:
+    expected = counts.total() / outcomes
+    assert len(counts) <= outcomes
+    return sum((count - expected) ** 2 for count in counts.values()) / expected + (outcomes - len(counts)) * expected

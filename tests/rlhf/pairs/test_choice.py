@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from choosing import PROMPT_IDS, REWARDS, best_of, better, candidates, choose_pair, in_hash_order, spec
+from choosing import (
+    PROMPT_IDS,
+    REWARDS,
+    best_of,
+    better,
+    candidates,
+    chi_square,
+    choose_pair,
+    in_hash_order,
+    spec,
+)
 from rlhf.pairs.choice import Candidate
 from rlhf.pairs.settings import PairSettings
 
@@ -79,12 +89,6 @@ def test_properties(rewards: list[float], choose: str, prompt_id: str, data: st.
     assert choose_pair(shuffled, prompt_id, spec(choose)) == (chosen, rejected)
     moved = [Candidate(one.draw, one.reward, row) for row, one in enumerate(shuffled)]
     assert {one.draw for one in choose_pair(moved, prompt_id, spec(choose))} == {chosen.draw, rejected.draw}
-
-
-def chi_square(counts: Counter[Any], outcomes: int) -> float:
-    expected = counts.total() / outcomes
-    assert len(counts) <= outcomes
-    return sum((count - expected) ** 2 for count in counts.values()) / expected + (outcomes - len(counts)) * expected
 
 
 @pytest.mark.parametrize("seed", [7, 8])

@@ -57,12 +57,6 @@ def test_the_prompt_group_has_the_chosen_response_first() -> None:
     assert group.tokens == sum(map(len, parts))
 
 
-def test_the_longest_pair_counts_its_prompt_once() -> None:
-    pairs = PairTable(pa.concat_tables([table(7, seed=1), table(5, seed=2)]))
-    assert pairs.longest == max(pair.prompt_group.tokens for pair in pairs)
-    assert PairTable(table(0)).longest == 0
-
-
 def test_pairs_without_scores_have_rewards_of_nan_and_mix_with_others(tmp_path: Path) -> None:
     assert [
         f"{side}_{name}" for name in ("reward", "win_probability") for side in ("chosen", "rejected")

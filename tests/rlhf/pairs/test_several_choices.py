@@ -9,14 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from choosing import PROMPT_IDS, REWARDS, best_of, better, candidates, choose_pair, in_hash_order, spec
+from choosing import PROMPT_IDS, REWARDS, best_of, better, candidates, chi_square, choose_pair, in_hash_order, spec
 from rlhf.pairs.choice import Candidate, ChosenPair, choose_pairs
 from rlhf.pairs.settings import PairSettings
 
-CHOICES = ("best_worst", "best_random", "random", "margin")
-
-
-SEVERAL = (*CHOICES, "all")
+SEVERAL = ("best_worst", "best_random", "random", "margin", "all")
 
 
 def every_pair(found: list[Candidate]) -> list[ChosenPair]:
