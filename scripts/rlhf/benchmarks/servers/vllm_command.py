@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlhf.tokens.templates import NO_OPTIONS, TemplateOptions
+from rlhf.tokens.templates import TemplateOptions
 
 PROGRAM = Path(__file__).with_name("start_vllm.py")
 CPU_CACHE_GIB = "1"
@@ -30,7 +30,7 @@ class ServedModel:
     """0 serves on the CPU."""
     tensor_parallel: int = 1
     """GPUs for one copy of the model; there are as many copies as fit on the GPUs."""
-    template: TemplateOptions = NO_OPTIONS
+    template: TemplateOptions = field(default_factory=dict)
     """Options of the chat template, for requests that give none."""
 
 
