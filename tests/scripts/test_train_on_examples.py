@@ -37,7 +37,9 @@ def test_several_processes_and_micro_batches_train_like_one(data: tuple[Path, Pa
     assert runs["one"][-1]["grad_norm"] > 1e-3
     for row, expected in zip(runs["two"], runs["one"], strict=True):
         for name, value in expected.items():
-            assert row[name] == (None if value is None else pytest.approx(value, rel=1e-4, abs=5e-5)), name
+            # A log-ratio is a small difference of two sums of log-probabilities.
+            rounding = 3e-4 if name.endswith("logratio") else 5e-5
+            assert row[name] == (None if value is None else pytest.approx(value, rel=1e-4, abs=rounding)), name
     one, two = (load_file(tmp_path / name / "checkpoint/model.safetensors") for name in runs)
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)

@@ -49,7 +49,7 @@ def dataset_card(facts: Facts, datasets: Mapping[str, dict[str, str]], files: Ma
     }
     return card(
         front_matter,
-        _introduction(facts, name, paired=DEFAULT in datasets),
+        _introduction(facts, name, paired=any(each.endswith("_pairs") for each in datasets)),
         _datasets_section(datasets, files),
         sources_table(facts),
         _counts_section(facts),
