@@ -209,9 +209,12 @@ def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
 
 def is_text(rows: Dataset, column: str) -> bool:
     """Whether a column holds single values, not lists; false where there is no such column."""
-    from datasets import Value
+    from datasets import Json, Value
 
-    return isinstance(rows.features.get(column), Value)
+    kind = rows.features.get(column)
+    if isinstance(kind, Json):  # values of several kinds
+        return not any(isinstance(value, list) for value in rows[column])
+    return isinstance(kind, Value)
 
 
 def require_columns(there: Sequence[str], columns: Sequence[str], where: str, remedy: str) -> None:
