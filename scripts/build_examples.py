@@ -11,7 +11,7 @@ from rlhf.examples.schema import EXAMPLES
 from rlhf.examples.settings import ExampleSpec
 from rlhf.models.commits import common_commits
 from rlhf.prompts.schema import read_part
-from rlhf.responses.schema import RESPONSES
+from rlhf.responses.schema import read_responses
 from rlhf.rewards.schema import REWARDS
 
 LOGGER = logging.getLogger("build_examples")
@@ -30,7 +30,7 @@ def main() -> None:
     revisions = common_commits([responses, rewards])
     found = build(
         read_part(arguments.prompts, spec.rows),
-        RESPONSES.read(responses),
+        read_responses(responses),
         REWARDS.read(rewards),
         responses,
         rewards,
