@@ -37,6 +37,8 @@ EXCEPTIONS = {
     ("rlhf.training.validation", "rlhf.logprobs.frozen_weights"),
     ("rlhf.training.validation", "rlhf.logprobs.pairs"),
     ("rlhf.training.validation", "rlhf.logprobs.responses"),
+    ("rlhf.training.optimization.divided_prompts", "rlhf.logprobs.groups"),
+    ("rlhf.training.optimization.divided_prompts", "rlhf.logprobs.responses"),
     ("rlhf.benchmarks.summary", "rlhf.evaluation.bootstrap"),  # the same intervals and the same length control
     ("rlhf.benchmarks.summary", "rlhf.evaluation.comparisons"),
     ("rlhf.benchmarks.summary", "rlhf.evaluation.difficulty"),

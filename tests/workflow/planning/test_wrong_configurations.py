@@ -26,12 +26,13 @@ from wrong_changes import HUGE, INFINITE, LONG, NAN, benchmark, function, import
 from wrong_iterations import ITERATIONS
 from wrong_publishing import PUBLISHING
 from wrong_settings import SETTINGS
+from wrong_several_pairs import SEVERAL_PAIRS
 from wrong_sources import PUBLISHED, SOURCES
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
-    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS]),
+    *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS, *SEVERAL_PAIRS]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 
