@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from test_choice import (
+
+from pair_candidates import (
     CHOICES,
     PROMPT_IDS,
     REWARDS,
@@ -20,7 +21,6 @@ from test_choice import (
     in_hash_order,
     spec,
 )
-
 from rlhf.pairs.choice import Candidate, ChosenPair, choose_pairs
 from rlhf.pairs.settings import PairSettings
 
