@@ -39,6 +39,7 @@ from rerun_rows import (
     same,
     within,
 )
+from rerun_several_pairs import SEVERAL_PAIRS
 from rerun_sweeps import SWEEPS
 from rerun_thoughts import THOUGHTS
 
@@ -118,19 +119,7 @@ TABLE = [
         REPORT,
     ),
     *AFTER_THE_FIRST,
-    # With one pair per prompt the weight alone reruns nothing; it goes with several, which are other pairs.
-    *(
-        Row(
-            f"with several pairs per prompt: {whose} from training on, report",
-            {f"{key}.equal_weight": {f"{where}.equal_weight": "pairs", "pairs.per_prompt": 2}},
-            {"base": PAIRS} | TRAINED,
-            REPORT,
-        )
-        for key, where, whose in (
-            ("training", "training", "all trained policies"),
-            ("variants.<name>", "variants.simpo", "policies of that variant"),
-        )
-    ),
+    *SEVERAL_PAIRS,
     *OF_EXAMPLES,
     Row(
         "log-probabilities, all trained policies, report",

@@ -1,4 +1,4 @@
-"""Which of a prompt's candidates become its pair."""
+"""Which of a prompt's candidates become its pairs."""
 
 import itertools
 from collections import Counter
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from choosing import (
+from pair_candidates import (
+    CHOICES,
     PROMPT_IDS,
     REWARDS,
     best_of,
@@ -22,8 +23,6 @@ from choosing import (
 )
 from rlhf.pairs.choice import Candidate
 from rlhf.pairs.settings import PairSettings
-
-CHOICES = ("best_worst", "best_random", "random", "margin")
 
 
 @given(rewards=REWARDS)

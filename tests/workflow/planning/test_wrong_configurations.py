@@ -33,6 +33,7 @@ from wrong_losses import LOSSES
 from wrong_publishing import PUBLISHING
 from wrong_rewards import CHECKED
 from wrong_settings import SETTINGS
+from wrong_several_pairs import SEVERAL_PAIRS
 from wrong_sources import PUBLISHED, SOURCES
 from wrong_thoughts import THOUGHTS
 
@@ -40,7 +41,7 @@ CONFIG = Path(__file__).resolve().parents[3] / "config"
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG.glob("*.yaml")}
 CASES = [
     *(("micro", *case) for case in [*SETTINGS, *SOURCES, *BENCHMARKS, *PUBLISHING, *ITERATIONS]),
-    *(("micro", *case) for case in [*CHATS, *THOUGHTS, *CHECKED, *LOSSES, *EXAMPLES, *IMPORTS]),
+    *(("micro", *case) for case in [*CHATS, *THOUGHTS, *CHECKED, *LOSSES, *EXAMPLES, *IMPORTS, *SEVERAL_PAIRS]),
     *(("llama3-8b-ultrafeedback", *case) for case in PUBLISHED),
 ]
 

@@ -1,4 +1,4 @@
-"""Which of a prompt's candidates become its pairs, where it has several."""
+"""Which of a prompt's candidates become its several pairs."""
 
 import itertools
 from collections import Counter
@@ -9,11 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from choosing import PROMPT_IDS, REWARDS, best_of, better, candidates, chi_square, choose_pair, in_hash_order, spec
+from pair_candidates import (
+    CHOICES,
+    PROMPT_IDS,
+    REWARDS,
+    best_of,
+    better,
+    candidates,
+    chi_square,
+    choose_pair,
+    in_hash_order,
+    spec,
+)
 from rlhf.pairs.choice import Candidate, ChosenPair, choose_pairs
 from rlhf.pairs.settings import PairSettings
 
-SEVERAL = ("best_worst", "best_random", "random", "margin", "all")
+SEVERAL = (*CHOICES, "all")
 
 
 def every_pair(found: list[Candidate]) -> list[ChosenPair]:

@@ -1,4 +1,4 @@
-"""Candidates of a prompt, and pairs chosen among them."""
+"""Candidates of a prompt, and what is expected of a choice among them."""
 
 import hashlib
 from collections import Counter
@@ -10,6 +10,7 @@ from rlhf.base.names import Rows
 from rlhf.pairs.choice import Candidate, ChosenPair, choose_pairs
 from rlhf.pairs.settings import DRAWN_CHOICES, PairSpec
 
+CHOICES = ("best_worst", "best_random", "random", "margin")
 # Few values, so that there are ties.
 REWARDS = st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-10, 10, width=32)), min_size=2, max_size=7)
 PROMPT_IDS = [f"prompt {number}" for number in range(3000)]
