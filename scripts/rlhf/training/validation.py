@@ -195,9 +195,9 @@ def check_start(start: Measured, rows: Sequence[Row], spec: TrainSpec) -> None:
         worst = (logratios.abs() / tokens.sqrt()).argsort(descending=True)[:SHOWN].tolist()
         named = "; ".join(f"{names[index]}: {logratios[index]:.3g} over {tokens[index]:g} tokens" for index in worst)
         policy = "policy" if spec.starts_from_reference else f"reference {spec.lineage.reference_policy}"
-        unit = spec.loss.unit().name
+        unit, count = spec.loss.unit().name, len(names) // 2  # of a pair or an example two responses are checked
         raise UserError(
-            f"the {policy} is not the reference of its {unit}: before the first step, the log-ratios of {len(rows)} "
+            f"the {policy} is not the reference of its {unit}: before the first step, the log-ratios of {count} "
             f"{unit} are {error:.3g} per token (root mean square), but rounding explains at most {tolerance:g}. The "
             f"worst are of {named}. Likely causes: the log-probabilities of some or all parts are of another model or "
             "revision, or were computed with other versions of the libraries. Delete them and run the pipeline again."
