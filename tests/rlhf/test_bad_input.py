@@ -99,7 +99,7 @@ def test_no_good_response_or_pair_is_lost(
     tmp_path: Path, prompts: Path, dataset: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = {"rows": Rows(start=0, stop=len(GOOD))}
-    values: dict[str, Any] = {**dict.fromkeys(ImportSpec.model_fields), **part, "dataset": str(dataset)}
+    values: dict[str, Any] = {**part, "dataset": str(dataset), "dataset_fingerprint": None, "revision": None}
     values.update(split="train", column="prompt", draws=3)
     imported = ImportResponsesSpec(**values, model=ModelSource(name=str(policy_folder)), max_tokens=MAX_TOKENS)
     files = {"prompts": prompts}

@@ -208,12 +208,14 @@ def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
 
 
 def is_text(rows: Dataset, column: str) -> bool:
-    """Whether a column holds single values, not lists; false where there is no such column."""
+    """Whether a column holds no lists of turns; false where there is no such column."""
     from datasets import Json, Value
 
     kind = rows.features.get(column)
-    if isinstance(kind, Json):  # values of several kinds
-        return not any(isinstance(value, list) for value in rows[column])
+    if isinstance(kind, Json):  # turns, or values of several kinds
+        return not any(
+            isinstance(value, list) and any(isinstance(turn, dict) for turn in value) for value in rows[column]
+        )
     return isinstance(kind, Value)
 
 

@@ -107,7 +107,7 @@ def check(logratios: torch.Tensor, tokens: torch.Tensor, precision: Precision) -
     (chosen, rejected), zero = logratios.float().unbind(1), torch.zeros(len(logratios))
     found = PairBatch(chosen, rejected, zero, zero, zero, zero, zero, zero, *tokens.float().unbind(1))
     pairs = [replace(ONE_PAIR, prompt_id=f"pair-{index}") for index in range(len(logratios))]
-    check_start(validation(found, DPO), pairs, DPO.model_copy(update={"precision": precision}))
+    check_start(validation(found, DPO, pairs=pairs), pairs, DPO.model_copy(update={"precision": precision}))
 
 
 def rounding(tokens: torch.Tensor, precision: Precision, generator: torch.Generator) -> torch.Tensor:
@@ -164,9 +164,11 @@ def batch(differences: list[float]) -> PairBatch:
     return PairBatch(half, -half, zero, zero, zero + 1, zero, half, half, two, two)
 
 
-def validation(found: PairBatch, spec: TrainSpec, weights: list[float] | None = None) -> Validation:
+def validation(
+    found: PairBatch, spec: TrainSpec, weights: list[float] | None = None, pairs: Sequence[Pair] = ()
+) -> Validation:
     """Of pairs that count the same, unless other weights are given."""
-    return Validation(found, spec, torch.tensor(weights or [1.0] * len(found.chosen_logprob)))
+    return Validation(found, spec, torch.tensor(weights or [1.0] * len(found.chosen_logprob)), pairs)
 
 
 def test_sign_agreement_and_loss_by_hand() -> None:
