@@ -213,9 +213,8 @@ def is_text(rows: Dataset, column: str) -> bool:
 
     kind = rows.features.get(column)
     if isinstance(kind, Json):  # turns, or values of several kinds
-        return not any(
-            isinstance(value, list) and any(isinstance(turn, dict) for turn in value) for value in rows[column]
-        )
+        lists = (value for value in rows[column] if isinstance(value, list))
+        return not any(isinstance(turn, dict) for value in lists for turn in value)
     return isinstance(kind, Value)
 
 

@@ -1,6 +1,7 @@
 """The check at step 0, and the metrics of a validation."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
