@@ -90,7 +90,7 @@ def rewards_place(imported: ImportedSettings) -> tuple[str, str | None]:
         return imported.dataset, imported.subset.removesuffix("responses") + "rewards"
     path = Path(imported.dataset)
     folder, *file = (path,) if path.is_dir() else (path.parent, path.name)
-    beside = folder.with_name("rewards").joinpath(*file)
+    beside = folder.parent.joinpath("rewards", *file)
     found = folder.name == "responses" and beside.exists()
     return str(beside) if found else imported.dataset, imported.subset
 
