@@ -129,7 +129,7 @@ def _prompt_hash(prompt: PairedPrompt, spec: TrainSpec) -> bytes:
 
 def _with_reference(pair_file: Path, logprob_file: Path, spec: TrainSpec) -> pa.Table:
     artifact = pair_artifact(pair_file)
-    pairs = artifact.read(pair_file, [*PAIR_COLUMNS, *artifact.key[1:]])
+    pairs = read_pair_table(pair_file, [*PAIR_COLUMNS, *artifact.key[1:]])
     reference = _read_logprobs(logprob_file, logprob_artifact(artifact), spec)
     if not reference.select(artifact.key).equals(pairs.select(artifact.key)):
         raise ArtifactError(f"{logprob_file}: its log-probabilities are not those of the pairs in {pair_file}")
