@@ -55,7 +55,7 @@ def test_the_caption_says_what_the_margin_of_each_loss_is(tmp_path: Path) -> Non
     with figure_style():
         captions = {drawing.name: drawing.caption for drawing in training_figures(read_material(spec, files))}
     assert captions["sign_agreement"].endswith(
-        "the right side of the reference point. Margin of dpo: difference of log-ratios. Margin of simpo: difference of mean "
-        "log-probabilities."
+        "right side of the reference point. Margin of dpo: difference of log-ratios. Margin of simpo: difference of "
+        "mean log-probabilities."
     )
     assert "Margin" not in captions["grad_norm"]
