@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
-from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlhf.base.artifacts import TOKEN_IDS, Artifact, table_schema
+from rlhf.pairs.schema import RowTable
 from rlhf.tokens.prompt_group import PromptGroup, TokenIds
 
 EXAMPLES = Artifact(
@@ -77,19 +76,14 @@ REFERENCE_COLUMNS = [field.name for field in fields(Example) if field.name not i
 """Columns of `EXAMPLE_LOGPROBS` that an `Example` holds."""
 
 
-class ExampleTable(Sequence[Example]):
-    """The examples of an Arrow table. Each `Example` is created on access; its token ids are views into the table.
+class ExampleTable(RowTable[Example]):
+    """The examples of an Arrow table.
 
     Args:
         table: `EXAMPLE_COLUMNS`, and `REFERENCE_COLUMNS` or none of them.
     """
 
-    def __init__(self, table: pa.Table) -> None:
-        self._rows = table.num_rows
-        self._columns = {name: table[name] for name in table.column_names}
-
-    def __len__(self) -> int:
-        return self._rows
+    row = Example
 
     @property
     def unit(self) -> str:
@@ -100,25 +94,10 @@ class ExampleTable(Sequence[Example]):
     def longest(self) -> int:
         """Number of tokens of the longest example, its prompt counted once; 0 without examples."""
         columns = (name for name in EXAMPLE_COLUMNS if EXAMPLES.schema.field(name).type == TOKEN_IDS)
-        lengths = (pc.list_value_length(self._columns[name]) for name in columns)
+        lengths = (pc.list_value_length(self.table[name]) for name in columns)
         return pc.max(reduce(pc.add, lengths)).as_py() or 0
 
     @property
     def largest(self) -> int:
         """Number of tokens of the largest example: nothing of it can be computed apart."""
         return self.longest
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[row] for row in range(self._rows)[index]]
-        row = range(self._rows)[index]
-        return Example(**{name: _plain(column[row]) for name, column in self._columns.items()})
-
-
-def _plain(value: pa.Scalar) -> Any:
-    """A string, a number, or a NumPy view of a list."""
-    return value.values.to_numpy() if isinstance(value, pa.ListScalar) else value.as_py()

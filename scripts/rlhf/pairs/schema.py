@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -149,12 +149,14 @@ REFERENCE_COLUMNS = [field.name for field in fields(Pair) if field.name not in P
 """Columns of `LOGPROBS` that a `Pair` holds, if its loss needs a reference."""
 
 
-class PairTable(Sequence[Pair]):
-    """The pairs of an Arrow table. Each `Pair` is created on access; its token ids are views into the table.
+Row = TypeVar("Row")
 
-    Args:
-        table: `PAIR_COLUMNS`, and `REFERENCE_COLUMNS` or none of them.
-    """
+
+class RowTable(Sequence[Row]):
+    """The rows of an Arrow table as objects. Each is created on access; its token ids are views into the table."""
+
+    row: Callable[..., Row]
+    """Makes an object of the columns."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
@@ -165,17 +167,27 @@ class PairTable(Sequence[Pair]):
         return self.table.num_rows
 
     @overload
-    def __getitem__(self, index: int) -> Pair: ...
+    def __getitem__(self, index: int) -> Row: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
         if isinstance(index, slice):
             return [self[row] for row in range(len(self))[index]]
         row = range(len(self))[index]
         place = bisect_right(self._ends, row)
         batch = self._batches[place]
         values = (column[row - self._ends[place] + batch.num_rows] for column in batch.columns)
-        return Pair(**{name: _plain(value) for name, value in zip(batch.schema.names, values, strict=True)})
+        return self.row(**{name: _plain(value) for name, value in zip(batch.schema.names, values, strict=True)})
+
+
+class PairTable(RowTable[Pair]):
+    """The pairs of an Arrow table.
+
+    Args:
+        table: `PAIR_COLUMNS`, and `REFERENCE_COLUMNS` or none of them.
+    """
+
+    row = Pair
 
 
 def _plain(value: pa.Scalar) -> Any:
