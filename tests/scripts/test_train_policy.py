@@ -30,7 +30,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"name": "rebel", "eta": 1e6}, "bfloat16"),
         ({"name": "simpo", "beta": 2.0, "gamma": 1.0}, "float32"),
         ({"name": "sft"}, "float32"),
-        ({"name": "dpo", "beta": 0.5, "sft_weight": 0.3, "wpo": True}, "bfloat16"),
+        ({"name": "dpo", "beta": 0.5, "label_smoothing": 0.0, "sft_weight": 0.3, "wpo": True}, "bfloat16"),
     ],
     ids=["rebel-bfloat16", "simpo-float32", "sft-float32", "weighted-bfloat16"],
 )
