@@ -21,7 +21,7 @@ demo: .venv/embedded  ## run the whole pipeline on the embedded tiny experiment,
 	@echo
 	@echo "The report: results/tiny/report/index.html"
 
-test: environments tokenizers  ## linters, types and tests; vLLM's and the benchmarks' where they can be installed
+test: environments trl-environment tokenizers  ## linters, types and tests; vLLM's, TRL's and others' where they can be installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow rules
@@ -32,7 +32,7 @@ test: environments tokenizers  ## linters, types and tests; vLLM's and the bench
 
 test-all: TESTS := -m "slow or not slow"
 test-all: WORKERS := 3  # on two processors: Slurm's tests mostly wait
-test-all: trl-environment test  ## all that, and the long ones: Slurm, conda, interruptions, processes, real data
+test-all: test  ## all that, and the long ones: Slurm, conda, interruptions, processes, real data
 
 bench: environments trl-environment  ## times and memory against the tutorial's way and TRL's, as a table and benchmarks.json
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
