@@ -35,7 +35,7 @@ SEVERAL_PAIRS = [
         f"four pairs per prompt: an iteration without scoring, against one pair, {LENGTHS}",
         "pairs_per_prompt",
         AT_MOST_1_6_TIMES,
-        {**OPTIONS, **ULTRAFEEDBACK, "work": "iteration", "against": "one pair"},
+        {**OPTIONS, **ULTRAFEEDBACK, "prompts": 2, "work": "iteration", "against": "one pair"},  # sampling takes long
         peer="one pair",
     ),
     *(
