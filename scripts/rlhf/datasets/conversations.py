@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 Message = tuple[str, str]
@@ -65,6 +65,11 @@ def read_example(value: object, turns: Turns) -> Example:
         messages = messages[1:]  # as if there were none: many datasets write an empty one into every row
     _given(messages[-1][1])
     return Example(messages, found[last + 1][1] if len(found) > last + 1 else None)
+
+
+def as_turns(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """The conversation as templates, datasets and servers take it: `role` and `content` of each turn."""
+    return [{"role": role, "content": content} for role, content in messages]
 
 
 def normalise_prompt(text: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from rlhf.base.artifacts import Artifact
 from rlhf.base.errors import UserError
 from rlhf.base.settings import canonical_json
-from rlhf.datasets.conversations import Example, Messages, NoPromptError, read_example
+from rlhf.datasets.conversations import Example, Messages, NoPromptError, as_turns, read_example
 from rlhf.prompts.schema import NOTHING_KEPT, PROMPTS, conversation_duplicate_key, conversation_id, order_key
 from rlhf.prompts.settings import CollectSpec
 from rlhf.tokens.chat import encode_messages
@@ -129,7 +129,7 @@ def collect(
                 "prompt_id": identity,
                 "prompt": example.text,
                 "prompt_token_ids": np.array(ids, np.int32),
-                "messages": _turns(with_system(example.messages, spec.system)) if chats else None,
+                "messages": as_turns(with_system(example.messages, spec.system)) if chats else None,
                 "kept": _kept(row, spec.keep),
             }
         except NoPromptError as reason:
@@ -178,10 +178,6 @@ def _encoded(
     if len(ids) > spec.max_tokens:
         raise NoPromptError("too_long")
     return ids
-
-
-def _turns(messages: Messages) -> list[dict[str, str]]:
-    return [{"role": role, "content": content} for role, content in messages]
 
 
 def _kept(row: Mapping[str, Any], columns: list[str]) -> str:

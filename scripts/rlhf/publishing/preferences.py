@@ -21,6 +21,7 @@ from rlhf.base.lineage import checked_inputs
 from rlhf.base.names import Rows
 from rlhf.base.provenance import provenance
 from rlhf.base.settings import Settings
+from rlhf.datasets.conversations import as_turns
 from rlhf.pairs.schema import pair_artifact
 from rlhf.prompts.schema import MESSAGES, Prompt, read_prompts
 
@@ -95,7 +96,7 @@ def _next_prompt(asked: Iterator[Prompt], prompt_id: str, pairs: Path) -> Prompt
 
 def _preference(row: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
     """A row of `PREFERENCES`."""
-    before = [{"role": role, "content": content} for role, content in prompt.messages]
+    before = as_turns(prompt.messages)
     return {
         "prompt": prompt.text,
         "prompt_id": row["prompt_id"],

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlhf.base.choices import Choice
-from rlhf.datasets.conversations import Messages
+from rlhf.datasets.conversations import Messages, as_turns
 from rlhf.machine.choices import BudgetChoice
 from rlhf.models.source import ModelSource
 from rlhf.prompts.schema import NOTHING_KEPT
@@ -74,7 +74,7 @@ class Conversation:
     @property
     def record(self) -> dict[str, Any]:
         """For functions and servers of the user: `prompt` as messages, `response`, `finish_reason`, kept columns."""
-        messages = [{"role": role, "content": content} for role, content in self.messages]
+        messages = as_turns(self.messages)
         return {"prompt": messages, "response": self.response, "finish_reason": self.finish_reason, **self.columns}
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rlhf.base.errors import UserError
-from rlhf.datasets.conversations import Message
+from rlhf.datasets.conversations import Message, as_turns
 from rlhf.tokens.special_tokens import special_tokens, token_ids
 
 if TYPE_CHECKING:
@@ -81,11 +81,10 @@ def render(
     """
     from jinja2 import TemplateError
 
-    conversation = [{"role": role, "content": content} for role, content in messages]
     try:
         return str(
             tokenizer.apply_chat_template(
-                conversation,
+                as_turns(messages),
                 add_generation_prompt=messages[-1][0] == "user",
                 tokenize=False,
                 strftime_now=TEMPLATE_DATE.strftime,
