@@ -227,9 +227,6 @@ def _are_known(
     thoughts: Thoughts | None,
 ) -> bool:
     """Whether stored token ids are those of the text that is stored with them, thoughts hidden or not."""
-    if are_ids_of(tokenizer, ids, text):
-        return True
-    if thoughts is None or max(ids, default=0) >= len(tokenizer):
-        return False
-    opened = thoughts.is_opened(prompt["prompt_token_ids"])
-    return thoughts.visible(ids, thoughts.decode(ids), opened=opened).text == text
+    return are_ids_of(tokenizer, ids, text) or (
+        thoughts is not None and thoughts.are_ids_of(ids, text, prompt["prompt_token_ids"])
+    )

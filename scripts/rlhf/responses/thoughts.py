@@ -113,6 +113,13 @@ class Thoughts:
         ended = [token for token in self._specials.among(response_ids[-1:]) if token not in self._special_marks]
         return Visible(text, len(token_ids(self._tokenizer, text)) + len(ended), unfinished)
 
+    def are_ids_of(self, response_ids: Sequence[int], text: str, prompt_ids: Sequence[int]) -> bool:
+        """Whether token ids that another run has stored are of this tokenizer: whether `text` is what is visible."""
+        if max(response_ids, default=0) >= len(self._tokenizer):
+            return False
+        whole, opened = self.decode(response_ids), self.is_opened(prompt_ids)
+        return self.visible(response_ids, whole, opened=opened).text == text
+
     def encode(self, prompt_ids: Sequence[int], response: str) -> list[int]:
         """Token ids of a complete response as the model would write it: marks that are special tokens are those, all
         other special tokens are plain text, and a thought that the prompt has opened is not opened again.

@@ -104,15 +104,11 @@ class Encoder:
         Args:
             text: what that run decoded them to, without hidden thoughts.
         """
-        if are_ids_of(self.tokenizer, token_ids, text) or self._are_visible(token_ids, text, prompt_ids):
+        if are_ids_of(self.tokenizer, token_ids, text) or (
+            self.thoughts is not None and self.thoughts.are_ids_of(token_ids, text, prompt_ids)
+        ):
             return Encoded(text, np.array(token_ids, np.int32))
         return replace(self.encode(text, prompt_ids), encoded_again=True)
-
-    def _are_visible(self, token_ids: Sequence[int], text: str, prompt_ids: Sequence[int]) -> bool:
-        if self.thoughts is None or max(token_ids, default=0) >= len(self.tokenizer):
-            return False
-        whole, opened = self.thoughts.decode(token_ids), self.thoughts.is_opened(prompt_ids)
-        return self.thoughts.visible(token_ids, whole, opened=opened).text == text
 
     @cached_property
     def as_rendered(self) -> Callable[[str], str]:
