@@ -35,7 +35,7 @@ def choose_pairs(candidates: Sequence[Candidate], prompt_id: str, spec: PairSpec
     if spec.choose == "random":
         pairs = pairs_in_random_order(ordered, prompt_id, spec.seed)
     elif spec.choose == "all":
-        pairs = sorted(combinations(ordered, 2), key=lambda pair: pair[1].reward - pair[0].reward)
+        pairs = sorted(combinations(ordered, 2), key=_largest_margin_first)
     else:
         best, others = ordered[0], ordered[1:]
         pairs = [(best, other) for other in _beside_the_best(best, others, prompt_id, spec)]
@@ -48,6 +48,12 @@ def _beside_the_best(best: Candidate, others: list[Candidate], prompt_id: str, s
     if spec.target_margin is not None:
         return nearest_margins(best, others, spec.target_margin, spec.min_margin)
     return sorted(others, key=lambda candidate: (candidate.reward, candidate.draw))
+
+
+def _largest_margin_first(pair: ChosenPair) -> tuple[float, float, float]:
+    chosen, rejected = pair
+    # Different margins may round to the same number; the best and the worst candidate come first all the same.
+    return rejected.reward - chosen.reward, -chosen.reward, rejected.reward
 
 
 def pairs_in_random_order(ordered: Sequence[Candidate], prompt_id: str, seed: int | None) -> list[ChosenPair]:

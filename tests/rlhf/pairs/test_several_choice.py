@@ -52,6 +52,11 @@ def test_several_pairs_begin_with_the_only_one_and_are_all_different(
     assert chosen(data.draw(st.permutations(found)), choose, count) == pairs
 
 
+def test_all_pairs_begin_with_the_best_and_the_worst_where_margins_round_to_the_same() -> None:
+    found = candidates([0.0, 1.0, 1e-45])
+    assert chosen(found, "all", 2) == [(found[1], found[0]), (found[1], found[2])]
+
+
 @given(rewards=REWARDS, count=st.integers(2, 12))
 @settings(deadline=None)
 def test_the_best_is_paired_with_the_lowest_first(rewards: list[float], count: int) -> None:
