@@ -16,6 +16,7 @@ from rlhf.base.errors import UserError
 from rlhf.datasets.conversations import read_example
 from rlhf.datasets.files import is_text, require_columns
 from rlhf.datasets.stored_ids import are_ids_of
+from rlhf.datasets.wrong_values import WrongValues
 from rlhf.prompts.schema import identity_of
 from rlhf.responses.imported_draws import Imported, ImportedDraw, is_own, read_own
 from rlhf.responses.settings import ImportSpec
@@ -31,7 +32,6 @@ IMPORTED_SEED = 0
 """Seed of imported responses, which were not sampled here."""
 LONG_RESPONSE, LONG_REWARD = "response", "reward"
 SHOWN_CHARACTERS = 80
-SHOWN_ROWS = 5
 
 
 def read_imported(
@@ -74,11 +74,7 @@ def read_imported(
         taken = {name: values[at : at + len(rows)] for name, values in columns.items()}
         reader.read_prompt(rows, taken)
         at += len(rows)
-    if reader.wrong:
-        raise UserError(
-            f"{where}: {len(reader.wrong)} values cannot be used:\n  " + "\n  ".join(reader.wrong[:SHOWN_ROWS]) + "\n"
-            "Fix these rows; use null for a missing response or reward."
-        )
+    reader.wrong.refuse(where, "response or reward")
     return reader.imported
 
 
@@ -154,7 +150,7 @@ class _Reader:
     names: list[str]
     reward_names: list[str]
     imported: Imported = field(default_factory=Imported)
-    wrong: list[str] = field(default_factory=list)
+    wrong: WrongValues = field(default_factory=WrongValues)
 
     def read_prompt(self, rows: Sequence[int], columns: Mapping[str, Sequence[object]]) -> None:
         found: list[ImportedDraw] = []
@@ -165,16 +161,13 @@ class _Reader:
             if text is None or (isinstance(text, str) and not text.strip()):
                 self.imported.counts["missing"] += 1
             elif not isinstance(text, str):
-                self._complain(row, name, text, "text")
+                self.wrong.add(row, name, text, "text")
             elif reward is not None and not is_finite_float32(reward):
-                self._complain(row, self.reward_names[draw % len(self.reward_names)], reward, "a finite float32 number")
+                self.wrong.add(row, self.reward_names[draw % len(self.reward_names)], reward, "a finite float32 number")
             else:
                 found.append(ImportedDraw(draw, text, None if reward is None else float(str(reward))))
         self.imported.counts["beyond_draws"] += len(cells) - len(cells[: self.draws])
         self.imported.draws.append(found)
-
-    def _complain(self, row: int, name: str, value: object, wanted: str) -> None:
-        self.wrong.append(f"row {row}, column {name!r}: {value!r:.40} is not {wanted}")
 
 
 def imported_rows(

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rlhf.base.errors import UserError
 from rlhf.base.names import Rows
 from rlhf.datasets.conversations import normalise_prompt
+from rlhf.datasets.wrong_values import SHOWN_ROWS
 from rlhf.prompts.schema import prompt_id
-from rlhf.responses.imported import SHOWN_ROWS, Imported, ImportedDraw, imported_rows, read_imported
+from rlhf.responses.imported import Imported, ImportedDraw, imported_rows, read_imported
 from rlhf.responses.schema import RESPONSES
 from rlhf.responses.settings import ImportSpec
 from rlhf.rewards.imported import imported_rewards

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rlhf.base.artifacts import is_finite_float32
-from rlhf.base.errors import UserError
+from rlhf.datasets.wrong_values import WrongValues
 from rlhf.pairs.imported.columns import IDS, WINS
 from rlhf.pairs.imported.responses import MISSING, OTHER_PROMPT, Encoded, Encoder, NoResponseError, read_response
 from rlhf.pairs.imported.settings import ImportPairsSpec
@@ -30,7 +30,6 @@ DROP_REASONS = (
 """Why a row makes no pair, in the order of the checks. `missing`: a response is null or white space. `other_prompt`: a
 conversation has another prompt than its row. `truncated`: a response ends in the middle of a thought. `reversed`: the
 rejected response has the higher score."""
-SHOWN_ROWS = 5
 
 
 @dataclass
@@ -41,7 +40,7 @@ class RowReader:
     encoder: Encoder
     own: bool
     """Whether the rows have token ids of another run."""
-    wrong: list[str] = field(default_factory=list)
+    wrong: WrongValues = field(default_factory=WrongValues)
 
     def read(
         self, row: int, cells: Mapping[str, Any], prompt: Prompt, prompt_ids: Sequence[int]
@@ -81,15 +80,6 @@ class RowReader:
             return "too_long"
         return "truncated" if chosen.unfinished or rejected.unfinished else None
 
-    def refuse_wrong(self) -> None:
-        """Raise UserError if values cannot be used; names the first ones."""
-        if self.wrong:
-            raise UserError(
-                f"{self.spec.dataset}: {len(self.wrong)} values cannot be used:\n  "
-                + "\n  ".join(self.wrong[:SHOWN_ROWS])
-                + "\nFix these rows; use null for a missing response or score."
-            )
-
     def _text(self, row: int, name: str, value: object, prompt: Prompt) -> str:
         """The text of a response.
 
@@ -99,17 +89,14 @@ class RowReader:
         try:
             return read_response(value, prompt.messages, self.spec.turns)
         except TypeError as error:
-            self._complain(row, name, value, str(error))
+            self.wrong.add(row, name, value, str(error))
             raise NoResponseError(MISSING) from error
 
     def _score(self, row: int, name: str, value: object) -> float | None:
         if value is not None and not is_finite_float32(value):
-            self._complain(row, name, value, "a finite float32 number")
+            self.wrong.add(row, name, value, "a finite float32 number")
             return None
         return None if value is None else float(value)
-
-    def _complain(self, row: int, name: str, value: object, wanted: str) -> None:
-        self.wrong.append(f"row {row}, column {name!r}: {value!r:.40} is not {wanted}")
 
 
 def margin_reason(scores: Sequence[float | None], min_margin: float) -> str | None:

@@ -78,7 +78,7 @@ def read_pairs(
             continue
         found.encoded_again += pair.pop("encoded_again")
         found.rows.append({"prompt_id": prompt.prompt_id, "prompt_token_ids": prompt_ids, **pair})
-    reader.refuse_wrong()
+    reader.wrong.refuse(spec.dataset, "response or score")
     return found
 
 
