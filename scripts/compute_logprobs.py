@@ -9,8 +9,9 @@ from rlhf.base.errors import UserError
 from rlhf.base.lineage import checked_inputs
 from rlhf.base.provenance import provenance
 from rlhf.examples.schema import EXAMPLE_COLUMNS, EXAMPLES, ExampleTable
-from rlhf.logprobs.examples import example_logprob_rows, example_logprobs
+from rlhf.logprobs.examples import example_logprob_rows
 from rlhf.logprobs.frozen_weights import store_frozen_matrices
+from rlhf.logprobs.groups import group_logprobs
 from rlhf.logprobs.pairs import logprob_rows, pair_logprobs
 from rlhf.logprobs.responses import checked_logprobs
 from rlhf.logprobs.schema import EXAMPLE_LOGPROBS, logprob_artifact
@@ -53,7 +54,8 @@ def main() -> None:
     with Progress(len(rows), rows.unit, "log-probabilities") as progress:
         if isinstance(rows, ExampleTable):
             artifact = EXAMPLE_LOGPROBS
-            found = example_logprob_rows(rows, *example_logprobs(model, rows, spec.precision, budget, progress))
+            groups = [example.both for example in rows]
+            found = example_logprob_rows(rows, group_logprobs(model, groups, spec.precision, budget, progress))
         else:
             artifact = logprob_artifact(pair_artifact(arguments.pairs))
             values = pair_logprobs(model, rows, spec.precision, budget, progress)

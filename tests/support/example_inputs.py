@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from random_examples import example_rows, random_examples
 from rlhf.examples.schema import EXAMPLES
-from rlhf.logprobs.examples import example_logprob_rows, example_logprobs
+from rlhf.logprobs.examples import example_logprob_rows
+from rlhf.logprobs.groups import group_logprobs
 from rlhf.logprobs.responses import ResponseLogprobs
 from rlhf.logprobs.schema import EXAMPLE_LOGPROBS
 from rlhf.models.policies import load_policy
@@ -27,7 +28,8 @@ def write_examples(folder: Path, reference: Path) -> None:
         examples = random_examples(count, seed)
         rows = pa.Table.from_pylist(example_rows(count, seed), schema=EXAMPLES.schema)
         EXAMPLES.write(folder / f"{name}.parquet", rows, {})
-        found = example_logprob_rows(examples, *example_logprobs(model, examples, "float32", 100))
+        values = group_logprobs(model, [example.both for example in examples], "float32", 100)
+        found = example_logprob_rows(examples, values)
         EXAMPLE_LOGPROBS.write(folder / f"{name}-logprobs.parquet", found, {"spec": made_with})
 
 

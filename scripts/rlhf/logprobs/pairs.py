@@ -1,7 +1,6 @@
 """Log-probabilities of pairs."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlhf.base.settings import Precision
@@ -38,13 +37,15 @@ def logprob_rows(
     pairs: Sequence[Pair],
     chosen: Sequence[float],
     rejected: Sequence[float],
-    keys: Iterable[Mapping[str, Any]] = repeat({}),
+    keys: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of `LOGPROBS`, from what `pair_logprobs` returns.
 
     Args:
-        keys: of each pair, the rest of its key (see `logprob_artifact`).
+        keys: of each pair, the rest of its key (see `logprob_artifact`); None if there is no more of it.
     """
+    if keys is None:
+        keys = [{}] * len(pairs)
     return [
         {
             "prompt_id": pair.prompt_id,
@@ -54,5 +55,5 @@ def logprob_rows(
             "rejected_tokens": len(pair.rejected_token_ids),
             **key,
         }
-        for pair, chosen_logprob, rejected_logprob, key in zip(pairs, chosen, rejected, keys, strict=False)
+        for pair, chosen_logprob, rejected_logprob, key in zip(pairs, chosen, rejected, keys, strict=True)
     ]
