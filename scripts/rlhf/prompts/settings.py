@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from rlhf.base.settings import LONGEST_CONTEXT, GivenText, Settings, canonical_json
 from rlhf.datasets.conversations import Turns
 from rlhf.datasets.files import SUFFIXES
+from rlhf.datasets.settings import DatasetSpec
 from rlhf.models.source import ModelSource
 from rlhf.tokens.templates import NOT_OPTIONS
 
@@ -181,31 +182,17 @@ class Benchmark(BenchmarkSettings):
     """Digest of a local file, so that a replaced file is noticed."""
 
 
-class CollectSpec(Settings):
+class CollectSpec(DatasetSpec):
     """What `collect_prompts` reads."""
 
     seed: int
     """Seed of the hash order of the prompts."""
     dataset: str | None
     """Hub name or local file; null if --dataset names a file."""
-    dataset_fingerprint: str | None
-    """Digest of a local file, so that a replaced file is noticed."""
-    revision: str | None
-    """Commit of the hub dataset."""
-    subset: str | None = None
-    """Subset of the hub dataset, if it has several."""
-    split: str
-    """Split of the hub dataset."""
-    column: str
-    """Column with the prompts."""
-    turns: Turns = Field("role_content", exclude_if=lambda turns: turns == "role_content")
-    """Keys of a turn."""
     keep: list[str] = Field([], exclude_if=not_)
     """Columns that each prompt keeps."""
     system: str | None
     """System prompt, or null."""
-    template: dict[str, Any] = Field({}, exclude_if=not_)
-    """Options of the chat template."""
     max_tokens: int
     """Maximum prompt length in tokens."""
     model: ModelSource | None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from operator import not_
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from rlhf.base.choices import choice_module, name_of_choice
 from rlhf.base.names import Rows
 from rlhf.base.settings import LONGEST_CONTEXT, Precision, Settings
-from rlhf.datasets.conversations import Turns
+from rlhf.datasets.settings import DatasetSpec
 from rlhf.models.source import ModelSource
 from rlhf.responses.hiding import HidingSettings
 
@@ -102,25 +101,11 @@ class GenerateSpec(HidingSettings, SamplingSettings):
     """Rows of the prompts that are the part."""
 
 
-class ImportSpec(Settings):
+class ImportSpec(DatasetSpec):
     """What `import_rewards` reads: the source of imported responses, and the part."""
 
     dataset: str
-    """Hub name or local file."""
-    dataset_fingerprint: str | None
-    """Digest of a local file, so that a replaced file is noticed."""
-    revision: str | None
-    """Commit of the hub dataset."""
-    subset: str | None = None
-    """Subset of the hub dataset, if it has several."""
-    split: str
-    """Split of the hub dataset."""
-    column: str
-    """Column with the prompts."""
-    turns: Turns = Field("role_content", exclude_if=lambda turns: turns == "role_content")
-    """Keys of a turn."""
-    template: dict[str, Any] = Field({}, exclude_if=not_)
-    """Options of the chat template, which are part of what a prompt is."""
+    """Hub name, local file or folder."""
     rows: Rows
     """Rows of the prompts that are the part."""
     draws: int

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from operator import not_
-from typing import Any
-
 from pydantic import Field, model_validator
 
 from rlhf.base.names import Rows
 from rlhf.base.settings import GivenText, Settings
-from rlhf.datasets.conversations import Turns
+from rlhf.datasets.settings import DatasetSpec
 from rlhf.models.source import ModelSource
 from rlhf.responses.hiding import HidingSettings
 
@@ -52,25 +49,11 @@ class ImportedPairSettings(Settings):
         return self
 
 
-class ImportPairsSpec(HidingSettings):
+class ImportPairsSpec(HidingSettings, DatasetSpec):
     """What `import_pairs` reads."""
 
     dataset: str
     """Hub name, local file or folder."""
-    dataset_fingerprint: str | None
-    """Digest of a local file or folder, so that a replaced one is noticed."""
-    revision: str | None
-    """Commit of the hub dataset."""
-    subset: str | None
-    """Subset of the hub dataset or folder, if it has several."""
-    split: str
-    """Split of the hub dataset or folder."""
-    column: str
-    """Column with the prompts."""
-    turns: Turns = Field("role_content", exclude_if=lambda turns: turns == "role_content")
-    """The keys of a turn, in columns of conversations."""
-    template: dict[str, Any] = Field({}, exclude_if=not_)
-    """Options of the chat template, which make other prompts."""
     chosen: str
     """Column with the chosen responses."""
     rejected: str
