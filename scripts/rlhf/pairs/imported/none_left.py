@@ -7,9 +7,8 @@ from typing import Any
 
 from rlhf.base.errors import UserError
 from rlhf.pairs.imported.settings import ImportPairsSpec
+from rlhf.pairs.none_left import FEW_PROMPTS
 
-FEW_PROMPTS = 20
-"""In a smaller part it may be chance, and training continues with the pairs of the other parts."""
 REMEDIES = {
     "no_row": "are not in the dataset: collect the prompts from it (`prompts.dataset`), or check "
     "`pairs.imported.column`, `subset` and `split`",
