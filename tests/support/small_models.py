@@ -204,6 +204,25 @@ def weights(policy: LlamaForCausalLM) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten().double() for parameter in policy.parameters()])
 
 
+def loss_by_hand(policy: LlamaForCausalLM, pair: Pair, spec: TrainSpec) -> torch.Tensor:
+    """The loss of a pair by its published formula, without packs."""
+    chosen, rejected = (
+        direct_logprob(policy, pair.prompt_token_ids, response, spec.temperature)
+        for response in (pair.chosen_token_ids, pair.rejected_token_ids)
+    )
+    d = (chosen - pair.chosen_logprob) - (rejected - pair.rejected_logprob)
+    if spec.loss.name == "rebel":
+        loss = (d - 10.0 * (pair.chosen_reward - pair.rejected_reward)) ** 2 / 10.0
+    elif spec.loss.name == "dpo":
+        loss = -torch.log(torch.sigmoid(0.5 * d))
+    else:
+        means = chosen / len(pair.chosen_token_ids) - rejected / len(pair.rejected_token_ids)
+        loss = -torch.log(torch.sigmoid(2.5 * means - 1.0))
+    if spec.loss.sft_weight:
+        loss = loss - spec.loss.sft_weight * chosen / len(pair.chosen_token_ids)
+    return loss
+
+
 def step_by_hand(
     batch: list[Pair], spec: TrainSpec, max_norm: float | None = None
 ) -> tuple[torch.Tensor, float, float]:
@@ -211,20 +230,7 @@ def step_by_hand(
     policy = small_llama().double()
     losses, weighted = [], []
     for pair in batch:
-        chosen, rejected = (
-            direct_logprob(policy, pair.prompt_token_ids, response, spec.temperature)
-            for response in (pair.chosen_token_ids, pair.rejected_token_ids)
-        )
-        d = (chosen - pair.chosen_logprob) - (rejected - pair.rejected_logprob)
-        if spec.loss.name == "rebel":
-            losses.append((d - 10.0 * (pair.chosen_reward - pair.rejected_reward)) ** 2 / 10.0)
-        elif spec.loss.name == "dpo":
-            losses.append(-torch.log(torch.sigmoid(0.5 * d)))
-        else:
-            means = chosen / len(pair.chosen_token_ids) - rejected / len(pair.rejected_token_ids)
-            losses.append(-torch.log(torch.sigmoid(2.5 * means - 1.0)))
-        if spec.loss.sft_weight:
-            losses[-1] = losses[-1] - spec.loss.sft_weight * chosen / len(pair.chosen_token_ids)
+        losses.append(loss_by_hand(policy, pair, spec))
         weighted.append(losses[-1] * (wpo_weight(policy, pair, spec.temperature) if spec.loss.wpo else 1.0))
     loss = torch.stack(losses).mean()
     torch.stack(weighted).mean().backward()

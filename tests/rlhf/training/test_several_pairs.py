@@ -20,7 +20,7 @@ from rlhf.training.optimization.step import backward_batch, count_response_token
 from rlhf.training.settings import TrainSpec
 from rlhf.training.validation import Validation, validate
 from several_pairs import referenced, several_prompts
-from small_models import direct_logprob, small_llama, step_by_hand, train_spec, weights
+from small_models import loss_by_hand, small_llama, step_by_hand, train_spec, weights
 
 TEMPERATURE = 0.8
 REBEL = {"name": "rebel", "eta": 10.0}
@@ -88,21 +88,7 @@ def test_a_step_weighs_prompts_equally_in_float64_by_hand(loss: dict[str, Any], 
 def hand_gradient(pairs: list[Pair], spec: TrainSpec) -> tuple[torch.Tensor, float]:
     """Gradient and value of the mean loss of separate pairs, in float64 without packs."""
     policy = small_llama(seed=1).double()
-    losses = []
-    for pair in pairs:
-        chosen, rejected = (
-            direct_logprob(policy, pair.prompt_token_ids, response, TEMPERATURE)
-            for response in (pair.chosen_token_ids, pair.rejected_token_ids)
-        )
-        d = (chosen - pair.chosen_logprob) - (rejected - pair.rejected_logprob)
-        if spec.loss.name == "rebel":
-            losses.append((d - 10.0 * (pair.chosen_reward - pair.rejected_reward)) ** 2 / 10.0)
-        elif spec.loss.name == "dpo":
-            losses.append(-torch.log(torch.sigmoid(0.5 * d)))
-        else:
-            means = chosen / len(pair.chosen_token_ids) - rejected / len(pair.rejected_token_ids)
-            losses.append(-torch.log(torch.sigmoid(2.5 * means - 1.0)))
-    loss = torch.stack(losses).mean()
+    loss = torch.stack([loss_by_hand(policy, pair, spec) for pair in pairs]).mean()
     loss.backward()
     gradient = torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
     return gradient, float(loss.detach()) * spec.loss.reported_scale
